@@ -1,0 +1,54 @@
+"""Every error that qbench raises on purpose, as one tree.
+
+QbenchError
+├── SuiteError      a suite file is wrong: names file, line, key, value and the way out
+├── MethodError     an unknown method, a bad parameter, or a layer that a method cannot quantize
+├── ModelError      a model or a corpus cannot be found, is refused, or does not load
+├── KernelError     no kernel runs this layer on this device, dtype and number of rows
+├── DeviceError     a device is named that this machine does not have
+└── ResultsError    a results folder or record cannot be read, or is held by another run
+
+The command line turns each of them into one message and exit code 2; inside a cell they become a
+`failed` record.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class QbenchError(Exception):
+    """Root of all errors that a user can mend."""
+
+
+class SuiteError(QbenchError):
+    """A suite file is wrong."""
+
+
+class MethodError(QbenchError):
+    """A method is unknown, its parameters are wrong, or it cannot quantize a layer."""
+
+
+class ModelError(QbenchError):
+    """A model or corpus cannot be found, is refused, or does not load."""
+
+
+class KernelError(QbenchError):
+    """No kernel runs a quantized layer under the present conditions."""
+
+
+class DeviceError(QbenchError):
+    """A device is named that this machine does not have."""
+
+
+class ResultsError(QbenchError):
+    """A results folder or record cannot be read, or another run holds it."""
+
+
+def did_you_mean(word: object, choices: Iterable[str]) -> str:
+    """Returns `did you mean 'x'? ` for a near miss, then the list of choices; ready to end a message."""
+    known = sorted(choices)
+    near = difflib.get_close_matches(str(word), known, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{hint}choose from: {', '.join(known)}" if known else hint.strip()
