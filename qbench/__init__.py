@@ -1,0 +1,72 @@
+"""qbench: quality, latency, memory and energy of really quantized language models, in one row.
+
+    frame = qbench.load("results/")      # a row per cell, tidy
+    class Mine(qbench.Method): ...       # a method of your own
+
+Importing qbench imports neither torch nor pandas; each name below loads what it needs when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from qbench.errors import (
+    DeviceError,
+    KernelError,
+    MethodError,
+    ModelError,
+    QbenchError,
+    ResultsError,
+    SuiteError,
+)
+
+if TYPE_CHECKING:
+    from qbench.quant.affine import AffineWeight
+    from qbench.quant.method import Layer, Method
+    from qbench.results.frame import load
+    from qbench.results.record import Record
+    from qbench.suite.cell import Cell
+    from qbench.suite.load import load_suite
+    from qbench.suite.spec import Suite
+
+try:
+    __version__ = version("qbench")
+except PackageNotFoundError:  # a source tree that was never installed
+    __version__ = "0+unknown"
+
+_LAZY = {
+    "AffineWeight": "qbench.quant.affine",
+    "Cell": "qbench.suite.cell",
+    "Layer": "qbench.quant.method",
+    "Method": "qbench.quant.method",
+    "Record": "qbench.results.record",
+    "Suite": "qbench.suite.spec",
+    "load": "qbench.results.frame",
+    "load_suite": "qbench.suite.load",
+}
+
+__all__ = [
+    "AffineWeight",
+    "Cell",
+    "DeviceError",
+    "KernelError",
+    "Layer",
+    "Method",
+    "MethodError",
+    "ModelError",
+    "QbenchError",
+    "Record",
+    "ResultsError",
+    "Suite",
+    "SuiteError",
+    "load",
+    "load_suite",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'qbench' has no attribute {name!r}")

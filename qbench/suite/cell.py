@@ -1,0 +1,85 @@
+"""`Cell`: one corner of the matrix, with everything that can change a number and nothing else.
+
+A cell's id is a hash of its canonical JSON, so that a record can be recognised whichever suite, run or
+order it came from. Names and labels are for people; time-outs and memory limits decide whether a
+number comes to be, not which one: none of them enters the id.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A model pinned to its exact weights."""
+
+    name: str
+    """The reader's name for it; not part of the id."""
+    source: str
+    """`builtin:NAME`, hub id, folder or GGUF file, as the suite says it; not part of the id: `weights` is."""
+    weights: str
+    """`sha256:…` over the weight files, `hub:ID@COMMIT`, or `random:SEED:sha256 of the config`."""
+    revision: str | None = None
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Model × method with every parameter × dtype × device, and how each number is taken."""
+
+    model: ModelRef
+    method: str
+    params: dict[str, Any]
+    """Every parameter of the method, defaults included."""
+    dtype: str
+    """`fp32`, `bf16` or `fp16`: of the unquantized weights and of the activations."""
+    device: str
+    """`cpu` or `cuda:N`."""
+    label: str
+    """The reader's name for method and parameters; not part of the id."""
+    layers: dict[str, Any] = field(default_factory=dict)
+    """`include`, `exclude`, `overrides`: see `LayersSpec`."""
+    quality: dict[str, Any] | None = None
+    """Corpus (with its hash), protocol, seqlen, max_windows; None when the suite asks for no quality."""
+    calibration: dict[str, Any] | None = None
+    """Corpus (with its hash), samples, seqlen, seed; None for a method that needs none."""
+    latency: dict[str, Any] | None = None
+    memory: dict[str, Any] | None = None
+    energy: dict[str, Any] | None = None
+    seed: int = 0
+    repetition: int = 0
+    threads: int | None = None
+    """CPU threads; None for one a core."""
+    allow_fallback: bool = False
+    """Whether a layer may run on another kernel than the one that was asked for."""
+    timeout_s: float = 3600.0
+    memory_limit: int | None = None
+    """Bytes; enforced on the worker process."""
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that the id hashes, as plain JSON values."""
+        whole = self.to_dict()
+        for name in ("label", "timeout_s", "memory_limit"):
+            del whole[name]
+        for name in ("name", "source", "revision"):
+            del whole["model"][name]
+        return whole
+
+    @property
+    def id(self) -> str:
+        """Sixteen hexadecimal digits of the SHA-256 of the canonical JSON of `identity()`."""
+        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        return cls(**{**data, "model": ModelRef(**data["model"])})
