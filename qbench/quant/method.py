@@ -22,10 +22,12 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pydantic import ConfigDict
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from qbench.quant.formats import QuantizedWeight
+    from qbench.quant.affine import AffineWeight
     from qbench.suite.cell import Cell
 
 
@@ -43,7 +45,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class Method:
-    """Base of every method. Fields are parameters; each has a type, a default and a docstring."""
+    """Base of every method. Fields are parameters; each has a type, a default and a docstring.
+
+    Types are checked strictly when a suite names the method; what types cannot say (a range, a
+    combination) goes into `__post_init__` as a ValueError.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
 
     needs_calibration: ClassVar[bool] = False
     """Whether `quantize` reads the calibration text; decides whether it enters the cell."""
@@ -54,7 +62,7 @@ class Method:
         """Why this method cannot run this cell (it becomes `skipped`), or None."""
         return None
 
-    def quantize_layer(self, weight: Tensor, layer: Layer) -> QuantizedWeight:
+    def quantize_layer(self, weight: Tensor, layer: Layer) -> AffineWeight:
         """Codes for one weight of shape (out_features, in_features), float, on the cell's device."""
         raise NotImplementedError(f"{type(self).__name__} has no quantize_layer")
 

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic import dataclasses as pydantic_dataclasses
+from pydantic import TypeAdapter, ValidationError
 
 from qbench.errors import MethodError, did_you_mean
 from qbench.quant.method import Method
@@ -63,14 +62,12 @@ def make(name: str, params: dict[str, Any]) -> Method:
     for key in params:
         if key not in known:
             raise MethodError(f"method {name!r} has no parameter {key!r}; {did_you_mean(key, known)}")
-    checked = pydantic_dataclasses.dataclass(cls, config=ConfigDict(strict=True, extra="forbid"))
     try:
-        values = TypeAdapter(checked).validate_python(params)
+        return TypeAdapter(cls).validate_python(params)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "parameters"
         raise MethodError(f"method {name!r}, {key} = {first['input']!r}: {first['msg']}") from error
-    return cls(**{key: getattr(values, key) for key in known})
 
 
 @dataclass(frozen=True)
