@@ -14,6 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ArgsKwargs
 
 from qbench.errors import MethodError, did_you_mean
 from qbench.quant.method import Method
@@ -63,7 +64,7 @@ def make(name: str, params: dict[str, Any]) -> Method:
         if key not in known:
             raise MethodError(f"method {name!r} has no parameter {key!r}; {did_you_mean(key, known)}")
     try:
-        return TypeAdapter(cls).validate_python(params)
+        return TypeAdapter(cls).validate_python(ArgsKwargs((), params))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "parameters"
