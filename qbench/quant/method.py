@@ -22,8 +22,6 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import ConfigDict
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -50,8 +48,6 @@ class Method:
     Types are checked strictly when a suite names the method; what types cannot say (a range, a
     combination) goes into `__post_init__` as a ValueError.
     """
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
 
     needs_calibration: ClassVar[bool] = False
     """Whether `quantize` reads the calibration text; decides whether it enters the cell."""

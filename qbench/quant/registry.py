@@ -6,15 +6,16 @@ entry-point group `qbench.methods`, whose value names a `Method` subclass. Nothi
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import inspect
 import pkgutil
+import typing
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-from pydantic_core import ArgsKwargs
+from pydantic import ConfigDict, ValidationError, create_model
 
 from qbench.errors import MethodError, did_you_mean
 from qbench.quant.method import Method
@@ -63,12 +64,17 @@ def make(name: str, params: dict[str, Any]) -> Method:
     for key in params:
         if key not in known:
             raise MethodError(f"method {name!r} has no parameter {key!r}; {did_you_mean(key, known)}")
+    hints = typing.get_type_hints(cls)
+    fields: dict[str, Any] = {key: (hints[key], parameter.default) for key, parameter in known.items()}
+    checker = create_model(cls.__name__, __config__=ConfigDict(strict=True), **fields)
     try:
-        return TypeAdapter(cls).validate_python(ArgsKwargs((), params))
+        return cls(**checker.model_validate(params).model_dump())
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "parameters"
+        key = str(first["loc"][0]) if first["loc"] else "parameters"
         raise MethodError(f"method {name!r}, {key} = {first['input']!r}: {first['msg']}") from error
+    except ValueError as error:
+        raise MethodError(f"method {name!r}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -80,8 +86,6 @@ class Parameter:
 
 def parameters(cls: type[Method]) -> dict[str, Parameter]:
     """The parameters of a method by name, with the type as written and the default."""
-    import dataclasses
-
     return {
         field.name: Parameter(field.name, str(field.type), field.default) for field in dataclasses.fields(cls)
     }
