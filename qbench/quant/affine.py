@@ -1,0 +1,94 @@
+"""Affine integer quantization: w ≈ (q − z)·s, with q an unsigned integer of `num_bits` bits.
+
+The definitions that differ between libraries are explicit arguments here and parameters in the methods:
+
+- symmetric scale (`absmax_scale`): `restricted` = amax/(2^(b−1)−1), codes −(2^(b−1)−1)…2^(b−1)−1
+  (bitsandbytes, SmoothQuant, quanto); `full` = 2·amax/(2^b−1), codes −2^(b−1)…2^(b−1)−1, which clips +amax
+  by half a step (GPTQ, torchao, compressed-tensors).
+- asymmetric range (`minmax_scale_zero`): zero forced into the range (GPTQ, torchao, compressed-tensors) or
+  the raw minimum and maximum (HQQ, AWQ, tinygemm); zero an integer code or a float.
+
+Codes are stored unsigned; a symmetric code c stands as q = c + 2^(b−1) and has the implied zero 2^(b−1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from qbench.errors import MethodError
+
+Strategy = Literal["tensor", "channel", "group"]
+Activations = Literal["none", "dynamic"]
+
+
+@dataclass(frozen=True)
+class AffineWeight:
+    """Codes of one weight of N rows (output features) and K columns (input features)."""
+
+    codes: Tensor
+    """uint8, (N, K), each in 0 … 2^num_bits − 1."""
+    scale: Tensor
+    """Float, (1, 1) for strategy tensor, (N, 1) for channel, (N, K / group_size) for group. Its dtype is
+    the dtype that is stored; codes were computed from this rounded value."""
+    zero: Tensor | None
+    """None: symmetric. uint8: an integer code. Float: a zero in units of codes. Shape as `scale`."""
+    num_bits: int
+    group_size: int | None = None
+    """None for tensor and channel."""
+    activations: Activations = "none"
+    """`dynamic`: activations become int8, symmetric, one scale a token (row), at run time."""
+
+    def dequantize(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        """(q − z)·s, computed in float32, as (N, K) of `dtype`."""
+        n, k = self.codes.shape
+        grouped = self.codes.to(torch.float32).reshape(n, self.scale.shape[1], -1)
+        zero = 2.0 ** (self.num_bits - 1) if self.zero is None else self.zero.to(torch.float32)[..., None]
+        return ((grouped - zero) * self.scale.to(torch.float32)[..., None]).reshape(n, k).to(dtype)
+
+
+def grouped(weight: Tensor, strategy: Strategy, group_size: int | None, name: str) -> Tensor:
+    """The weight in float32 as (rows, groups, columns of a group): each last dimension shares one scale.
+
+    Raises MethodError where the group does not divide K.
+    """
+    n, k = weight.shape
+    weight = weight.to(torch.float32)
+    if strategy == "tensor":
+        return weight.reshape(1, 1, n * k)
+    if strategy == "channel":
+        return weight.reshape(n, 1, k)
+    if group_size is None:
+        raise MethodError(f"{name}: strategy group needs a group_size")
+    if k % group_size:
+        fits = [size for size in (128, 64, 32, 16) if k % size == 0]
+        raise MethodError(
+            f"{name}: group_size {group_size} does not divide its {k} input features; "
+            f"use {' or '.join(map(str, fits)) or 'strategy channel'}, or exclude the layer"
+        )
+    return weight.reshape(n, k // group_size, group_size)
+
+
+def absmax_scale(groups: Tensor, num_bits: int, scale_range: Literal["restricted", "full"]) -> Tensor:
+    """Symmetric scale for each group, shape of `groups` without its last dimension; 1 where all is zero."""
+    amax = groups.abs().amax(-1)
+    steps = 2 ** (num_bits - 1) - 1 if scale_range == "restricted" else (2**num_bits - 1) / 2
+    return torch.where(amax > 0, amax / steps, 1.0)
+
+
+def minmax_scale_zero(groups: Tensor, num_bits: int, zero_in_range: bool) -> tuple[Tensor, Tensor]:
+    """Asymmetric scale and minimum for each group: w = q·scale + minimum. A constant group gets scale 1."""
+    low, high = groups.aminmax(dim=-1)
+    if zero_in_range:
+        low, high = low.clamp(max=0), high.clamp(min=0)
+    scale = (high - low) / (2**num_bits - 1)
+    return torch.where(scale > 0, scale, 1.0), low
+
+
+def codes(groups: Tensor, scale: Tensor, zero: Tensor | float, low: int, high: int) -> Tensor:
+    """Round to nearest (ties to even): clamp(round(w / scale + zero), low, high) as uint8."""
+    shift = zero[..., None] if isinstance(zero, Tensor) else zero
+    return (groups / scale.to(torch.float32)[..., None] + shift).round().clamp(low, high).to(torch.uint8)
