@@ -1,0 +1,65 @@
+"""Writing a file whole or not at all.
+
+A reader sees the old file or the new one, never a part: the text goes to a temporary file in the same
+folder, is fsynced, takes the name by rename, and the folder is fsynced so that the name survives a power
+cut. What a `kill -9` leaves behind ends in `.tmp` and no reader looks at it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from qbench.errors import ResultsError
+
+LEFTOVER = ".tmp"
+
+
+def write_bytes_atomic(path: Path, content: bytes) -> None:
+    """Replaces `path` by `content`; its folder must exist. Raises ResultsError where the system refuses."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{LEFTOVER}")
+    try:
+        _write_through(temporary, content)
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise ResultsError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json_atomic(path: Path, value: Any) -> None:
+    """Writes `value` as UTF-8 JSON; NaN and infinity are refused, since JSON has neither."""
+    try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        content = text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ResultsError(f"cannot store {path.name} as JSON: {error}") from error
+    write_bytes_atomic(path, content + b"\n")
+
+
+def remove_leftovers(folder: Path) -> int:
+    """Deletes the temporary files of dead writers and says how many; only for the holder of the lock."""
+    found = list(folder.glob(f".*{LEFTOVER}"))
+    for path in found:
+        path.unlink(missing_ok=True)
+    return len(found)
+
+
+def _write_through(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,154 @@
+"""Records built from plain dicts, in the shapes that the measuring side writes; no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qbench.results.record import Record
+from qbench.results.store import write_manifest, write_record
+from qbench.suite.cell import Cell, ModelRef
+
+WINDOWS = 8
+TOKENS = 511
+
+
+def cell(method: str = "none", **changes: Any) -> Cell:
+    values: dict[str, Any] = {
+        "model": ModelRef(name="austen-6m", source="builtin:austen-6m", weights="sha256:0a1b"),
+        "method": method,
+        "params": {} if method == "none" else {"num_bits": 8, "strategy": "channel"},
+        "dtype": "bf16",
+        "device": "cpu",
+        "label": method,
+        "quality": {
+            "corpus": "builtin:persuasion",
+            "protocol": "gptq",
+            "seqlen": 512,
+            "max_windows": WINDOWS,
+        },
+    }
+    return Cell(**{**values, **changes})
+
+
+def perplexity(nll: list[float | None] | None = None, **changes: Any) -> dict[str, Any]:
+    nll = [1970.0 + 10 * number for number in range(WINDOWS)] if nll is None else nll
+    return {
+        "unit": "nat",
+        "protocol": "gptq",
+        "corpus": {"name": "builtin:persuasion", "sha256": "c0ffee"},
+        "seqlen": 512,
+        "windows": len(nll),
+        "tokens": [TOKENS] * len(nll),
+        "nll": nll,
+        "head": "sliced",
+        "elapsed_s": 1.2,
+        **changes,
+    }
+
+
+def latency(
+    prefill_s: list[float] | None = None, decode_s: list[list[float]] | None = None
+) -> dict[str, Any]:
+    run = {
+        "prompt_length": 128,
+        "batch_size": 1,
+        "generated_tokens": 4,
+        "prefill_s": [0.012, 0.010, 0.011] if prefill_s is None else prefill_s,
+        "decode_s": [[0.004, 0.005, 0.006], [0.004, 0.004, 0.004], [0.006, 0.006, 0.006]]
+        if decode_s is None
+        else decode_s,
+        "warmup": {"rounds": 3, "stable": True, "cv": 0.02},
+    }
+    return {"unit": "s", "runs": [run]}
+
+
+def memory(weight_bytes: int = 11_600_000, **changes: Any) -> dict[str, Any]:
+    return {
+        "unit": "B",
+        "disk_bytes": 11_650_000,
+        "weight_bytes": weight_bytes,
+        "quantized_bytes": 0,
+        "metadata_bytes": 0,
+        "rest_bytes": weight_bytes,
+        "kv_cache_bytes": 393_216,
+        "peak_memory_bytes": 30_000_000,
+        "process_peak_bytes": 400_000_000,
+        "quantize_peak_bytes": None,
+        "baseline_bytes": 370_000_000,
+        "reasons": {"quantize_peak_bytes": "nothing was quantized"},
+        **changes,
+    }
+
+
+def samples(**changes: Any) -> dict[str, dict[str, Any]]:
+    return {
+        "perplexity": perplexity(),
+        "latency": latency(),
+        "memory": memory(),
+        "energy": {"unit": "J", "value": None, "reason": "no_driver"},
+        **changes,
+    }
+
+
+def layer(
+    bits: float = 8.25, shape: tuple[int, int] = (256, 256), kernel: str = "int8_packed"
+) -> dict[str, Any]:
+    return {
+        "name": "model.layers.0.self_attn.q_proj",
+        "kind": "Linear",
+        "shape": list(shape),
+        "num_bits": 8,
+        "strategy": "channel",
+        "group_size": None,
+        "activations": None,
+        "requested": "auto",
+        "executed": [{"kernel": kernel, "min_rows": 1, "max_rows": 512, "calls": 12}],
+        "fallback_reason": None,
+        "bits_per_weight": bits,
+        "bytes": {"codes": shape[0] * shape[1], "scales": 512, "zeros": 0},
+        "weight_error": 0.004,
+    }
+
+
+def record(method: str = "none", *, cell_changes: dict[str, Any] | None = None, **changes: Any) -> Record:
+    values: dict[str, Any] = {
+        "cell": cell(method, **(cell_changes or {})),
+        "suite": "quickstart",
+        "run": "20261121T105600Z-ab12cd",
+        "status": "ok",
+        "started_at": "2026-11-21T10:56:01.250000+00:00",
+        "ended_at": "2026-11-21T10:56:04+00:00",
+        "phases": {"load": 0.2, "quantize": 0.5},
+        "layers": [] if method == "none" else [layer()],
+        "samples": samples(),
+    }
+    return Record(**{**values, **changes})
+
+
+def failed(method: str = "gptq", status: str = "failed", reason: str = "ValueError: group_size 7") -> Record:
+    error = {"type": "ValueError", "message": "group_size 7", "traceback": "Traceback …"}
+    return record(method, status=status, reason=reason, error=error, samples={}, layers=[], phases={})
+
+
+MANIFEST: dict[str, Any] = {
+    "run": "20261121T105600Z-ab12cd",
+    "started_at": "2026-11-21T10:56:00+00:00",
+    "ended_at": "2026-11-21T10:57:00+00:00",
+    "environment": {
+        "versions": {"qbench": "0.1.0", "torch": "2.13.0", "transformers": "5.23.0", "python": "3.11.2"},
+        "cpu": {"model": "AMD EPYC 9B45", "cores": 2},
+        "gpus": [],
+    },
+}
+
+
+def write_run(
+    root: Path, records: list[Record], suite: str = "quickstart", run: str = "20261121T105600Z-ab12cd"
+) -> Path:
+    """Stores the records as one run under the root and returns the run's folder."""
+    folder = root / suite / run
+    write_manifest(folder, MANIFEST)
+    for one in records:
+        write_record(folder, one)
+    return folder
