@@ -1,0 +1,1 @@
+"""What to measure: the suite file, its checks, and the matrix that it expands into."""
