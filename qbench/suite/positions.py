@@ -145,10 +145,14 @@ def _compose(text: str, file: str) -> yaml.Node | None:
     try:
         return loader.get_single_node()
     except yaml.MarkedYAMLError as error:
-        mark, reason = error.problem_mark or error.context_mark or loader.get_mark(), _reason(error)
-    except (ValueError, OverflowError) as error:  # PyYAML on "\\UFFFFFFFF", or a %YAML line of endless digits
-        mark, reason = loader.get_mark(), f"not YAML: {error}"
-    raise SuiteError(describe(file, Position(mark.line + 1, mark.column + 1), (), MISSING, reason))
+        mark = error.problem_mark or error.context_mark or loader.get_mark()
+        raise _at(mark, file, _reason(error)) from error
+    except (ValueError, OverflowError) as error:  # PyYAML on "\UFFFFFFFF" or a %YAML line of endless digits
+        raise _at(loader.get_mark(), file, f"not YAML: {error}") from error
+
+
+def _at(mark: yaml.Mark, file: str, message: str) -> SuiteError:
+    return SuiteError(describe(file, Position(mark.line + 1, mark.column + 1), (), MISSING, message))
 
 
 def _loader(text: str, file: str) -> _Loader:
@@ -157,9 +161,7 @@ def _loader(text: str, file: str) -> _Loader:
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         position = Position(before.count("\n") + 1, len(before) - before.rfind("\n"))
-        message = (
-            f"character U+{ord(error.character):04X} may not stand in YAML; is this a text file in UTF-8?"
-        )
+        message = f"character U+{error.character:04X} may not stand in YAML; is this a text file in UTF-8?"
         raise SuiteError(describe(file, position, (), MISSING, message)) from error
 
 
