@@ -8,7 +8,9 @@ The definitions that differ between libraries are explicit arguments here and pa
 - asymmetric range (`minmax_scale_zero`): zero forced into the range (GPTQ, torchao, compressed-tensors) or
   the raw minimum and maximum (HQQ, AWQ, tinygemm); zero an integer code or a float.
 
-Codes are stored unsigned; a symmetric code c stands as q = c + 2^(b−1) and has the implied zero 2^(b−1).
+Scales are rounded to the dtype in which they are stored (`stored_scale`) and codes are computed from the
+rounded ones, so that w ≈ (q − z)·s holds for exactly what lies in memory. Codes are stored unsigned; a
+symmetric code c stands as q = c + 2^(b−1) and has the implied zero 2^(b−1).
 """
 
 from __future__ import annotations
@@ -41,6 +43,31 @@ class AffineWeight:
     """None for tensor and channel."""
     activations: Activations = "none"
     """`dynamic`: activations become int8, symmetric, one scale a token (row), at run time."""
+
+    def why_invalid(self, shape: torch.Size) -> str | None:
+        """What contradicts this class's promises for a weight of that shape, or None."""
+        n, k = shape
+        columns = 1 if self.group_size is None else k / self.group_size
+        if self.codes.dtype != torch.uint8 or self.codes.shape != shape:
+            return f"codes are {self.codes.dtype} {tuple(self.codes.shape)}, not uint8 {(n, k)}"
+        if int(self.codes.max()) >= 2**self.num_bits:
+            return f"a code is {int(self.codes.max())}, beyond {self.num_bits} bits"
+        rows, found = self.scale.shape if self.scale.dim() == 2 else (0, 0)
+        if found != columns or not (rows == n or (rows == 1 and self.group_size is None)):
+            return f"scale is {tuple(self.scale.shape)}, not (N, {columns:g})"
+        if not (self.scale.is_floating_point() and bool(self.scale.isfinite().all())):
+            return f"scale is {self.scale.dtype}, or holds inf or nan"
+        if self.zero is None:
+            return None
+        if self.zero.shape != self.scale.shape:
+            return f"zero is {tuple(self.zero.shape)}, scale is {tuple(self.scale.shape)}"
+        if self.zero.is_floating_point():
+            return None if bool(self.zero.isfinite().all()) else "zero holds inf or nan"
+        if self.zero.dtype != torch.uint8 or int(self.zero.max()) >= 2**self.num_bits:
+            return (
+                f"zero is {self.zero.dtype} up to {int(self.zero.max())}, not a code of {self.num_bits} bits"
+            )
+        return None
 
     def dequantize(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """(q − z)·s, computed in float32, as (N, K) of `dtype`."""
@@ -84,11 +111,44 @@ def minmax_scale_zero(groups: Tensor, num_bits: int, zero_in_range: bool) -> tup
     low, high = groups.aminmax(dim=-1)
     if zero_in_range:
         low, high = low.clamp(max=0), high.clamp(min=0)
-    scale = (high - low) / (2**num_bits - 1)
+    # In float64, because high − low overflows float32 near the end of bf16's range.
+    scale = ((high.double() - low.double()) / (2**num_bits - 1)).to(torch.float32)
     return torch.where(scale > 0, scale, 1.0), low
+
+
+def stored_scale(scale: Tensor, dtype: torch.dtype) -> Tensor:
+    """The scale rounded to the dtype that is stored, never 0.
+
+    Nearest for normal numbers; upwards below the smallest normal one, where nearest may be half a scale
+    off (or 0) and would clip: fp16 reaches that at a largest weight of 0.0077 for 8 bits.
+    """
+    info = torch.finfo(dtype)
+    quantum = max(info.tiny * info.eps, torch.finfo(torch.float32).tiny)
+    raised = ((scale.double() / quantum).ceil().clamp(min=1) * quantum).to(scale.dtype)
+    return torch.where(scale < info.tiny, raised, scale).to(dtype)
+
+
+def integer_zero(scale: Tensor, low: Tensor, num_bits: int) -> Tensor:
+    """The code of 0 as uint8, clamp(round(−low / scale), 0, 2^b − 1), for ranges that hold 0.
+
+    The clamp takes back only what rounding the scale added: half a code at most.
+    """
+    return (-low / scale.to(torch.float32)).round().clamp(0, 2**num_bits - 1).to(torch.uint8)
+
+
+def float_zero(scale: Tensor, low: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Stored scale and zero −low / scale, both of `dtype`, for any range.
+
+    A range that is tiny beside its distance from 0 has a zero beyond fp16; its scale is raised until the
+    zero is half of the largest number, at a cost of |low|/65504 in a weight, 1/16 of its own rounding.
+    """
+    farthest = torch.finfo(dtype).max / 2
+    kept = stored_scale(torch.maximum(scale, low.abs() / farthest), dtype)
+    return kept, (-low / kept.to(torch.float32)).to(dtype)
 
 
 def codes(groups: Tensor, scale: Tensor, zero: Tensor | float, low: int, high: int) -> Tensor:
     """Round to nearest (ties to even): clamp(round(w / scale + zero), low, high) as uint8."""
-    shift = zero[..., None] if isinstance(zero, Tensor) else zero
-    return (groups / scale.to(torch.float32)[..., None] + shift).round().clamp(low, high).to(torch.uint8)
+    shift = zero.to(torch.float32)[..., None] if isinstance(zero, Tensor) else zero
+    shifted = (groups / scale.to(torch.float32)[..., None]).add_(shift)
+    return shifted.round_().clamp_(low, high).to(torch.uint8)

@@ -1,0 +1,63 @@
+"""Zero-point: asymmetric round to nearest, w ≈ (q − z)·s with s = (max − min) / (2^b − 1).
+
+With `zero_in_range` the range is widened to hold 0, which is then exact (GPTQ, torchao,
+compressed-tensors); without it the range is the raw minimum and maximum (HQQ, tinygemm).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from qbench import Layer, Method
+from qbench.quant.parameters import checked_group_size
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from qbench import AffineWeight
+
+
+@dataclass(frozen=True)
+class ZeroPoint(Method):
+    """Asymmetric round to nearest; scales and float zeros are in the model's dtype, codes follow them."""
+
+    num_bits: int = 8
+    """2 … 8."""
+    strategy: Literal["tensor", "channel", "group"] = "channel"
+    """What shares a scale and a zero: the whole weight, an output row, or `group_size` inputs of a row."""
+    group_size: int | None = None
+    """Inputs that share a scale; only for strategy group, where it is 64 unless given."""
+    zero_in_range: bool = True
+    """Widen the range to hold 0. False needs zero float: wherever the raw range leaves 0 out, its integer
+    zero is no code, and where it holds 0 both settings are the same."""
+    zero: Literal["integer", "float"] = "integer"
+    """`integer`: a code of num_bits bits. `float`: in units of codes, in the model's dtype."""
+    activations: Literal["none", "dynamic"] = "none"
+    """`dynamic`: activations too become int8, a scale a token; needs 8 bits, strategy tensor or channel."""
+
+    def __post_init__(self) -> None:
+        if self.zero == "integer" and not self.zero_in_range:
+            raise ValueError("an integer zero needs zero_in_range true; for the raw range say zero: float")
+        size = checked_group_size(self.num_bits, self.strategy, self.group_size, self.activations)
+        object.__setattr__(self, "group_size", size)
+
+    def quantize_layer(self, weight: Tensor, layer: Layer) -> AffineWeight:
+        from qbench.quant import affine
+
+        groups = affine.grouped(weight, self.strategy, self.group_size, layer.name)
+        scale, low = affine.minmax_scale_zero(groups, self.num_bits, self.zero_in_range)
+        if self.zero == "integer":
+            scale = affine.stored_scale(scale, weight.dtype)
+            zero = affine.integer_zero(scale, low, self.num_bits)
+        else:
+            scale, zero = affine.float_zero(scale, low, weight.dtype)
+        codes = affine.codes(groups, scale, zero, 0, 2**self.num_bits - 1)
+        return affine.AffineWeight(
+            codes=codes.reshape(weight.shape),
+            scale=scale,
+            zero=zero,
+            num_bits=self.num_bits,
+            group_size=self.group_size,
+            activations=self.activations,
+        )
