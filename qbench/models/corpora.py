@@ -24,7 +24,7 @@ def corpus_name(corpus: Corpus) -> str:
 
 
 def read_corpus(corpus: Corpus) -> str:
-    """The whole text, documents of a dataset joined by a blank line (protocol `gptq`); ModelError if not there."""
+    """The whole text, documents of a dataset joined by a blank line; ModelError if it is not there."""
     if isinstance(corpus, dict):
         return _from_hub(corpus)
     path = builtin_text(corpus.removeprefix("builtin:")) if corpus.startswith("builtin:") else Path(corpus)
@@ -61,7 +61,10 @@ def _from_hub(corpus: dict[str, Any]) -> str:
 
     try:
         rows = load_dataset(
-            corpus["dataset"], corpus.get("config"), split=corpus.get("split", "test"), revision=corpus.get("revision")
+            corpus["dataset"],
+            corpus.get("config"),
+            split=corpus.get("split", "test"),
+            revision=corpus.get("revision"),
         )
         return "\n\n".join(rows[corpus.get("column", "text")])
     except Exception as error:

@@ -91,7 +91,7 @@ def _pretrained(checkpoint: Checkpoint, ref: ModelRef, dtype: torch.dtype) -> An
 
 
 def _random(checkpoint: Checkpoint, ref: ModelRef, dtype: torch.dtype) -> Any:
-    """Weights drawn by the model's own initialisation: right for speed and memory, meaningless for quality."""
+    """Weights drawn by the model's own initialisation: right for speed and memory only."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     torch.manual_seed(int(ref.weights.split(":")[1]))

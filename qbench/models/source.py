@@ -44,7 +44,9 @@ class Checkpoint:
         return sum(path.stat().st_size for path in self.weight_files(allow_pickle=True))
 
 
-def locate(source: str, revision: str | None, *, allow_pickle: bool = False, code: bool = False) -> Checkpoint:
+def locate(
+    source: str, revision: str | None, *, allow_pickle: bool = False, code: bool = False
+) -> Checkpoint:
     """Finds (for a hub id: downloads) the files of a model; ModelError says what is missing or refused."""
     if source.startswith("builtin:"):
         return _local(builtin_model(source.removeprefix("builtin:")))

@@ -1,0 +1,49 @@
+"""The `qbench` program: its verbs, in the order in which a newcomer meets them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from qbench.cli import check, doctor, export, fetch, listing, plan, report, run, schema
+
+app = typer.Typer(
+    name="qbench",
+    help="Quality, latency, memory and energy of really quantized language models, in one row.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        import qbench
+
+        typer.echo(f"qbench {qbench.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Quality, latency, memory and energy of really quantized language models, in one row."""
+
+
+for command in (
+    run.run,
+    plan.plan,
+    listing.list_,
+    check.check,
+    report.report,
+    export.export,
+    doctor.doctor,
+    fetch.fetch,
+    schema.schema,
+):
+    app.command(command.__name__.rstrip("_"))(command)

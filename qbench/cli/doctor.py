@@ -1,0 +1,26 @@
+"""`qbench doctor`: what this machine can measure."""
+
+from __future__ import annotations
+
+import json as json_
+
+import typer
+
+from qbench.cli.options import JsonOption
+
+
+def doctor(json: JsonOption = False) -> None:
+    """Show CPU, GPUs, drivers, energy counters, measured ceilings, versions and kernels of this machine."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from qbench.run.doctor import examine, lines
+
+    found = examine()
+    if json:
+        typer.echo(json_.dumps(found, indent=2))
+        return
+    table = Table.grid(padding=(0, 2))
+    for name, value in lines(found):
+        table.add_row(f"[bold]{name}[/]", value)
+    Console().print(table)

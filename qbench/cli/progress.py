@@ -1,0 +1,224 @@
+"""Progress of a run: a live table in a terminal, plain lines elsewhere, JSON lines, or nothing.
+
+The display is drawn when something happens, and once a second while nothing is timed; while a phase is
+timed it sleeps with the rest of the parent.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from qbench.results.metrics import headline
+from qbench.results.record import Record
+from qbench.results.store import Run
+from qbench.suite.cell import Cell
+
+if TYPE_CHECKING:
+    from qbench.run.plan import Planned
+    from qbench.run.runner import Outcome
+
+STYLE = {"ok": "green", "failed": "red", "oom": "red", "timeout": "red", "skipped": "yellow", "done": "dim"}
+
+
+class Display:
+    """The quiet display, and the base of the others: a context manager around a run."""
+
+    def begin(self, run: Run, planned: Sequence[Planned]) -> None:
+        """The matrix is known."""
+
+    def phase(self, cell: Cell, name: str) -> None:
+        """A cell entered a phase."""
+
+    def record(self, record: Record) -> None:
+        """A cell has its record."""
+
+    def tick(self) -> None:
+        """A second passed in which nothing is timed."""
+
+    def end(self, outcome: Outcome, leaderboard: Path) -> None:
+        print(leaderboard)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+
+class Plain(Display):
+    """One line for each cell that ends; for logs."""
+
+    def __init__(self) -> None:
+        self.count = self.total = 0
+
+    def begin(self, run: Run, planned: Sequence[Planned]) -> None:
+        self.total = sum(plan.state != "done" for plan in planned)
+        done = len(planned) - self.total
+        print(f"run {run.suite}/{run.name}: {len(planned)} cells, {done} done before", flush=True)
+
+    def record(self, record: Record) -> None:
+        self.count += 1
+        cell = record.cell
+        seconds = sum(record.phases.values())
+        said = headline(record) if record.status == "ok" else record.reason
+        print(
+            f"[{self.count}/{self.total}] {record.status:7} {cell.model.name} {cell.label} {cell.dtype} "
+            f"{cell.device} {seconds:.1f} s: {said}",
+            flush=True,
+        )
+
+    def end(self, outcome: Outcome, leaderboard: Path) -> None:
+        print(_summary(outcome))
+        print(f"leaderboard: {leaderboard}", flush=True)
+
+
+class JsonLines(Display):
+    """Every event as one JSON object on its line; for programs."""
+
+    def begin(self, run: Run, planned: Sequence[Planned]) -> None:
+        states = {plan.cell.id: plan.state for plan in planned}
+        self._say("begin", suite=run.suite, run=run.name, cells=states)
+
+    def phase(self, cell: Cell, name: str) -> None:
+        self._say("phase", cell_id=cell.id, label=cell.label, phase=name)
+
+    def record(self, record: Record) -> None:
+        self._say(
+            "record",
+            cell_id=record.cell.id,
+            label=record.cell.label,
+            status=record.status,
+            reason=record.reason,
+            phases=record.phases,
+        )
+
+    def end(self, outcome: Outcome, leaderboard: Path) -> None:
+        self._say(
+            "end", exit_code=outcome.exit_code, folder=str(outcome.run.folder), leaderboard=str(leaderboard)
+        )
+
+    def _say(self, event: str, **data: Any) -> None:
+        print(json.dumps({"event": event, **data}), flush=True)
+
+
+class LiveTable(Display):
+    """The live table of a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.live = Live(console=console, auto_refresh=False, transient=True)
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.seconds: list[float] = []
+        self.title = ""
+
+    def begin(self, run: Run, planned: Sequence[Planned]) -> None:
+        self.title = f"{run.suite} · {run.name}"
+        for plan in planned:
+            state = {"run": "waiting", "skip": "skipped"}.get(plan.state, plan.state)
+            self.rows[plan.cell.id] = {
+                "cell": plan.cell,
+                "state": state,
+                "started": None,
+                "said": plan.reason or "",
+            }
+        self.tick()
+
+    def phase(self, cell: Cell, name: str) -> None:
+        row = self.rows[cell.id]
+        row["state"], row["started"] = name, row["started"] or time.perf_counter()
+        self.tick()
+
+    def record(self, record: Record) -> None:
+        row = self.rows[record.cell.id]
+        if row["started"]:
+            row["elapsed"] = time.perf_counter() - row["started"]
+            self.seconds.append(row["elapsed"])
+        said = headline(record) if record.status == "ok" else record.reason
+        row.update(state=record.status, said=said or "")
+        self.tick()
+
+    def tick(self) -> None:
+        self.live.update(self._draw(), refresh=True)
+
+    def end(self, outcome: Outcome, leaderboard: Path) -> None:
+        from qbench.report.terminal import table
+        from qbench.results.frame import load
+
+        self.console.print(table(load(outcome.run.folder)))
+        self.console.print(_summary(outcome))
+        self.console.print(f"leaderboard: {leaderboard}", soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.live.stop()
+
+    def _draw(self) -> Table:
+        left = sum(row["state"] not in STYLE for row in self.rows.values())
+        eta = (
+            f"about {left * sum(self.seconds) / len(self.seconds):.0f} s left"
+            if self.seconds and left
+            else ""
+        )
+        table = Table(
+            "model", "method", "dtype", "device", "state", "s", "result so far", caption=eta, title=self.title
+        )
+        for row in self._window():
+            cell: Cell = row["cell"]
+            style = STYLE.get(row["state"], "bold cyan" if row["started"] else "dim")
+            now = time.perf_counter() - row["started"] if row["started"] else None
+            elapsed = row.get("elapsed", now)
+            table.add_row(
+                cell.model.name,
+                cell.label,
+                cell.dtype,
+                cell.device,
+                f"[{style}]{row['state']}[/]",
+                f"{elapsed:.1f}" if elapsed is not None else "",
+                row["said"],
+            )
+        return table
+
+    def _window(self) -> list[dict[str, Any]]:
+        """As many rows as the terminal shows, around the cell that runs."""
+        rows = list(self.rows.values())
+        room = max(3, self.console.size.height - 8)
+        at = next((index for index, row in enumerate(rows) if row["state"] not in STYLE), len(rows))
+        start = max(0, min(at - room // 2, len(rows) - room))
+        return rows[start : start + room]
+
+
+def display(*, quiet: bool, json: bool) -> Display:
+    """The display that fits where the output goes."""
+    if quiet:
+        return Display()
+    if json:
+        return JsonLines()
+    return LiveTable(Console()) if sys.stdout.isatty() else Plain()
+
+
+def _summary(outcome: Outcome) -> str:
+    counts: dict[str, int] = {}
+    for record in outcome.records:
+        counts[record.status] = counts.get(record.status, 0) + 1
+    before = sum(plan.state == "done" for plan in outcome.planned)
+    parts = [f"{count} {status}" for status, count in counts.items()]
+    parts += [f"{before} done before"] if before else []
+    stopped = "interrupted; run the same command again to go on. " if outcome.interrupted else ""
+    return f"{stopped}{', '.join(parts) or 'nothing to do'}"

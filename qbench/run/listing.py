@@ -1,0 +1,70 @@
+"""What `qbench list` shows, as rows of plain values."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+Rows = list[dict[str, Any]]
+
+
+def rows(what: str) -> Rows:
+    """Rows of methods, models, probes, kernels or suites; each a dict with the same keys."""
+    return {"methods": methods, "models": models, "probes": probes, "kernels": kernels, "suites": suites}[
+        what
+    ]()
+
+
+def methods() -> Rows:
+    from qbench.quant import registry
+
+    found = []
+    for name, source in registry.available().items():
+        cls = registry.method_class(name)
+        parameters = registry.parameters(cls).values()
+        found.append(
+            {
+                "name": name,
+                "parameters": ", ".join(f"{one.name}: {one.type} = {one.default!r}" for one in parameters),
+                "calibration": cls.needs_calibration,
+                "from": source,
+                "what": (inspect.getdoc(cls) or "").partition("\n")[0],
+            }
+        )
+    return found
+
+
+def models() -> Rows:
+    from qbench.models.builtin import MODELS, Embedded, is_here
+
+    return [
+        {
+            "source": f"builtin:{name}",
+            "here": is_here(name),
+            "from": "the package" if isinstance(model, Embedded) else f"qbench fetch {name}",
+            "what": model.note,
+        }
+        for name, model in MODELS.items()
+    ]
+
+
+def probes() -> Rows:
+    from qbench.measure.probe import probes as known
+
+    return [{"name": probe.name, "unit": probe.unit, "what": probe.description} for probe in known().values()]
+
+
+def kernels() -> Rows:
+    from qbench.quant.kernels import listing
+
+    return listing()
+
+
+def suites() -> Rows:
+    from qbench.suite.load import load_suite, packaged_suites
+
+    found = []
+    for name in packaged_suites():
+        suite = load_suite(name)
+        found.append({"name": name, "models": ", ".join(model.name for model in suite.models)})
+    return found

@@ -1,0 +1,95 @@
+"""The manifest of a run: what was asked, where and with what it ran, when it began and ended."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from qbench.results.store import Run, Store, write_manifest
+from qbench.run import environment as machine
+from qbench.run.plan import Planned
+from qbench.run.pool import Pool
+from qbench.suite.spec import Suite
+
+SCHEMA = 1
+CEILINGS_TIMEOUT_S = 120.0
+
+
+def open_run(run: Run, suite: Suite, planned: Sequence[Planned], environment: dict[str, Any]) -> None:
+    """Writes the manifest of a new run, or brings that of a resumed one up to date."""
+    before = _read(run)
+    now = utc_now()
+    cells = {**before.get("cells", {}), **{plan.cell.id: plan.cell.label for plan in planned}}
+    manifest = {
+        "schema": SCHEMA,
+        "suite": run.suite,
+        "run": run.name,
+        "status": "running",
+        "started_at": before.get("started_at", now),
+        "ended_at": None,
+        "sessions": [
+            *before.get("sessions", []),
+            {"started_at": now, "load_average": environment["load_average"]},
+        ],
+        "environment": before.get("environment", environment),
+        "ceilings": before.get("ceilings", {}),
+        "suite_file": Path(suite.file).name,
+        "suite_text": suite.text,
+        "suite_sha256": hashlib.sha256(suite.text.encode()).hexdigest(),
+        "cells": cells,
+    }
+    write_manifest(run.folder, manifest)
+
+
+def close_run(run: Run, status: str) -> None:
+    """Notes the end of this session: `finished` or `interrupted`."""
+    manifest = _read(run)
+    end = {"ended_at": utc_now(), "load_average_at_end": os.getloadavg(), "status": status}
+    manifest["sessions"][-1].update(end)
+    manifest.update(status=status, ended_at=end["ended_at"])
+    write_manifest(run.folder, manifest)
+
+
+def measure_ceilings(run: Run, pool: Pool, devices: Sequence[str]) -> None:
+    """Copy bandwidth and GEMM rates of each device into the manifest, unless they stand there already."""
+    manifest = _read(run)
+    for device in devices:
+        if device not in manifest["ceilings"]:
+            manifest["ceilings"][device] = _ceilings(pool, device)
+            write_manifest(run.folder, manifest)
+
+
+def differences(manifest: dict[str, Any], environment: dict[str, Any]) -> list[str]:
+    """Why a run with this manifest cannot be resumed here and now; empty where it can."""
+    theirs = manifest.get("environment")
+    if not isinstance(theirs, dict):
+        return ["its manifest names no environment"]
+    return machine.differences(machine.fingerprint(environment), machine.fingerprint(theirs))
+
+
+def utc_now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _ceilings(pool: Pool, device: str) -> dict[str, Any]:
+    job = pool.start({"kind": "ceilings", "device": device}, CEILINGS_TIMEOUT_S)
+    found: dict[str, Any] = {"value": None, "reason": "the measurement did not finish"}
+    while job.exit_code is None:
+        pool.wait()
+        while job.events:
+            event = job.events.popleft()
+            if event["event"] == "want":
+                job.send({"go": True})
+            elif event["event"] == "part" and event["key"] == "ceilings":
+                found = event["value"]
+            elif event["event"] == "error":
+                found = {"value": None, "reason": f"{event['type']}: {event['message']}"}
+    return found
+
+
+def _read(run: Run) -> dict[str, Any]:
+    return Store(run.folder, strict=False).manifest(run)

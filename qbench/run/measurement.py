@@ -1,0 +1,89 @@
+"""Measuring one cell inside its worker: load, quantize, probe. Each piece is said as soon as it is done."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import numpy as np
+import torch
+
+from qbench.errors import DeviceError
+from qbench.measure.memory import Peak, rss_bytes
+from qbench.measure.probe import Bench, probes
+from qbench.models.corpora import read_corpus
+from qbench.models.load import LoadedModel, check_pinned, load_model
+from qbench.quant import registry
+from qbench.quant.convert import bits_per_weight, layer_table, quantize_model
+from qbench.run.channel import Channel
+from qbench.suite.cell import Cell
+
+SECTION = {"perplexity": "quality", "memory": "memory", "latency": "latency", "energy": "energy"}
+"""Probe → the part of the cell that switches it on."""
+
+TIMED = frozenset({"latency", "energy"})
+"""Probes that need the machine for themselves; so does quantizing, whose seconds are a metric."""
+
+
+def measure(cell: Cell, channel: Channel) -> None:
+    """Sends `environment`, `model`, `phases`, `samples` and `layers` as they come to be."""
+    _prepare(cell)
+    channel.part("environment", _environment(cell))
+    baseline_rss = rss_bytes()
+    with channel.phase("load", timed=False):
+        check_pinned(cell.model)
+        loaded = load_model(cell.model, cell.dtype, cell.device)
+    channel.part("model", loaded.facts)
+    quantize_peak = _quantize(cell, loaded, channel)
+    bench = Bench(
+        model=loaded.model,
+        tokenizer=loaded.tokenizer,
+        cell=cell,
+        device=torch.device(cell.device),
+        text=read_corpus,
+        baseline={
+            "disk_bytes": loaded.disk_bytes,
+            "rss_bytes": baseline_rss,
+            "quantize_peak_bytes": quantize_peak,
+        },
+    )
+    for name, probe in probes().items():
+        if getattr(cell, SECTION[name]) is not None:
+            with channel.phase(name, timed=name in TIMED):
+                channel.part("samples", {name: probe.measure(bench)})
+    channel.part("layers", layer_table(loaded.model))
+
+
+def _quantize(cell: Cell, loaded: LoadedModel, channel: Channel) -> int | None:
+    """Quantizes in place and returns the peak of that, in bytes above the worker before the model."""
+    method = registry.make(cell.method, cell.params)
+    if not method.quantizes:
+        return None
+    with channel.phase("quantize", timed=True), Peak(cell.device) as peak:
+        done = quantize_model(loaded.model, method, cell.layers, allow_fallback=cell.allow_fallback)
+    channel.part("model", {"left_unquantized": done.left, "bits_per_weight": bits_per_weight(loaded.model)})
+    return peak.bytes
+
+
+def _prepare(cell: Cell) -> None:
+    """Seeds and threads; raises DeviceError where torch does not see the device that was planned."""
+    torch.set_num_threads(cell.threads or len(os.sched_getaffinity(0)))
+    random.seed(cell.seed)
+    np.random.seed(cell.seed)
+    torch.manual_seed(cell.seed)
+    if cell.device != "cpu":
+        count = torch.cuda.device_count()
+        if int(cell.device.partition(":")[2]) >= count:
+            raise DeviceError(f"{cell.device} was planned from NVML's list, but torch sees {count} GPUs")
+
+
+def _environment(cell: Cell) -> dict[str, object]:
+    found: dict[str, object] = {"threads": torch.get_num_threads(), "load_average": os.getloadavg()}
+    if cell.device != "cpu":
+        properties = torch.cuda.get_device_properties(cell.device)
+        found["gpu"] = {
+            "name": properties.name,
+            "uuid": str(properties.uuid),
+            "capability": [properties.major, properties.minor],
+        }
+    return found

@@ -1,0 +1,170 @@
+"""From a suite to cells: everything resolved, pinned, hashed and checked before anything is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from qbench.errors import MethodError, ModelError
+from qbench.models.corpora import corpus_name, overlap, read_corpus, text_sha256
+from qbench.models.source import pin
+from qbench.quant import registry
+from qbench.quant.method import Method
+from qbench.run.devices import Devices
+from qbench.suite.cell import Cell, ModelRef
+from qbench.suite.matrix import Corner, expand, select
+from qbench.suite.spec import Corpus, ModelSpec, Rule, Suite
+
+State = Literal["run", "done", "skip"]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell and what is to become of it."""
+
+    cell: Cell
+    state: State
+    reason: str | None = None
+    """Why it is skipped."""
+
+
+@dataclass
+class Planner:
+    """Resolves the corners of one suite; each model and corpus is read and hashed once."""
+
+    suite: Suite
+    devices: Devices = field(default_factory=Devices.here)
+    _models: dict[str, ModelRef | ModelError] = field(default_factory=dict)
+    _corpora: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def plan(self, rules: Sequence[Rule] = (), done: frozenset[str] = frozenset()) -> list[Planned]:
+        """Every cell of the suite that the rules leave, in the suite's order.
+
+        `done` holds the ids that already have an `ok` record. Raises SuiteError for what only the user can
+        mend: a wrong parameter, a corpus that is not there, a calibration text that overlaps the evaluation.
+        A model or device that is missing makes its cells `skip`.
+        """
+        corners = select(expand(self.suite, list(registry.available())), rules)
+        methods = [self._method(corner) for corner in corners]
+        if any(method.needs_calibration for method in methods):
+            self._check_overlap()
+        pairs = zip(corners, methods, strict=True)
+        planned = [(corner, self._planned(corner, method, done)) for corner, method in pairs]
+        self._check_twins(planned)
+        return [plan for _, plan in planned]
+
+    def _planned(self, corner: Corner, method: Method, done: frozenset[str]) -> Planned:
+        model = self._model(corner.model)
+        device, missing = self.devices.find(corner.device)
+        cell = self._cell(corner, method, model, device)
+        if isinstance(model, ModelError):
+            return Planned(cell, "skip", str(model))
+        if reason := missing or method.unsupported(cell):
+            return Planned(cell, "skip", reason)
+        return Planned(cell, "done" if cell.id in done else "run")
+
+    def _method(self, corner: Corner) -> Method:
+        try:
+            return registry.make(corner.method, corner.params)
+        except MethodError as error:
+            raise self.suite.error(("methods", corner.entry), str(error)) from error
+
+    def _model(self, spec: ModelSpec) -> ModelRef | ModelError:
+        key = spec.model_dump_json()
+        if key not in self._models:
+            self._models[key] = self._pinned(spec)
+        return self._models[key]
+
+    def _pinned(self, spec: ModelSpec) -> ModelRef | ModelError:
+        source = str(self.suite.path(spec.source)) if spec.kind in ("gguf", "folder") else spec.source
+        try:
+            return pin(
+                source,
+                spec.name,
+                spec.revision,
+                random_seed=self.suite.seed if spec.weights == "random" else None,
+                trust_remote_code=spec.trust_remote_code,
+                allow_pickle=spec.allow_pickle,
+            )
+        except ModelError as error:
+            return error
+
+    def _cell(self, corner: Corner, method: Method, model: ModelRef | ModelError, device: str) -> Cell:
+        suite = self.suite
+        if isinstance(model, ModelError):
+            model = ModelRef(corner.model.name, corner.model.source, "missing", corner.model.revision)
+        return Cell(
+            model=model,
+            method=corner.method,
+            params=method.params(),
+            dtype=corner.dtype,
+            device=device,
+            label=corner.label,
+            layers=suite.layers.model_dump() if method.quantizes else {},
+            quality=self._with_corpus("quality"),
+            calibration=self._with_corpus("calibration") if method.needs_calibration else None,
+            latency=suite.latency.model_dump() if suite.latency else None,
+            memory=suite.memory.model_dump() if suite.memory else None,
+            energy=suite.energy.model_dump() if suite.energy else None,
+            seed=suite.seed,
+            repetition=corner.repetition,
+            threads=suite.threads,
+            allow_fallback=suite.allow_fallback,
+            timeout_s=suite.timeout_s,
+            memory_limit=suite.memory_limit,
+        )
+
+    def _with_corpus(self, section: Literal["quality", "calibration"]) -> dict[str, Any] | None:
+        """The section as plain values, its corpus with name and hash; None where it is switched off."""
+        spec = getattr(self.suite, section)
+        if spec is None:
+            return None
+        return {**spec.model_dump(), **self._corpus(section, spec.corpus)}
+
+    def _corpus(self, section: str, corpus: Corpus) -> dict[str, Any]:
+        if section not in self._corpora:
+            where = self._where(corpus)
+            text = self._text(section, where)
+            self._corpora[section] = {
+                "corpus": where,
+                "corpus_name": corpus_name(where),
+                "corpus_sha256": text_sha256(text),
+            }
+        return self._corpora[section]
+
+    def _where(self, corpus: Corpus) -> str | dict[str, Any]:
+        if not isinstance(corpus, str):
+            return corpus.model_dump()
+        return corpus if corpus.startswith("builtin:") else str(self.suite.path(corpus))
+
+    def _text(self, section: str, where: str | dict[str, Any]) -> str:
+        try:
+            return read_corpus(where)
+        except ModelError as error:
+            raise self.suite.error((section, "corpus"), str(error)) from error
+
+    def _check_twins(self, planned: list[tuple[Corner, Planned]]) -> None:
+        """Two entries that come to the same cell once defaults are filled in would share one record."""
+        seen: dict[str, Corner] = {}
+        for corner, plan in planned:
+            twin = seen.setdefault(plan.cell.id, corner)
+            if twin is not corner:
+                raise self.suite.error(
+                    ("methods", corner.entry),
+                    f"{corner.label!r} is {twin.label!r} once the defaults are filled in; keep one",
+                )
+
+    def _check_overlap(self) -> None:
+        if not (self.suite.quality and self.suite.calibration):
+            return
+        evaluation, calibration = (
+            self._text(section, self._where(getattr(self.suite, section).corpus))
+            for section in ("quality", "calibration")
+        )
+        if shared := overlap(evaluation, calibration):
+            raise self.suite.error(
+                ("calibration", "corpus"),
+                "the calibration text overlaps the evaluation text, so that quality would be overstated; "
+                f"choose another. Both hold: “{shared[:120]}…”",
+            )

@@ -1,0 +1,121 @@
+"""Running a suite: plan, resume, schedule, record. The parent's side; it never computes on a model."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qbench.results.record import Record
+from qbench.results.store import Run, Store, lock, new_run_name
+from qbench.run import manifest
+from qbench.run.environment import environment
+from qbench.run.plan import Planned, Planner
+from qbench.run.pool import Pool
+from qbench.run.schedule import Listener, Schedule
+from qbench.suite.spec import Rule, Suite
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run went."""
+
+    run: Run
+    planned: list[Planned]
+    records: list[Record]
+    """Those that this call wrote."""
+    interrupted: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """0: all ok, or skipped by design; 1: some failed; 130: interrupted."""
+        if self.interrupted:
+            return INTERRUPTED
+        return int(any(record.status not in ("ok", "skipped") for record in self.records))
+
+
+def run_suite(
+    suite: Suite,
+    results: Path,
+    listener: Listener,
+    *,
+    rules: Sequence[Rule] = (),
+    jobs: int = 1,
+    fresh: bool = False,
+) -> Outcome:
+    """Runs every cell that has no `ok` record yet, in the newest run of the suite that can be resumed.
+
+    Raises SuiteError before anything is measured, ResultsError where another process holds the run.
+    """
+    planner = Planner(suite)
+    planner.plan(rules)
+    here = environment()
+    run = choose_run(suite, results, here, fresh)
+    with lock(run.folder), _terminable():
+        planned = planner.plan(rules, done_cells(run))
+        manifest.open_run(run, suite, planned, here)
+        schedule = Schedule(run, listener, jobs)
+        listener.begin(run, planned)
+        status = "interrupted"
+        try:
+            _run_all(schedule, planned)
+            status = "finished"
+        except KeyboardInterrupt:
+            pass  # said in the manifest, the outcome and the exit code
+        finally:
+            manifest.close_run(run, status)
+    return Outcome(run, planned, schedule.records, status == "interrupted")
+
+
+def choose_run(suite: Suite, results: Path, here: dict[str, Any], fresh: bool) -> Run:
+    """The newest run of the suite if it can be resumed in this environment, else a new one."""
+    folder = results / suite.name
+    store = Store(folder, strict=False)
+    newest = store.runs()[-1:] if folder.is_dir() and not fresh else []
+    for run in newest:
+        if not manifest.differences(store.manifest(run), here):
+            return Run(suite.name, run.name, folder / run.name)
+    name = new_run_name()
+    return Run(suite.name, name, folder / name)
+
+
+def done_cells(run: Run) -> frozenset[str]:
+    """Ids of the run's `ok` records."""
+    if not run.folder.is_dir():
+        return frozenset()
+    records = Store(run.folder, strict=False).records(run)
+    return frozenset(record.cell.id for record in records if record.status == "ok")
+
+
+def _run_all(schedule: Schedule, planned: Sequence[Planned]) -> None:
+    for plan in planned:
+        if plan.state == "skip":
+            schedule.skip(plan.cell, plan.reason or "")
+    waiting = [plan.cell for plan in planned if plan.state == "run"]
+    if waiting:
+        with Pool() as pool:
+            manifest.measure_ceilings(schedule.run, pool, sorted({cell.device for cell in waiting}))
+            schedule.work(pool, waiting)
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends a run as Ctrl-C does: workers killed, what is finished kept, the manifest closed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

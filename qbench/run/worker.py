@@ -1,0 +1,96 @@
+"""The worker: one forked process that measures one cell and says what it finds.
+
+It leads a process group of its own (so that all of it can be killed), writes to a log of its own, and dies
+with the server. Everything finished is sent at once; an exception is sent as typed data.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import os
+import resource
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from qbench.run.channel import Channel
+from qbench.suite.cell import Cell
+
+PR_SET_PDEATHSIG = 1
+
+
+def main(job_descriptor: int, log_descriptor: int) -> int:
+    """Runs the job that the parent sends; returns the process's exit code."""
+    os.setsid()
+    _die_with_server()
+    os.dup2(log_descriptor, 1)
+    os.dup2(log_descriptor, 2)
+    os.close(log_descriptor)
+    faulthandler.enable(file=sys.__stderr__ or 2)
+    channel = Channel(socket.socket(fileno=job_descriptor))
+    channel.send("started")
+    job = channel.receive()
+    try:
+        JOBS[job["kind"]](job, channel)
+    except BaseException as error:
+        channel.send("error", **describe(error))
+        return 1
+    channel.send("done")
+    return 0
+
+
+def measure_cell(job: dict[str, Any], channel: Channel) -> None:
+    """Load, quantize, probe: the walk of one cell."""
+    cell = Cell.from_dict(job["cell"])
+    if cell.memory_limit:
+        resource.setrlimit(resource.RLIMIT_DATA, (cell.memory_limit, cell.memory_limit))
+    from qbench.run.measurement import measure
+
+    measure(cell, channel)
+
+
+def measure_ceilings(job: dict[str, Any], channel: Channel) -> None:
+    """The machine's copy bandwidth and GEMM rates, for the manifest."""
+    from qbench.measure.ceilings import ceilings
+
+    with channel.phase("ceilings", timed=True):
+        channel.part("ceilings", ceilings(job["device"]))
+
+
+JOBS: dict[str, Callable[[dict[str, Any], Channel], None]] = {
+    "cell": measure_cell,
+    "ceilings": measure_ceilings,
+}
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """An exception as data: `status` failed or oom, type, message, traceback, and the peak until here."""
+    return {
+        "status": "oom" if is_out_of_memory(error) else "failed",
+        "type": type(error).__name__,
+        "message": str(error) or type(error).__name__,
+        "traceback": "".join(traceback.format_exception(error)),
+        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        * (1 if sys.platform == "darwin" else 1024),
+    }
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether memory ran out, on the CPU or a GPU, here or in the exception behind this one."""
+    while error is not None:
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            return True
+        text = str(error)
+        if "DefaultCPUAllocator" in text or "Cannot allocate memory" in text or "std::bad_alloc" in text:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _die_with_server() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,76 @@
+"""Suites small enough to run whole, and a listener that keeps what it hears."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from qbench.results.record import Record
+from qbench.run.runner import Outcome, run_suite
+from qbench.suite.load import parse_suite
+from qbench.suite.spec import Suite
+
+PLUGIN = Path(__file__).parent / "plugin"
+
+QUICK: dict[str, Any] = {
+    "name": "tiny",
+    "models": [{"source": "builtin:austen-6m"}],
+    "quality": {"seqlen": 64, "max_windows": 2},
+    "latency": False,
+    "energy": False,
+    "memory": False,
+}
+
+
+class Listening:
+    """A display for tests: remembers everything."""
+
+    def __init__(self) -> None:
+        self.begun: list[Any] = []
+        self.phases: list[tuple[str, str]] = []
+        self.records: list[Record] = []
+        self.ticks = 0
+
+    def begin(self, run: Any, planned: Sequence[Any]) -> None:
+        self.begun = list(planned)
+
+    def phase(self, cell: Any, name: str) -> None:
+        self.phases.append((cell.label, name))
+
+    def record(self, record: Record) -> None:
+        self.records.append(record)
+
+    def tick(self) -> None:
+        self.ticks += 1
+
+
+def suite(methods: list[dict[str, Any]], folder: Path, **changes: Any) -> Suite:
+    """A parsed suite of these methods on the embedded model."""
+    text = yaml.safe_dump({**QUICK, "methods": methods, **changes}, sort_keys=False)
+    return parse_suite(text, str(folder / "tiny.yaml"))
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Runs methods on the embedded model and returns the outcome; results in tmp_path/results."""
+
+    def go(methods: list[dict[str, Any]], *, listener: Any = None, **changes: Any) -> Outcome:
+        options = {key: changes.pop(key) for key in ("rules", "jobs", "fresh") if key in changes}
+        loaded = suite(methods, tmp_path, **changes)
+        return run_suite(loaded, tmp_path / "results", listener or Listening(), **options)
+
+    return go
+
+
+@pytest.fixture
+def misbehave(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installs the plugin `misbehave`, for this process and for the worker server that it starts."""
+    monkeypatch.syspath_prepend(str(PLUGIN))
+    monkeypatch.setenv("PYTHONPATH", str(PLUGIN))
