@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from qbench.errors import SuiteError, did_you_mean
 from qbench.suite.checks import EVERY_METHOD, findings
 from qbench.suite.matrix import expand
-from qbench.suite.positions import MAX_CHARACTERS, Document, read
+from qbench.suite.positions import MAX_CHARACTERS, Document, read, value_text
 from qbench.suite.problems import in_file_order, problems
 from qbench.suite.spec import Suite
 
@@ -80,7 +80,7 @@ def _find(text: str) -> Traversable:
             return path
         is_folder, exists = path.is_dir(), path.exists()
     except (OSError, ValueError) as error:  # too long, a NUL byte, a folder that may not be searched
-        raise SuiteError(f"{text!r}: cannot be opened: {error}") from error
+        raise SuiteError(f"{value_text(text)}: cannot be opened: {error.args[-1]}") from error
     name = text.removesuffix(".yaml")
     if name in packaged_suites():
         return _package() / f"{name}.yaml"
@@ -91,7 +91,9 @@ def _find(text: str) -> Traversable:
         )
     if exists:
         raise SuiteError(f"{text}: is neither a file nor a folder")
-    raise SuiteError(f"{text}: no such file, and no packaged suite; {did_you_mean(name, packaged_suites())}")
+    raise SuiteError(
+        f"{value_text(text)}: no such file, and no packaged suite; {did_you_mean(name, packaged_suites())}"
+    )
 
 
 def _package() -> Traversable:

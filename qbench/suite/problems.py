@@ -27,7 +27,7 @@ def problems(error: ValidationError, document: Document) -> list[str]:
     for detail in error.errors(include_url=False):
         if detail["type"] == "default_factory_not_called":  # a consequence of another finding
             continue
-        path = _path(detail["loc"], document)
+        path = _path(detail, document)
         text = document.describe(path, _message(detail, path), at_key=detail["type"] == "extra_forbidden")
         found.append((path, text))
     return in_file_order(found, document)
@@ -40,13 +40,13 @@ def in_file_order(lines: Iterable[tuple[KeyPath, str]], document: Document) -> l
     ]
 
 
-def _path(loc: tuple[int | str, ...], document: Document) -> KeyPath:
-    """pydantic's location without its union tags: what stands in the file, and a last key that may not."""
+def _path(detail: ErrorDetails, document: Document) -> KeyPath:
+    """pydantic's location without its union tags: only what stands in the file, and a missing key."""
     path: KeyPath = ()
-    for place, key in enumerate(loc):
-        if (*path, key) in document.values or place == len(loc) - 1:
+    for key in detail["loc"]:
+        if (*path, key) in document.values:
             path = (*path, key)
-    return path
+    return (*path, detail["loc"][-1]) if detail["type"] == "missing" else path
 
 
 def _message(detail: ErrorDetails, path: KeyPath) -> str:

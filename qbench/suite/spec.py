@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PrivateAttr, Tag
 
@@ -21,7 +21,6 @@ Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Rule = dict[str, Any]
 """Key → value, pattern (`*`, `?`), or list of either; see `qbench.suite.matrix.matches`."""
-_T = TypeVar("_T")
 
 _BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _BYTES |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
@@ -43,8 +42,9 @@ def _switch(value: object) -> object:
     return {True: {}, False: None}[value] if isinstance(value, bool) else value
 
 
-Switchable = Annotated[_T | None, BeforeValidator(_switch, json_schema_input_type=_T | bool)]
-"""A section, `true` for its defaults, or `false` for off (None in Python)."""
+def _switched(spec: type[BaseModel]) -> BeforeValidator:
+    """Reads a section, `true` for its defaults, or `false` for off (None in Python)."""
+    return BeforeValidator(_switch, json_schema_input_type=spec | bool)
 
 
 class _Spec(BaseModel):
@@ -198,13 +198,21 @@ class Suite(_Spec):
     devices: list[Name] = Field(
         ["cpu"], min_length=1, description="cpu, cuda, cuda:N, or a GPU name such as H100"
     )
-    quality: Switchable[QualitySpec] = Field(QualitySpec(), description="Perplexity; false: off")
-    calibration: Switchable[CalibrationSpec] = Field(
+    quality: Annotated[QualitySpec | None, _switched(QualitySpec)] = Field(
+        QualitySpec(), description="Perplexity; false: off"
+    )
+    calibration: Annotated[CalibrationSpec | None, _switched(CalibrationSpec)] = Field(
         CalibrationSpec(), description="Calibration text; false: none"
     )
-    latency: Switchable[LatencySpec] = Field(LatencySpec(), description="Prefill and decode time; false: off")
-    memory: Switchable[MemorySpec] = Field(MemorySpec(), description="Bytes; false: off")
-    energy: Switchable[EnergySpec] = Field(EnergySpec(), description="Joules per token; false: off")
+    latency: Annotated[LatencySpec | None, _switched(LatencySpec)] = Field(
+        LatencySpec(), description="Prefill and decode time; false: off"
+    )
+    memory: Annotated[MemorySpec | None, _switched(MemorySpec)] = Field(
+        MemorySpec(), description="Bytes; false: off"
+    )
+    energy: Annotated[EnergySpec | None, _switched(EnergySpec)] = Field(
+        EnergySpec(), description="Joules per token; false: off"
+    )
     layers: LayersSpec = Field(LayersSpec(), description="Which layers are quantized")
     repetitions: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="Times that each cell is run")
     seed: Seed = Field(0, description="Seeds prompts, random weights and every random choice of a method")
