@@ -1,0 +1,66 @@
+"""`Probe`: measures one thing about a prepared model and returns raw samples with a unit.
+
+A probe gets a `Bench` and gives a dict of JSON values that stands in the record under its name. Statistics
+are never taken here. Where there is nothing to measure with, the answer is null with a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from qbench.suite.cell import Cell
+
+Corpus = str | dict[str, Any]
+
+
+@dataclass
+class Bench:
+    """Everything that a probe may look at, prepared by the worker: a loaded, quantized model in eval mode."""
+
+    model: nn.Module
+    tokenizer: Any
+    cell: Cell
+    device: torch.device
+    text: Callable[[Corpus], str]
+    """Reads a corpus."""
+    baseline: dict[str, int | None] = field(default_factory=dict)
+    """Filled before the probes run: `disk_bytes` (size of the weights on disk), `rss_bytes` (the worker's RSS
+    before the model was loaded), `quantize_peak_bytes` (above that RSS); see `qbench.measure.memory`."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    name: str
+    unit: str
+    description: str
+    measure: Callable[[Bench], dict[str, Any]]
+
+
+def probes() -> dict[str, Probe]:
+    """Every probe by name, in the order in which they run: quality first, energy (the longest) last."""
+    from qbench.measure import energy, latency, memory, perplexity
+
+    return {
+        probe.name: probe
+        for probe in (
+            Probe(
+                "perplexity",
+                "nat",
+                "negative log likelihood per window of a held-out text",
+                perplexity.measure,
+            ),
+            Probe("memory", "B", "bytes on disk, resident by part, and at the peak", memory.measure),
+            Probe(
+                "latency",
+                "s",
+                "prefill and each decode step, over prompt lengths and batches",
+                latency.measure,
+            ),
+            Probe("energy", "J", "energy per prompt token and per generated token", energy.measure),
+        )
+    }

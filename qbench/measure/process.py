@@ -1,0 +1,90 @@
+"""Memory of this process and of the CUDA allocator: present, and at the peak of a phase.
+
+Linux keeps the high-water mark of resident memory (VmHWM); writing 5 to /proc/self/clear_refs sets it back to
+the present, so that the peaks of loading, quantizing and running are told apart. No thread samples anything.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import torch
+
+PROC = Path("/proc/self")
+
+
+def rss_bytes() -> int | None:
+    """Resident memory now, after free pages went back to the system; None without /proc."""
+    trim()
+    return _status("VmRSS")
+
+
+def peak_rss_bytes() -> int | None:
+    """High-water mark of resident memory since the process started or since a `Peak` began."""
+    return _status("VmHWM")
+
+
+def trim() -> None:
+    """Gives free heap pages back (glibc keeps them), so that no baseline or peak counts them."""
+    gc.collect()
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "malloc_trim"):  # glibc has it, musl has not
+            libc.malloc_trim(0)
+
+
+class Peak:
+    """Context manager: the highest memory while inside.
+
+    On a CPU `bytes` is the process's resident memory, on a GPU what torch's allocator had handed out;
+    `process_bytes` is the process's resident memory in both. Null with `reason` where it cannot be had.
+    """
+
+    def __init__(self, device: str | torch.device) -> None:
+        self._device = torch.device(device)
+        self.bytes: int | None = None
+        self.process_bytes: int | None = None
+        self.reason: str | None = None
+
+    def __enter__(self) -> Self:
+        trim()
+        self.reason = _reset_peak()
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+            torch.cuda.reset_peak_memory_stats(self._device)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.process_bytes = None if self.reason else peak_rss_bytes()
+        self.bytes = self.process_bytes
+        if self._device.type == "cuda":
+            self.bytes = torch.cuda.max_memory_allocated(self._device)
+
+
+def _reset_peak() -> str | None:
+    """Sets VmHWM to the present; the reason where the system does not let us."""
+    if _status("VmHWM") is None:
+        return f"{PROC}/status has no VmHWM on this system"
+    try:
+        (PROC / "clear_refs").write_text("5")
+    except OSError as error:
+        return f"the peak cannot be set back: {error}"
+    return None
+
+
+def _status(key: str) -> int | None:
+    try:
+        lines = (PROC / "status").read_text().splitlines()
+    except OSError:  # no Linux
+        return None
+    for line in lines:
+        if line.startswith(f"{key}:"):
+            return int(line.split()[1]) * 1024
+    return None
