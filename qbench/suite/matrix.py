@@ -19,7 +19,7 @@ from typing import Any
 
 from qbench.errors import SuiteError, did_you_mean
 from qbench.suite.checks import EVERY_METHOD, RULE_KEYS
-from qbench.suite.positions import KeyPath, value_text
+from qbench.suite.positions import KeyPath, one_line, value_text
 from qbench.suite.spec import MethodSpec, ModelSpec, Rule, Suite
 
 MAX_CORNERS = 10_000
@@ -200,4 +200,4 @@ def _list(value: object) -> list[Any]:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return one_line(value) if isinstance(value, str) else json.dumps(value, sort_keys=True)

@@ -78,13 +78,19 @@ def describe(file: str, position: Position | None, path: KeyPath, value: object,
 
 def key_text(path: KeyPath) -> str:
     """`("methods", 1, "num_bits")` as `methods[1].num_bits`."""
-    text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
+    text = "".join(f"[{key}]" if isinstance(key, int) else f".{one_line(key)}" for key in path)
     return text.removeprefix(".")
+
+
+def one_line(text: str) -> str:
+    """The text, or where it holds line breaks and the like, the text as JSON."""
+    return text if text.isprintable() else json.dumps(text)
 
 
 def value_text(value: object, limit: int = 60) -> str:
     """A value on one line, as JSON, cut short past `limit` characters."""
     text = json.dumps(value, ensure_ascii=False, default=repr)
+    text = text if text.isprintable() else json.dumps(value, default=repr)
     return text if len(text) <= limit else f"{text[:limit]}…"
 
 

@@ -27,7 +27,7 @@ def problems(error: ValidationError, document: Document) -> list[str]:
     for detail in error.errors(include_url=False):
         if detail["type"] == "default_factory_not_called":  # a consequence of another finding
             continue
-        path = _path(detail, document)
+        path = _path(detail["loc"])
         text = document.describe(path, _message(detail, path), at_key=detail["type"] == "extra_forbidden")
         found.append((path, text))
     return in_file_order(found, document)
@@ -40,13 +40,9 @@ def in_file_order(lines: Iterable[tuple[KeyPath, str]], document: Document) -> l
     ]
 
 
-def _path(detail: ErrorDetails, document: Document) -> KeyPath:
-    """pydantic's location without its union tags: only what stands in the file, and a missing key."""
-    path: KeyPath = ()
-    for key in detail["loc"]:
-        if (*path, key) in document.values:
-            path = (*path, key)
-    return (*path, detail["loc"][-1]) if detail["type"] == "missing" else path
+def _path(loc: KeyPath) -> KeyPath:
+    """pydantic's location without the tag that follows a corpus, the one union of a suite."""
+    return loc[:2] + loc[3:] if loc[1:2] == ("corpus",) else loc
 
 
 def _message(detail: ErrorDetails, path: KeyPath) -> str:
@@ -66,6 +62,8 @@ def _message(detail: ErrorDetails, path: KeyPath) -> str:
         return "should be a list" + ("" if isinstance(value, dict | None) else f"; write [{value}]")
     if kind in ("model_type", "dict_type"):
         return f"should be a mapping of keys to values{_mapping_hint(path, value)}"
+    if kind == "string_pattern_mismatch" and path != ("name",):
+        return "should be one line of text"
     if kind == "string_pattern_mismatch":
         return "use letters, digits, '.', '_' and '-', at most 64, beginning with a letter or digit"
     return _PLAIN.get(kind) or detail["msg"].replace("Input should", "should")

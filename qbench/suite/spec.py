@@ -16,7 +16,7 @@ from qbench.errors import SuiteError
 from qbench.suite.positions import MISSING, Document, KeyPath
 
 Dtype = Literal["fp32", "bf16", "fp16"]
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$")]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Rule = dict[str, Any]
@@ -62,11 +62,11 @@ class HubCorpus(_Spec):
 
 
 def _corpus_kind(value: object) -> str:
-    return "a mapping" if isinstance(value, dict | HubCorpus) else "text"
+    return "mapping" if isinstance(value, dict | HubCorpus) else "text"
 
 
 Corpus = Annotated[
-    Annotated[Name, Tag("text")] | Annotated[HubCorpus, Tag("a mapping")], Discriminator(_corpus_kind)
+    Annotated[Name, Tag("text")] | Annotated[HubCorpus, Tag("mapping")], Discriminator(_corpus_kind)
 ]
 """`builtin:NAME`, a text file relative to the suite's file, or a hub dataset."""
 
