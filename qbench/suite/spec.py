@@ -16,7 +16,10 @@ from qbench.errors import SuiteError
 from qbench.suite.positions import MISSING, Document, KeyPath
 
 Dtype = Literal["fp32", "bf16", "fp16"]
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$")]
+_ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=_ONE_LINE)]
+Place = Annotated[str, Field(min_length=1, max_length=4096, pattern=_ONE_LINE)]
+"""A name or a path."""
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Rule = dict[str, Any]
@@ -66,21 +69,22 @@ def _corpus_kind(value: object) -> str:
 
 
 Corpus = Annotated[
-    Annotated[Name, Tag("text")] | Annotated[HubCorpus, Tag("mapping")], Discriminator(_corpus_kind)
+    Annotated[Place, Tag("text")] | Annotated[HubCorpus, Tag("mapping")], Discriminator(_corpus_kind)
 ]
 """`builtin:NAME`, a text file relative to the suite's file, or a hub dataset."""
 
 
 def default_model_name(data: dict[str, Any]) -> str:
     """The last part of a source without `builtin:` and `.gguf`."""
-    source = str(data.get("source", "")).removeprefix("builtin:").rstrip("/")
-    return source.rsplit("/", 1)[-1].removesuffix(".gguf") or source
+    source = str(data.get("source", ""))
+    last = source.removeprefix("builtin:").rstrip("/").rsplit("/", 1)[-1]
+    return last.removesuffix(".gguf") or source
 
 
 class ModelSpec(_Spec):
     """A model and the dtypes to run it in."""
 
-    source: Name = Field(
+    source: Place = Field(
         description="builtin:NAME, a hub id (org/name), a folder (./folder), or a .gguf file; "
         "paths are relative to this file"
     )

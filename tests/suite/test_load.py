@@ -73,6 +73,8 @@ def test_memory_limit_is_read_in_bytes(written: str, size: int) -> None:
         ("./models/mine/", "mine", "folder"),
         ("/data/mine", "mine", "folder"),
         ("models/tiny.Q4_0.gguf", "tiny.Q4_0", "gguf"),
+        ("/" + "long/" * 100 + "mine", "mine", "folder"),
+        ("/", "/", "folder"),
     ],
 )
 def test_sources_get_a_name_and_a_kind(source: str, name: str, kind: str) -> None:
