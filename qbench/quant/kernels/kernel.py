@@ -1,0 +1,90 @@
+"""`Kernel`: one way to run a quantized layer, with its conditions as plain data and one reader of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from qbench.quant.affine import Activations, Strategy
+from qbench.quant.kernels.machine import FEATURES, cuda_capability, features
+from qbench.quant.kernels.spec import LinearSpec, Operand, Zero
+
+Prepare = Callable[[Operand], tuple[Tensor, ...]]
+Run = Callable[[Operand, tuple[Tensor, ...], Tensor], Tensor]
+Restore = Callable[[Operand, tuple[Tensor, ...]], Tensor]
+
+
+def nothing_to_prepare(layer: Operand) -> tuple[Tensor, ...]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Conditions, then functions. A layer runs on it when `why_not` finds nothing against it."""
+
+    name: str
+    summary: str
+    devices: tuple[str, ...]
+    activations: tuple[Activations, ...]
+    num_bits: tuple[int, ...]
+    strategies: tuple[Strategy, ...]
+    zeros: tuple[Zero, ...]
+    dtypes: tuple[str, ...]
+    """Of the activations."""
+    run: Run
+    """(layer, prepared, x of shape (M, K), contiguous) → (M, N)."""
+    needs: tuple[str, ...] = ()
+    """Words of `machine.FEATURES`."""
+    cuda_capability: tuple[int, int] = (0, 0)
+    """Least one, on CUDA."""
+    min_rows: int = 1
+    max_rows: int | None = None
+    in_multiple: int = 1
+    """What K must be a multiple of."""
+    out_multiple: int = 1
+    """What N must be a multiple of."""
+    prepare: Prepare = nothing_to_prepare
+    restore: Restore | None = None
+    """Given: what `prepare` returns stands in for the layer's codes, which are freed; this returns them."""
+
+    def missing(self, device: str) -> str | None:
+        """What this machine lacks to run it on `cpu` or `cuda`, whatever the layer; None if nothing."""
+        if device not in self.devices:
+            return f"runs on {' and '.join(self.devices)}"
+        if device == "cuda" and "cuda" not in features("cuda"):
+            return f"needs {FEATURES['cuda']}"
+        for word in self.needs:
+            if word not in features(device):
+                return f"needs {FEATURES[word]}"
+        return None
+
+    def why_not(
+        self, spec: LinearSpec, dtype: str, device: torch.device, rows: int | None = None
+    ) -> str | None:
+        """The first condition that a layer fails here, or None; `rows=None` leaves the row count open."""
+        lacks = self.missing(device.type)
+        if lacks:
+            return lacks
+        if device.type == "cuda" and cuda_capability(device.index or 0) < self.cuda_capability:
+            return f"needs compute capability {self.cuda_capability[0]}.{self.cuda_capability[1]}"
+        for what, value, allowed in (
+            ("activations", spec.activations, self.activations),
+            ("num_bits", spec.num_bits, self.num_bits),
+            ("strategy", spec.strategy, self.strategies),
+            ("zero", spec.zero, self.zeros),
+            ("dtype", dtype, self.dtypes),
+        ):
+            if value not in allowed:
+                return f"{what} is {value}, it takes {', '.join(map(str, allowed))}"
+        for what, size, multiple in (
+            ("in_features", spec.in_features, self.in_multiple),
+            ("out_features", spec.out_features, self.out_multiple),
+        ):
+            if size % multiple:
+                return f"{what} {size} is no multiple of {multiple}"
+        if rows is not None and not self.min_rows <= rows <= (self.max_rows or rows):
+            return f"{rows} rows, it takes {self.min_rows} to {self.max_rows or 'any'}"
+        return None

@@ -1,0 +1,124 @@
+"""`LinearSpec`: the plain facts of one quantized layer, as JSON; `Operand`: what a kernel is handed."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, Self
+
+import torch
+from torch import Tensor
+
+from qbench.errors import KernelError
+from qbench.quant.affine import Activations, AffineWeight, Strategy
+
+Zero = Literal["none", "integer", "float"]
+
+DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """`fp32`, `bf16` or `fp16`; KernelError for another one."""
+    for name, known in DTYPES.items():
+        if known == dtype:
+            return name
+    raise KernelError(f"dtype {dtype} is none of {', '.join(DTYPES)}: cast the model to one of them")
+
+
+@dataclass(frozen=True)
+class LinearSpec:
+    """Shape, format and wishes of a quantized layer: enough to build it empty and load its state."""
+
+    in_features: int
+    out_features: int
+    num_bits: int
+    strategy: Strategy
+    group_size: int | None
+    zero: Zero
+    """`none`: symmetric, the zero is 2^(num_bits−1) and not stored. `integer`: packed. `float`: as given."""
+    scale_dtype: str
+    zero_dtype: str | None
+    """Of a float zero; None for the others."""
+    activations: Activations
+    bias: bool
+    dtype: str
+    """Of the bias, and of the activations that a plan assumes: `fp32`, `bf16` or `fp16`."""
+    kernel: str = "auto"
+    """Name of the kernel asked for, or `auto`."""
+    allow_fallback: bool = False
+    """Whether another kernel may run where the one asked for cannot; the reason is then reported."""
+
+    @property
+    def groups(self) -> int:
+        """Scales in a row (strategy tensor: in the whole weight)."""
+        return 1 if self.group_size is None else self.in_features // self.group_size
+
+    @property
+    def scale_shape(self) -> tuple[int, int]:
+        return (1 if self.strategy == "tensor" else self.out_features, self.groups)
+
+    @property
+    def half(self) -> int:
+        """The code that a symmetric weight takes for zero."""
+        return int(2 ** (self.num_bits - 1))
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Raises KernelError where fields are missing or unknown."""
+        try:
+            return cls(**data)
+        except TypeError as error:
+            raise KernelError(f"not the config of a quantized linear layer: {error}") from error
+
+
+def spec_of(
+    weight: AffineWeight, bias: bool, dtype: torch.dtype, kernel: str, allow_fallback: bool
+) -> LinearSpec:
+    """The spec of a weight; `dtype` is that of the activations."""
+    n, k = weight.codes.shape
+    strategy: Strategy = "channel"
+    if weight.group_size is not None:
+        strategy = "group"
+    elif weight.scale.shape == (1, 1) and n != 1:
+        strategy = "tensor"
+    zero: Zero = "none"
+    if weight.zero is not None:
+        zero = "float" if weight.zero.is_floating_point() else "integer"
+    return LinearSpec(
+        in_features=k,
+        out_features=n,
+        num_bits=weight.num_bits,
+        strategy=strategy,
+        group_size=weight.group_size,
+        zero=zero,
+        scale_dtype=dtype_name(weight.scale.dtype),
+        zero_dtype=dtype_name(weight.zero.dtype) if weight.zero is not None and zero == "float" else None,
+        activations=weight.activations,
+        bias=bias,
+        dtype=dtype_name(dtype),
+        kernel=kernel,
+        allow_fallback=allow_fallback,
+    )
+
+
+class Operand(Protocol):
+    """A quantized layer as its kernels see it. All tensors lie on one device."""
+
+    @property
+    def spec(self) -> LinearSpec: ...
+
+    @property
+    def codes(self) -> Tensor | None:
+        """int8 (N, K), code − 128, for 8 bits; else uint8 (N, packed width). None: a kernel keeps them."""
+
+    @property
+    def scale(self) -> Tensor: ...
+
+    @property
+    def bias(self) -> Tensor | None: ...
+
+    def zeros(self) -> Tensor | None:
+        """None (symmetric), or float32 of the scale's shape, in units of unsigned codes."""

@@ -1,0 +1,227 @@
+"""The kernels there are, and which of those that can run a layer is the fastest at a number of rows.
+
+Both are data. `CHOICES` is read from the top: the first line whose kernel can run the layer, whose machine
+words hold and whose rows suffice is taken; the last line runs everything. Where its thresholds come from
+stands beside each line; `tests/benchmarks/test_kernels.py` draws the curves again and checks them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from qbench.errors import KernelError, did_you_mean
+from qbench.quant.kernels import cpu, cuda, dequant
+from qbench.quant.kernels.kernel import Kernel
+from qbench.quant.kernels.machine import features
+from qbench.quant.kernels.spec import LinearSpec
+
+WIDTHS = (2, 3, 4, 5, 6, 7, 8)
+
+KERNELS: tuple[Kernel, ...] = (
+    Kernel(
+        name="int8_pack",
+        summary="weight-only int8 straight from the codes, for few rows",
+        devices=("cpu",),
+        activations=("none",),
+        num_bits=(8,),
+        strategies=("tensor", "channel"),
+        zeros=("none",),
+        dtypes=("bf16",),
+        in_multiple=16,
+        prepare=cpu.prepare_pack,
+        run=cpu.run_pack,
+    ),
+    Kernel(
+        name="int8_onednn",
+        summary="int8 × int8 with dynamic activations, exact int32 sums, prepacked weight",
+        devices=("cpu",),
+        activations=("dynamic",),
+        num_bits=WIDTHS,
+        strategies=("tensor", "channel"),
+        zeros=("none", "integer", "float"),
+        dtypes=("bf16", "fp16", "fp32"),
+        needs=("onednn", "exact_int8"),
+        prepare=cpu.prepare_onednn,
+        run=cpu.run_onednn,
+        restore=cpu.restore_onednn,
+    ),
+    Kernel(
+        name="int8_int_mm",
+        summary="int8 × int8 with dynamic activations, exact int32 sums, torch._int_mm",
+        devices=("cpu",),
+        activations=("dynamic",),
+        num_bits=(8,),
+        strategies=("tensor", "channel"),
+        zeros=("none", "integer", "float"),
+        dtypes=("bf16", "fp16", "fp32"),
+        needs=("exact_int8",),
+        prepare=cpu.prepare_int_mm,
+        run=cpu.run_int_mm,
+    ),
+    Kernel(
+        name="int8_int_mm_cuda",
+        summary="int8 × int8 with dynamic activations on tensor cores, torch._int_mm",
+        devices=("cuda",),
+        activations=("dynamic",),
+        num_bits=(8,),
+        strategies=("tensor", "channel"),
+        zeros=("none", "integer", "float"),
+        dtypes=("bf16", "fp16", "fp32"),
+        cuda_capability=(7, 5),
+        in_multiple=8,
+        out_multiple=8,
+        prepare=cpu.prepare_int_mm,
+        run=cuda.run_int_mm_cuda,
+    ),
+    Kernel(
+        name="int8_pack_cuda",
+        summary="weight-only int8 straight from the codes, float32 arithmetic; only by name",
+        devices=("cuda",),
+        activations=("none",),
+        num_bits=(8,),
+        strategies=("tensor", "channel"),
+        zeros=("none",),
+        dtypes=("bf16", "fp16", "fp32"),
+        prepare=cuda.prepare_pack_cuda,
+        run=cuda.run_pack_cuda,
+    ),
+    Kernel(
+        name="channel_dequant_gemm",
+        summary="codes made float by tiles, exactly; float GEMM; scale on its output",
+        devices=("cpu", "cuda"),
+        activations=("none", "dynamic"),
+        num_bits=WIDTHS,
+        strategies=("tensor", "channel"),
+        zeros=("none", "integer"),
+        dtypes=("bf16", "fp32"),
+        run=dequant.run_channel,
+    ),
+    Kernel(
+        name="dequant_gemm",
+        summary="weight dequantized by tiles into the activation dtype; float GEMM; runs everything",
+        devices=("cpu", "cuda"),
+        activations=("none", "dynamic"),
+        num_bits=WIDTHS,
+        strategies=("tensor", "channel", "group"),
+        zeros=("none", "integer", "float"),
+        dtypes=("bf16", "fp16", "fp32"),
+        run=dequant.run_any,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Choice:
+    kernel: str
+    present: tuple[str, ...] = ()
+    """Words of `machine.FEATURES` that must hold."""
+    absent: tuple[str, ...] = ()
+    """Words that must not."""
+    max_rows: int | None = None
+
+
+CHOICES: tuple[Choice, ...] = (
+    Choice("int8_onednn"),  # ahead of bf16 at every row count that was measured, 1 to 2048
+    Choice("int8_int_mm_cuda"),
+    Choice("int8_int_mm"),
+    Choice("int8_pack", present=("amx",), max_rows=10),  # 0.42 ms + 0.17 a row meets 1.1 ms + the bf16 GEMM
+    Choice(
+        "int8_pack", present=("bf16_gemm",), absent=("amx",), max_rows=16
+    ),  # Zen 5: they cross at 17 to 24
+    Choice(
+        "int8_pack", absent=("bf16_gemm",)
+    ),  # half the time of a bf16 GEMM in software, at every row count
+    Choice("channel_dequant_gemm"),
+    Choice("dequant_gemm"),
+)
+
+
+def kernel(name: str) -> Kernel:
+    """The kernel of this name; KernelError with the choices for an unknown one."""
+    for entry in KERNELS:
+        if entry.name == name:
+            return entry
+    known = [entry.name for entry in KERNELS] + ["auto"]
+    raise KernelError(f"no kernel {name!r}; {did_you_mean(name, known)}")
+
+
+def fastest(spec: LinearSpec, rows: int, dtype: str, device: torch.device) -> Kernel:
+    """The first line of CHOICES that holds. KernelError where none does (a device that is neither known)."""
+    words = features("cuda" if device.type == "cuda" else "cpu")
+    for choice in CHOICES:
+        fits = set(choice.present) <= words and not set(choice.absent) & words
+        if fits and rows <= (choice.max_rows or rows):
+            entry = kernel(choice.kernel)
+            if entry.why_not(spec, dtype, device, rows) is None:
+                return entry
+    raise KernelError(f"no kernel runs {spec} in {dtype} on {device}; use a cpu or cuda device")
+
+
+def choose(
+    spec: LinearSpec, rows: int, dtype: str, device: torch.device, layer: str
+) -> tuple[Kernel, str | None]:
+    """The kernel that runs these rows, and why it is not the one asked for (None where it is, or `auto`).
+
+    Raises KernelError naming layer, condition and way out where the one asked for cannot run and the spec
+    allows no fallback.
+    """
+    if spec.kernel == "auto":
+        return fastest(spec, rows, dtype, device), None
+    asked = kernel(spec.kernel)
+    against = asked.why_not(spec, dtype, device, rows)
+    if against is None:
+        return asked, None
+    if not spec.allow_fallback:
+        raise KernelError(
+            f"layer {layer or 'without a name'}: kernel {asked.name} cannot run it: {against}. "
+            "Ask for kernel auto, set allow_fallback, or exclude the layer"
+        )
+    return fastest(spec, rows, dtype, device), f"{asked.name}: {against}"
+
+
+def plan(
+    spec: LinearSpec, dtype: str, device: torch.device, layer: str
+) -> list[tuple[int, int | None, Kernel, str | None]]:
+    """Covers all row counts from 1 on: (first, last or None, kernel, reason for a fallback or None)."""
+    ends = {choice.max_rows for choice in CHOICES} | {entry.max_rows for entry in KERNELS}
+    ends |= {entry.min_rows - 1 for entry in KERNELS}
+    starts = sorted({1} | {end + 1 for end in ends if end})
+    ranges: list[tuple[int, int | None, Kernel, str | None]] = []
+    for index, start in enumerate(starts):
+        entry, reason = choose(spec, start, dtype, device, layer)
+        end = starts[index + 1] - 1 if index + 1 < len(starts) else None
+        if ranges and ranges[-1][2] is entry and ranges[-1][3] == reason:
+            start = ranges.pop()[0]
+        ranges.append((start, end, entry, reason))
+    return ranges
+
+
+def listing() -> list[dict[str, Any]]:
+    """Every kernel with its conditions, whether this machine can run it, and why not: JSON values."""
+    listed = []
+    for entry in KERNELS:
+        reasons = [entry.missing(device) for device in entry.devices]
+        available = None in reasons
+        listed.append(
+            {
+                "name": entry.name,
+                "summary": entry.summary,
+                "devices": list(entry.devices),
+                "activations": list(entry.activations),
+                "num_bits": list(entry.num_bits),
+                "strategies": list(entry.strategies),
+                "zeros": list(entry.zeros),
+                "dtypes": list(entry.dtypes),
+                "needs": list(entry.needs),
+                "in_multiple": entry.in_multiple,
+                "out_multiple": entry.out_multiple,
+                "min_rows": entry.min_rows,
+                "max_rows": entry.max_rows,
+                "available": available,
+                "reason": None if available else reasons[0],
+            }
+        )
+    return listed

@@ -1,0 +1,288 @@
+"""`QuantizedLinear`: a linear layer whose weight is stored packed and run by a kernel of the table.
+
+Stored, as plain buffers, so that a state_dict goes through safetensors and a reload needs only the module
+swap: `codes` (int8, code − 128, for 8 bits; else uint8, packed densely along K), `scale` in its own dtype,
+`zero` (integer zeros packed at num_bits, float ones as given, none when symmetric), `bias`.
+
+In memory a kernel may hold the codes in a layout of its own *instead of* the buffer; state_dict, copies and
+moves to another device get them back bit for bit, and `report()` counts what really stands in memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from qbench.errors import KernelError
+from qbench.quant.affine import AffineWeight
+from qbench.quant.kernels.kernel import Kernel
+from qbench.quant.kernels.spec import DTYPES, LinearSpec, dtype_name, spec_of
+from qbench.quant.kernels.table import choose, plan
+from qbench.quant.packing import pack, packed_width, unpack
+
+
+class QuantizedLinear(nn.Module):
+    """y = x·Ŵᵀ + bias for Ŵ (N, K) stored as integer codes. Inference only."""
+
+    codes: Tensor | None
+    scale: Tensor
+    zero: Tensor | None
+    bias: Tensor | None
+
+    def __init__(self, spec: LinearSpec, name: str = "", device: torch.device | str | None = None) -> None:
+        """An empty layer to load a state into (`device="meta"` for `load_state_dict(assign=True)`)."""
+        super().__init__()
+        self.spec = spec
+        self.name = name
+        self.in_features, self.out_features = spec.in_features, spec.out_features
+        self._prepared: dict[str, tuple[Tensor, ...]] = {}
+        self._holder: Kernel | None = None
+        """The kernel whose prepared tensors stand in for `codes`."""
+        self._chosen: dict[tuple[int, torch.dtype, torch.device], tuple[Kernel, str | None]] = {}
+        self._executed: dict[str, list[int]] = {}
+        """Kernel name → fewest rows, most rows, calls."""
+        self.fallback_reason: str | None = None
+        for key, value in _empty_state(spec, device).items():
+            self.register_buffer(key, value)
+
+    @classmethod
+    def from_weight(
+        cls,
+        weight: AffineWeight,
+        bias: Tensor | None = None,
+        *,
+        dtype: torch.dtype,
+        name: str = "",
+        kernel: str = "auto",
+        allow_fallback: bool = False,
+    ) -> Self:
+        """Packs a weight. It stays on the weight's device; the bias becomes `dtype`, that of the activations.
+
+        Raises KernelError where the kernel asked for cannot run the layer there.
+        """
+        layer = cls(
+            spec_of(weight, bias is not None, dtype, kernel, allow_fallback), name, weight.codes.device
+        )
+        bits = weight.num_bits
+        layer.codes = weight.codes.sub(128).view(torch.int8) if bits == 8 else pack(weight.codes, bits)
+        layer.scale = weight.scale.clone()
+        if weight.zero is not None:
+            integer = layer.spec.zero == "integer"
+            layer.zero = pack(weight.zero.reshape(1, -1), bits) if integer else weight.zero.clone()
+        if bias is not None:
+            layer.bias = bias.detach().to(dtype=dtype, device=weight.codes.device, copy=True)
+        layer.planned()
+        return layer
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], name: str = "", device: torch.device | str | None = None
+    ) -> Self:
+        """An empty layer from what `config()` gave; load a state_dict into it."""
+        return cls(LinearSpec.from_dict(config), name, device)
+
+    def config(self) -> dict[str, Any]:
+        """Everything that rebuilds this layer but its tensors, as JSON values."""
+        return self.spec.to_dict()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (…, K) → (…, N), on the kernel that the table gives for the number of rows."""
+        if x.requires_grad:
+            raise KernelError(
+                f"layer {self.name}: quantized layers are for inference; call under torch.no_grad()"
+            )
+        spec = self.spec
+        rows = x.numel() // spec.in_features
+        if rows == 0:
+            return x.new_empty(*x.shape[:-1], spec.out_features)
+        entry = self._kernel(rows, x.dtype, x.device)
+        out = entry.run(self, self._ready(entry), x.reshape(rows, spec.in_features).contiguous())
+        self._count(entry.name, rows)
+        return out.view(*x.shape[:-1], spec.out_features)
+
+    def zeros(self) -> Tensor | None:
+        """Zeros as float32 of the scale's shape, in units of unsigned codes; None when symmetric."""
+        if self.zero is None:
+            return None
+        if self.spec.zero == "float":
+            return self.zero.to(torch.float32)
+        rows, groups = self.spec.scale_shape
+        flat = unpack(self.zero, self.spec.num_bits, rows * groups)
+        return flat.to(torch.float32).view(rows, groups)
+
+    def to_affine(self) -> AffineWeight:
+        """The weight that this layer was built from, exactly."""
+        spec = self.spec
+        stored = self.stored_codes()
+        unsigned = (
+            stored.view(torch.uint8) + 128
+            if spec.num_bits == 8
+            else unpack(stored, spec.num_bits, spec.in_features)
+        )
+        zero = self.zeros()
+        if zero is not None:
+            zero = zero.to(torch.uint8 if spec.zero == "integer" else DTYPES[str(spec.zero_dtype)])
+        return AffineWeight(unsigned, self.scale, zero, spec.num_bits, spec.group_size, spec.activations)
+
+    def dequantize(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The float weight (N, K), equal to `AffineWeight.dequantize` of what was packed."""
+        return self.to_affine().dequantize(dtype)
+
+    def stored_codes(self) -> Tensor:
+        """The codes as they are stored, wherever they stand now."""
+        if self.codes is not None:
+            return self.codes
+        if self._holder is None or self._holder.restore is None:
+            raise AssertionError("codes were freed and nothing holds them")
+        return self._holder.restore(self, self._prepared[self._holder.name])
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Stored bits a weight: codes with their padding, scales and zeros, over N·K."""
+        spec = self.spec
+        stored = spec.out_features * packed_width(spec.in_features, spec.num_bits)
+        stored += _nbytes(self.scale) + _nbytes(self.zero)
+        return 8 * stored / (spec.in_features * spec.out_features)
+
+    def resident_bytes(self) -> dict[str, int]:
+        """What stands in memory now, but the bias. `prepared`: a kernel's own layout and copies; it may stand
+        in for the codes."""
+        prepared = sum(_nbytes(tensor) for tensors in self._prepared.values() for tensor in tensors)
+        return {
+            "codes": _nbytes(self.codes),
+            "scales": _nbytes(self.scale),
+            "zeros": _nbytes(self.zero),
+            "prepared": prepared,
+        }
+
+    def planned(self, dtype: torch.dtype | None = None) -> list[dict[str, str]]:
+        """`rows` ("1..16", "17..") and `kernel` for every number of rows; KernelError where none may run."""
+        name = self.spec.dtype if dtype is None else dtype_name(dtype)
+        ranges = plan(self.spec, name, self.scale.device, self.name)
+        self.fallback_reason = next((reason for *_, reason in ranges if reason), None)
+        return [
+            {"rows": f"{first}..{'' if last is None else last}", "kernel": entry.name}
+            for first, last, entry, _ in ranges
+        ]
+
+    def prepare(self) -> None:
+        """Brings the weight into the layout of every kernel that is planned, ahead of the first call."""
+        for *_, entry, _ in plan(self.spec, self.spec.dtype, self.scale.device, self.name):
+            self._ready(entry)
+
+    def report(self) -> dict[str, Any]:
+        """What was asked for, what ran, and what it holds, as JSON values."""
+        spec = self.spec
+        return {
+            "name": self.name,
+            "shape": [spec.out_features, spec.in_features],
+            "num_bits": spec.num_bits,
+            "strategy": spec.strategy,
+            "group_size": spec.group_size,
+            "activations": spec.activations,
+            "requested": spec.kernel,
+            "planned": self.planned(),
+            "executed": [
+                {"kernel": name, "min_rows": least, "max_rows": most, "calls": calls}
+                for name, (least, most, calls) in self._executed.items()
+            ],
+            "fallback_reason": self.fallback_reason,
+            "bits_per_weight": self.bits_per_weight,
+            "bytes": self.resident_bytes(),
+        }
+
+    def reset_counts(self) -> None:
+        """Forgets which kernels ran."""
+        self._executed.clear()
+
+    def extra_repr(self) -> str:
+        spec = self.spec
+        shape = f"{spec.in_features}, {spec.out_features}"
+        return f"{shape}, {spec.num_bits} bits, {spec.strategy}, kernel={spec.kernel}"
+
+    def _kernel(self, rows: int, dtype: torch.dtype, device: torch.device) -> Kernel:
+        known = self._chosen.get((rows, dtype, device))
+        if known is None:
+            known = choose(self.spec, rows, dtype_name(dtype), device, self.name)
+            self._chosen[rows, dtype, device] = known
+            self.fallback_reason = known[1] or self.fallback_reason
+        return known[0]
+
+    def _count(self, name: str, rows: int) -> None:
+        seen = self._executed.get(name)
+        if seen is None:
+            self._executed[name] = [rows, rows, 1]
+        else:
+            seen[0], seen[1], seen[2] = min(seen[0], rows), max(seen[1], rows), seen[2] + 1
+
+    def _ready(self, entry: Kernel) -> tuple[Tensor, ...]:
+        """A kernel's prepared tensors; makes them on the first call, and frees the codes it stands in for."""
+        prepared = self._prepared.get(entry.name)
+        if prepared is None or self._holder not in (None, entry):
+            with torch.inference_mode(False), torch.no_grad():
+                if self._holder is not None:
+                    self._give_back()
+                prepared = self._prepared.setdefault(entry.name, entry.prepare(self))
+            if entry.restore is not None:
+                self.codes, self._holder = None, entry
+        return prepared
+
+    def _give_back(self) -> None:
+        """Puts the codes back into their buffer and drops every prepared layout."""
+        self.codes = self.stored_codes()
+        self._holder = None
+        self._prepared.clear()
+        self._chosen.clear()
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """Moves between devices; a cast (`.half()`) reaches only the bias: scale and zero are the format."""
+        self._give_back()
+        kept = {key: value for key in ("scale", "zero") if (value := self._buffers[key]) is not None}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for key, value in kept.items():
+            moved = self._buffers[key]
+            if moved is not None and moved.dtype != value.dtype:
+                self._buffers[key] = value.to(moved.device)
+        return self
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self.codes is None:
+            destination[prefix + "codes"] = self.stored_codes()
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        self._give_back()
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: the stored form, without any kernel's layout."""
+        buffers = {**self._buffers, "codes": self.stored_codes()}
+        return {**self.__dict__, "_buffers": buffers, "_prepared": {}, "_holder": None, "_chosen": {}}
+
+
+def _empty_state(spec: LinearSpec, device: torch.device | str | None) -> dict[str, Tensor | None]:
+    """Buffers of the right shape and dtype, uninitialised; None for one that the format does not have."""
+    rows, groups = spec.scale_shape
+    width = packed_width(spec.in_features, spec.num_bits)
+    zero: Tensor | None = None
+    if spec.zero == "integer":
+        zero = torch.empty(1, packed_width(rows * groups, spec.num_bits), dtype=torch.uint8, device=device)
+    elif spec.zero == "float":
+        zero = torch.empty(rows, groups, dtype=DTYPES[str(spec.zero_dtype)], device=device)
+    codes_dtype = torch.int8 if spec.num_bits == 8 else torch.uint8
+    bias = torch.empty(spec.out_features, dtype=DTYPES[spec.dtype], device=device) if spec.bias else None
+    return {
+        "codes": torch.empty(spec.out_features, width, dtype=codes_dtype, device=device),
+        "scale": torch.empty(rows, groups, dtype=DTYPES[spec.scale_dtype], device=device),
+        "zero": zero,
+        "bias": bias,
+    }
+
+
+def _nbytes(tensor: Tensor | None) -> int:
+    """Bytes in memory, the padding of a blocked layout included."""
+    if tensor is None:
+        return 0
+    return int(torch.ops.mkldnn._nbytes(tensor)) if tensor.is_mkldnn else tensor.nbytes

@@ -1,0 +1,98 @@
+"""Dense bit packing: codes of 2 to 8 bits stored at their true width along K, and nothing else stored.
+
+A code of b bits is cut into planes of 8, 4, 2 or 1 bits (3 = 2+1, 5 = 4+1, 6 = 4+2, 7 = 4+2+1), lowest bits
+first, and the planes stand one after the other in each row. Inside a plane of width w a byte holds 8/w
+codes that lie K·w/8 apart (byte j of a 4-bit plane holds codes j and j+K/2), so that unpacking is a few
+whole-tensor shifts with contiguous writes instead of a shuffle. A K that is no multiple of 8 is padded
+with zero codes up to one: that padding is stored, and `bits_per_weight` of a layer counts it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from qbench.errors import MethodError
+
+PLANES: dict[int, tuple[int, ...]] = {
+    2: (2,),
+    3: (2, 1),
+    4: (4,),
+    5: (4, 1),
+    6: (4, 2),
+    7: (4, 2, 1),
+    8: (8,),
+}
+
+
+def packed_width(columns: int, num_bits: int) -> int:
+    """Bytes a row: exactly columns·num_bits/8 where 8 divides the columns."""
+    return _padded(columns) * num_bits // 8 if num_bits != 8 else columns
+
+
+def pack(codes: Tensor, num_bits: int) -> Tensor:
+    """Packs uint8 codes (N, K), each below 2^num_bits, to uint8 (N, packed_width(K, num_bits)).
+
+    Raises MethodError for a width that is not 2 to 8, codes that are not uint8, or a code that does not fit.
+    """
+    planes = _planes(num_bits)
+    if codes.dtype != torch.uint8 or codes.dim() != 2:
+        raise MethodError(
+            f"codes to pack are uint8 of shape (N, K), these are {codes.dtype} {tuple(codes.shape)}"
+        )
+    if num_bits == 8:
+        return codes.clone()
+    if codes.numel() and int(codes.max()) >= 2**num_bits:
+        raise MethodError(f"code {int(codes.max())} does not fit into {num_bits} bits")
+    columns = codes.shape[1]
+    padded = torch.nn.functional.pad(codes, (0, _padded(columns) - columns))
+    parts, low = [], 0
+    for width in planes:
+        parts.append(_pack_plane((padded >> low) & (2**width - 1), width))
+        low += width
+    return torch.cat(parts, dim=1)
+
+
+def unpack(packed: Tensor, num_bits: int, columns: int) -> Tensor:
+    """The uint8 codes (N, columns) that `pack` was given; rows may be any slice of the packed ones."""
+    planes = _planes(num_bits)
+    if num_bits == 8:
+        return packed.clone()
+    rows, padded = packed.shape[0], _padded(columns)
+    codes = torch.empty(rows, padded, dtype=torch.uint8, device=packed.device)
+    low, start = 0, 0
+    for width in planes:
+        end = start + padded * width // 8
+        _unpack_plane(packed[:, start:end], width, low, codes)
+        low, start = low + width, end
+    return codes if padded == columns else codes[:, :columns]
+
+
+def _planes(num_bits: int) -> tuple[int, ...]:
+    if num_bits not in PLANES:
+        raise MethodError(f"num_bits {num_bits} cannot be packed; choose from {sorted(PLANES)}")
+    return PLANES[num_bits]
+
+
+def _padded(columns: int) -> int:
+    return -(-columns // 8) * 8
+
+
+def _pack_plane(bits: Tensor, width: int) -> Tensor:
+    """(N, K) values of `width` bits → (N, K·width/8)."""
+    pieces = bits.chunk(8 // width, dim=1)
+    packed = pieces[0].clone()
+    for index, piece in enumerate(pieces[1:], start=1):
+        packed |= piece << (index * width)
+    return packed
+
+
+def _unpack_plane(plane: Tensor, width: int, low: int, codes: Tensor) -> None:
+    """Writes (the first plane) or adds (the others) a plane's bits at bit `low` of `codes`, in place."""
+    mask = 2**width - 1
+    for index, target in enumerate(codes.chunk(8 // width, dim=1)):
+        bits = (plane >> (index * width)) & mask
+        if low == 0:
+            target.copy_(bits)
+        else:
+            target |= bits << low
