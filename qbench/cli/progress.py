@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from qbench.results.metrics import headline
+from qbench.results.metrics import METRICS
 from qbench.results.record import Record
 from qbench.results.store import Run
 from qbench.suite.cell import Cell
@@ -222,3 +222,14 @@ def _summary(outcome: Outcome) -> str:
     parts += [f"{before} done before"] if before else []
     stopped = "interrupted; run the same command again to go on. " if outcome.interrupted else ""
     return f"{stopped}{', '.join(parts) or 'nothing to do'}"
+
+
+def headline(record: Record) -> str:
+    """The few numbers of a finished cell that tell most; what was not measured is left out."""
+    shown = {
+        "bits_per_weight": "{:.2f} bits",
+        "perplexity": "perplexity {:.2f}",
+        "decode_s_per_token": "{:.4g} s/token",
+    }
+    values = {name: METRICS[name].value(record) for name in shown}
+    return ", ".join(shown[name].format(value) for name, value in values.items() if value is not None)

@@ -61,4 +61,9 @@ def _git(state: dict[str, Any] | None) -> str:
 
 
 def _ceiling(ceiling: dict[str, Any]) -> str:
-    raise NotImplementedError
+    rates = ceiling["gemm_flop_per_s"]
+    products = ", ".join(
+        f"{dtype} {rate / 1e9:.0f} GFLOP/s" if rate else f"{dtype} none ({ceiling['reasons'][dtype]})"
+        for dtype, rate in rates.items()
+    )
+    return f"copy {ceiling['copy_bytes_per_s'] / 1e9:.1f} GB/s; product {products}"
