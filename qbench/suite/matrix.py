@@ -79,8 +79,7 @@ def matches(corner: Corner, rule: Mapping[str, Any]) -> bool:
     parameter that the suite leaves out matches nothing. A value is a value, a pattern (`*`, `?`, `[…]`), or a
     list of which one must match; numbers and booleans compare as they are written (`4`, `0.5`, `true`).
     """
-    facts = _facts(corner)
-    return all(key in facts and _value_matches(facts[key], wanted) for key, wanted in rule.items())
+    return _fits(_facts(corner), rule)
 
 
 def parse_filter(text: str) -> Rule:
@@ -98,12 +97,14 @@ def parse_filter(text: str) -> Rule:
 
 def select(corners: Sequence[Corner], filters: Sequence[Rule]) -> list[Corner]:
     """Corners that match at least one filter, all without one; SuiteError for a filter without a match."""
+    facts = [_facts(corner) for corner in corners]
     for rule in filters:
-        complaint = _unmatched(rule, corners)
+        complaint = _unmatched(rule, facts)
         if complaint:
             text = ",".join(f"{key}={'|'.join(map(_text, _list(value)))}" for key, value in rule.items())
             raise SuiteError(f"filter {text}: {complaint[1]}")
-    return [corner for corner in corners if not filters or any(matches(corner, rule) for rule in filters)]
+    pairs = zip(corners, facts, strict=True)
+    return [corner for corner, fact in pairs if not filters or any(_fits(fact, rule) for rule in filters)]
 
 
 def _check_size(suite: Suite) -> None:
@@ -153,29 +154,30 @@ def _grid(
 
 
 def _apply(suite: Suite, corners: list[Corner]) -> list[Corner]:
+    facts = [_facts(corner) for corner in corners]
     for section, rules in (("include", suite.include), ("exclude", suite.exclude)):
         for index, rule in enumerate(rules):
-            complaint = _unmatched(rule, corners)
+            complaint = _unmatched(rule, facts)
             if complaint:
                 raise suite.error((section, index, *complaint[0]), complaint[1])
     return [
         corner
-        for corner in corners
-        if (not suite.include or any(matches(corner, rule) for rule in suite.include))
-        and not any(matches(corner, rule) for rule in suite.exclude)
+        for corner, fact in zip(corners, facts, strict=True)
+        if (not suite.include or any(_fits(fact, rule) for rule in suite.include))
+        and not any(_fits(fact, rule) for rule in suite.exclude)
     ]
 
 
-def _unmatched(rule: Rule, corners: Sequence[Corner]) -> tuple[KeyPath, str] | None:
+def _unmatched(rule: Rule, facts: Sequence[dict[str, str]]) -> tuple[KeyPath, str] | None:
     """Why a rule matches no corner, and at which of its keys; None where it matches one."""
     if not rule:
         return (), "an empty rule; name a key, such as {method: absmax}"
-    if any(matches(corner, rule) for corner in corners):
+    if any(_fits(fact, rule) for fact in facts):
         return None
     choices: dict[str, set[str]] = {key: set() for key in RULE_KEYS}
-    for corner in corners:
-        for key, value in _facts(corner).items():
-            choices.setdefault(key, set()).add(_text(value))
+    for fact in facts:
+        for key, text in fact.items():
+            choices.setdefault(key, set()).add(text)
     for key, wanted in rule.items():
         if key not in choices:
             return (key,), f"no corner has {key!r}; {did_you_mean(key, choices)}"
@@ -185,14 +187,20 @@ def _unmatched(rule: Rule, corners: Sequence[Corner]) -> tuple[KeyPath, str] | N
     return (), "each key matches some corner, but no corner matches all of them; drop a key"
 
 
-def _facts(corner: Corner) -> dict[str, Any]:
+def _facts(corner: Corner) -> dict[str, str]:
+    """What rules are read against: key → value as text."""
     own = (corner.model.name, corner.method, corner.dtype, corner.device, corner.label)
-    return {**corner.params, **dict(zip(RULE_KEYS, own, strict=True))}
+    params = {key: _text(value) for key, value in corner.params.items()}
+    return {**params, **dict(zip(RULE_KEYS, own, strict=True))}
 
 
-def _value_matches(value: object, wanted: object) -> bool:
-    text = _text(value)
-    return any(text == _text(one) or fnmatchcase(text, _text(one)) for one in _list(wanted))
+def _fits(facts: Mapping[str, str], rule: Mapping[str, Any]) -> bool:
+    return all(key in facts and _value_matches(facts[key], wanted) for key, wanted in rule.items())
+
+
+def _value_matches(text: str, wanted: object) -> bool:
+    patterns = map(_text, _list(wanted))
+    return any(text == pattern or fnmatchcase(text, pattern) for pattern in patterns)
 
 
 def _list(value: object) -> list[Any]:

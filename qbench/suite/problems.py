@@ -59,7 +59,9 @@ def _message(detail: ErrorDetails, path: KeyPath) -> str:
     if kind == "string_type":
         return "should be text" + ("" if isinstance(value, list | dict | None) else "; put it in quotes")
     if kind == "list_type":
-        return "should be a list" + ("" if isinstance(value, dict | None) else f"; write [{value}]")
+        return "should be a list" + (
+            "" if isinstance(value, dict | None) else f"; write [{value_text(value)}]"
+        )
     if kind in ("model_type", "dict_type"):
         return f"should be a mapping of keys to values{_mapping_hint(path, value)}"
     if kind == "string_pattern_mismatch" and path != ("name",):

@@ -106,7 +106,7 @@ MISTAKES = [
     ("quality: 3", "quality = 3: should be a mapping of keys to values, or true or false"),
     ("energy:", "6:8: energy = null: is empty; write false to switch it off"),
     ("energy: {min_window_s: .inf}", "6:24: energy.min_window_s: .inf is no finite number"),
-    ("devices: cuda", '6:10: devices = "cuda": should be a list; write [cuda]'),
+    ("devices: cuda", '6:10: devices = "cuda": should be a list; write ["cuda"]'),
     ("devices: [cuda:x]", '6:11: devices[0] = "cuda:x": is no device; write cpu, cuda, cuda:N'),
     ("devices: [gpu]", "is no device"),
     ("devices: [cpu, cpu]", '6:16: devices[1] = "cpu": "cpu" stands here twice'),
