@@ -11,9 +11,9 @@ from qbench.cli.options import JsonOption
 
 def doctor(json: JsonOption = False) -> None:
     """Show CPU, GPUs, drivers, energy counters, measured ceilings, versions and kernels of this machine."""
-    from rich.console import Console
     from rich.table import Table
 
+    from qbench.cli.console import console
     from qbench.run.doctor import examine, lines
 
     found = examine()
@@ -23,4 +23,4 @@ def doctor(json: JsonOption = False) -> None:
     table = Table.grid(padding=(0, 2))
     for name, value in lines(found):
         table.add_row(f"[bold]{name}[/]", value)
-    Console().print(table)
+    console().print(table)

@@ -9,6 +9,9 @@ import typer
 
 from qbench.cli.options import JsonOption
 
+_COLUMNS = {"kernels": ("name", "devices", "num_bits", "activations", "here", "summary")}
+"""What a terminal has room for; JSON has it all."""
+
 
 def list_(
     what: Annotated[
@@ -17,16 +20,26 @@ def list_(
     json: JsonOption = False,
 ) -> None:
     """List methods and their parameters, built-in models, probes, kernels here, packaged suites."""
-    from rich.console import Console
-    from rich.table import Table
-
+    from qbench.cli.console import console, table
     from qbench.run.listing import rows
 
     found = rows(what)
     if json:
         typer.echo(json_.dumps(found, indent=2))
         return
-    table = Table(*(found[0] if found else ["nothing"]), title=what)
+    for row in found if what == "kernels" else []:
+        row["here"] = row["reason"] or "yes"
+    columns = _COLUMNS.get(what) or tuple(found[0]) if found else ("nothing",)
+    made = table(*columns)
     for row in found:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
-    Console().print(table)
+        made.add_row(*(_text(row[column]) for column in columns))
+    console().print(made)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        numbers = value and all(isinstance(one, int) for one in value)
+        return f"{min(value)}–{max(value)}" if numbers and len(value) > 2 else ", ".join(map(str, value))
+    return "" if value is None else str(value)

@@ -17,9 +17,7 @@ def plan(
     json: JsonOption = False,
 ) -> None:
     """Show what `qbench run` would do: each cell, what is done already, what cannot run here and why."""
-    from rich.console import Console
-    from rich.table import Table
-
+    from qbench.cli.console import console, table
     from qbench.run.environment import environment
     from qbench.run.plan import Planner
     from qbench.run.runner import choose_run, done_cells
@@ -36,17 +34,14 @@ def plan(
         ]
         typer.echo(json_.dumps(rows, indent=2))
         return
-    table = Table("cell", "model", "method", "dtype", "device", "state", "why", title=f"Suite {loaded.name}")
+    made = table("cell", "model", "method", "dtype", "device", "state", "why", title=f"Suite {loaded.name}")
     for entry in planned:
         cell = entry.cell
-        table.add_row(
+        made.add_row(
             cell.id, cell.model.name, cell.label, cell.dtype, cell.device, entry.state, entry.reason or ""
         )
-    console = Console()
-    console.print(table)
+    out = console()
+    out.print(made)
     counts = {state: sum(entry.state == state for entry in planned) for state in ("run", "done", "skip")}
-    console.print(
-        f"{counts['run']} to run, {counts['done']} done in {run.name}, {counts['skip']} cannot run here"
-        if counts["done"]
-        else f"{counts['run']} to run, {counts['skip']} cannot run here"
-    )
+    done = f", {counts['done']} done in {run.folder}" if counts["done"] else ""
+    out.print(f"{counts['run']} to run{done}, {counts['skip']} cannot run here", soft_wrap=True)

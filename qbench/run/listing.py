@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any
 
 Rows = list[dict[str, Any]]
@@ -25,7 +26,7 @@ def methods() -> Rows:
         found.append(
             {
                 "name": name,
-                "parameters": ", ".join(f"{one.name}: {one.type} = {one.default!r}" for one in parameters),
+                "parameters": "\n".join(f"{one.name} = {one.default} ({_type(one.type)})" for one in parameters),
                 "calibration": cls.needs_calibration,
                 "from": source,
                 "what": (inspect.getdoc(cls) or "").partition("\n")[0],
@@ -68,3 +69,9 @@ def suites() -> Rows:
         suite = load_suite(name)
         found.append({"name": name, "models": ", ".join(model.name for model in suite.models)})
     return found
+
+
+def _type(written: str) -> str:
+    """`Literal['tensor', 'channel']` as `tensor | channel`."""
+    inside = re.sub(r"Literal\[([^]]*)\]", r"\1", written)
+    return inside.replace("'", "").replace('"', "").replace(", ", " | ")
