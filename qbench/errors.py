@@ -18,6 +18,9 @@ import difflib
 from collections.abc import Iterable
 
 
+MAX_CHOICES = 20
+
+
 class QbenchError(Exception):
     """Root of all errors that a user can mend."""
 
@@ -28,6 +31,11 @@ class SuiteError(QbenchError):
 
 class MethodError(QbenchError):
     """A method is unknown, its parameters are wrong, or it cannot quantize a layer."""
+
+    def __init__(self, message: str, parameter: str | None = None) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+        """The parameter at fault, where it is one."""
 
 
 class ModelError(QbenchError):
@@ -51,4 +59,5 @@ def did_you_mean(word: object, choices: Iterable[str]) -> str:
     known = sorted(choices)
     near = difflib.get_close_matches(str(word), known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{hint}choose from: {', '.join(known)}" if known else hint.strip()
+    more = f", … ({len(known) - MAX_CHOICES} more)" if len(known) > MAX_CHOICES else ""
+    return f"{hint}choose from: {', '.join(known[:MAX_CHOICES])}{more}" if known else "it has none"

@@ -9,13 +9,15 @@ import typer
 
 def check(method: Annotated[str, typer.Argument(help="Name of a method, built in or a plugin's.")]) -> None:
     """Run the conformance suite of one method on the embedded model. Exit code 1 where a check fails."""
+    from rich.text import Text
+
     from qbench.cli.console import console, table
     from qbench.run.conformance import check_method
 
     outcomes = check_method(method)
     made = table("", "check", "what was seen", title=f"Conformance of {method}")
     for outcome in outcomes:
-        mark = "[green]ok[/]" if outcome.passed else "[red]FAILED[/]"
+        mark = Text("ok", "green") if outcome.passed else Text("FAILED", "red")
         made.add_row(mark, outcome.name, outcome.detail)
     console().print(made)
     raise typer.Exit(int(not all(outcome.passed for outcome in outcomes)))

@@ -12,8 +12,8 @@ FILE_WIDTH = 200
 
 
 def console() -> Console:
-    """A console on standard output."""
-    return Console(width=None if sys.stdout.isatty() else FILE_WIDTH, highlight=False)
+    """A console on standard output; what is printed is text, never markup."""
+    return Console(width=None if sys.stdout.isatty() else FILE_WIDTH, highlight=False, markup=False)
 
 
 def table(first: str, *columns: str, title: str | None = None) -> Table:

@@ -12,6 +12,7 @@ from qbench.cli.options import JsonOption
 def doctor(json: JsonOption = False) -> None:
     """Show CPU, GPUs, drivers, energy counters, measured ceilings, versions and kernels of this machine."""
     from rich.table import Table
+    from rich.text import Text
 
     from qbench.cli.console import console
     from qbench.run.doctor import examine, lines
@@ -22,5 +23,5 @@ def doctor(json: JsonOption = False) -> None:
         return
     table = Table.grid(padding=(0, 2))
     for name, value in lines(found):
-        table.add_row(f"[bold]{name}[/]", value)
+        table.add_row(Text(name, "bold"), value)
     console().print(table)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from qbench.results.metrics import METRICS
 from qbench.results.record import Record
@@ -185,13 +186,10 @@ class LiveTable(Display):
             now = time.perf_counter() - row["started"] if row["started"] else None
             elapsed = row.get("elapsed", now)
             table.add_row(
-                cell.model.name,
-                cell.label,
-                cell.dtype,
-                cell.device,
-                f"[{style}]{row['state']}[/]",
+                *map(Text, (cell.model.name, cell.label, cell.dtype, cell.device)),
+                Text(row["state"], style),
                 f"{elapsed:.1f}" if elapsed is not None else "",
-                row["said"],
+                Text(row["said"]),
             )
         return table
 

@@ -34,7 +34,9 @@ def available() -> dict[str, str]:
     }
     for name, point in _plugins().items():
         if name in names:
-            raise MethodError(f"two methods are called {name!r}: a built-in one and {point.value}; rename yours")
+            raise MethodError(
+                f"two methods are called {name!r}: a built-in one and {point.value}; rename yours"
+            )
         names[name] = point.dist.name if point.dist else point.value
     return dict(sorted(names.items()))
 
@@ -63,7 +65,7 @@ def make(name: str, params: dict[str, Any]) -> Method:
     known = parameters(cls)
     for key in params:
         if key not in known:
-            raise MethodError(f"method {name!r} has no parameter {key!r}; {did_you_mean(key, known)}")
+            raise MethodError(f"method {name!r} has no parameter {key!r}; {did_you_mean(key, known)}", key)
     hints = typing.get_type_hints(cls)
     fields: dict[str, Any] = {key: (hints[key], parameter.default) for key, parameter in known.items()}
     checker = create_model(cls.__name__, __config__=ConfigDict(strict=True), **fields)
@@ -72,7 +74,7 @@ def make(name: str, params: dict[str, Any]) -> Method:
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0]) if first["loc"] else "parameters"
-        raise MethodError(f"method {name!r}, {key} = {first['input']!r}: {first['msg']}") from error
+        raise MethodError(f"method {name!r}, {key} = {first['input']!r}: {first['msg']}", key) from error
     except ValueError as error:
         raise MethodError(f"method {name!r}: {error}") from error
 
@@ -95,7 +97,9 @@ def _plugins() -> dict[str, EntryPoint]:
     found: dict[str, EntryPoint] = {}
     for point in entry_points(group=GROUP):
         if point.name in found and found[point.name].value != point.value:
-            raise MethodError(f"two plugins call a method {point.name!r}: {found[point.name].value}, {point.value}")
+            raise MethodError(
+                f"two plugins call a method {point.name!r}: {found[point.name].value}, {point.value}"
+            )
         found[point.name] = point
     return found
 

@@ -26,7 +26,9 @@ def methods() -> Rows:
         found.append(
             {
                 "name": name,
-                "parameters": "\n".join(f"{one.name} = {one.default} ({_type(one.type)})" for one in parameters),
+                "parameters": "\n".join(
+                    f"{one.name} = {one.default} ({_type(one.type)})" for one in parameters
+                ),
                 "calibration": cls.needs_calibration,
                 "from": source,
                 "what": (inspect.getdoc(cls) or "").partition("\n")[0],

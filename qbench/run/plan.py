@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from qbench.errors import MethodError, ModelError
@@ -45,7 +45,9 @@ class Planner:
         mend: a wrong parameter, a corpus that is not there, a calibration text that overlaps the evaluation.
         A model or device that is missing makes its cells `skip`.
         """
-        corners = select(expand(self.suite, list(registry.available())), rules)
+        corners = expand(self.suite, list(registry.available()))
+        whole = [replace(corner, params=self._method(corner).params()) for corner in corners]
+        corners = select(whole, rules)  # a filter sees defaults too, not only what the suite says
         methods = [self._method(corner) for corner in corners]
         if any(method.needs_calibration for method in methods):
             self._check_overlap()
@@ -68,7 +70,8 @@ class Planner:
         try:
             return registry.make(corner.method, corner.params)
         except MethodError as error:
-            raise self.suite.error(("methods", corner.entry), str(error)) from error
+            path = ("methods", corner.entry, *([error.parameter] if error.parameter else []))
+            raise self.suite.error(path, str(error)) from error
 
     def _model(self, spec: ModelSpec) -> ModelRef | ModelError:
         key = spec.model_dump_json()
