@@ -147,13 +147,15 @@ class QuantizedLinear(nn.Module):
         return 8 * stored / (spec.in_features * spec.out_features)
 
     def resident_bytes(self) -> dict[str, int]:
-        """What stands in memory now, but the bias. `prepared`: a kernel's own layout and copies; it may stand
+        """What stands in memory now. `prepared`: a kernel's own layout and copies; it may stand
         in for the codes."""
-        prepared = sum(_nbytes(tensor) for tensors in self._prepared.values() for tensor in tensors)
+        made = [tensor for tensors in self._prepared.values() for tensor in tensors]
+        prepared = sum(_nbytes(tensor) for tensor in made if tensor.is_mkldnn or not self._shares(tensor))
         return {
             "codes": _nbytes(self.codes),
             "scales": _nbytes(self.scale),
             "zeros": _nbytes(self.zero),
+            "bias": _nbytes(self.bias),
             "prepared": prepared,
         }
 
@@ -235,6 +237,10 @@ class QuantizedLinear(nn.Module):
         self._holder = None
         self._prepared.clear()
         self._chosen.clear()
+
+    def _shares(self, tensor: Tensor) -> bool:
+        """Whether a prepared tensor is a view of a buffer, such as a scale that needed no conversion."""
+        return any(other is not None and other.data_ptr() == tensor.data_ptr() for other in self.buffers())
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         """Moves between devices; a cast (`.half()`) reaches only the bias: scale and zero are the format."""

@@ -26,6 +26,9 @@ from qbench.quant.packing import pack
 ACTIVATION_ZERO = 128
 """Code that stands for zero in uint8 activations."""
 
+WEIGHT_ZERO = torch.zeros(1, dtype=torch.int64)
+"""The GEMM's own weight zero: prepacked codes are signed, and what is left is corrected on the output."""
+
 
 def prepare_pack(layer: Operand) -> tuple[Tensor, ...]:
     """The scale that the kernel applies itself: the layer's where bf16 holds it exactly, else ones."""
@@ -45,12 +48,11 @@ def run_pack(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tensor:
 
 
 def prepare_onednn(layer: Operand) -> tuple[Tensor, ...]:
-    """Prepacked codes, channel scales float32 (N), the GEMM's zeros int64 (N), zero correction (N) if any."""
+    """Prepacked codes, channel scales float32 (N), zero correction (N) if any."""
     n = layer.spec.out_features
     packed = torch.ops.onednn.qlinear_prepack(signed_codes(layer), None)
     scale = layer.scale.to(torch.float32).view(-1).expand(n).contiguous()
-    unused = torch.zeros(n, dtype=torch.int64)
-    return (packed, scale, unused, *zero_correction(layer, scale))
+    return (packed, scale, *zero_correction(layer, scale))
 
 
 def restore_onednn(layer: Operand, prepared: tuple[Tensor, ...]) -> Tensor:
@@ -66,18 +68,18 @@ def restore_onednn(layer: Operand, prepared: tuple[Tensor, ...]) -> Tensor:
 
 def run_onednn(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tensor:
     """x (M, K) of any float dtype → (M, N); strategies tensor and channel."""
-    _, scale, _, *zero = prepared
+    packed, scale, *zero = prepared
     symmetric = not zero
     if x.shape[0] == 1 and symmetric and x.dtype != torch.float16:
         # A single token's scale is the GEMM's own: everything in one call.
         codes, row_scale = quantize_rows(x, ACTIVATION_ZERO, torch.uint8)
         bias = None if layer.bias is None else layer.bias.to(torch.float32)
-        return _qlinear(codes, row_scale.item(), prepared, bias, x.dtype)
+        return _qlinear(codes, row_scale.item(), packed, scale, bias, x.dtype)
     out = torch.empty(x.shape[0], scale.shape[0], dtype=x.dtype)
     for first in range(0, x.shape[0], ROWS):
         codes, row_scale = quantize_rows(x[first : first + ROWS], ACTIVATION_ZERO, torch.uint8)
         sums = None if symmetric else _row_sums(codes, ACTIVATION_ZERO)
-        products = _qlinear(codes, 1.0, prepared, None, torch.float32)
+        products = _qlinear(codes, 1.0, packed, scale, None, torch.float32)
         correction = None if symmetric else zero[0]
         finish_rows(products, row_scale, sums, correction, layer.bias, out[first : first + ROWS])
     return out
@@ -121,24 +123,18 @@ def zero_correction(layer: Operand, scale: Tensor) -> tuple[Tensor, ...]:
 
 
 def _qlinear(
-    codes: Tensor, scale: float, prepared: tuple[Tensor, ...], bias: Tensor | None, dtype: torch.dtype
+    codes: Tensor,
+    scale: float,
+    packed: Tensor,
+    channel_scale: Tensor,
+    bias: Tensor | None,
+    dtype: torch.dtype,
 ) -> Tensor:
-    packed, channel_scale, channel_zero = prepared[:3]
-    out: Tensor = torch.ops.onednn.qlinear_pointwise(
-        codes,
-        scale,
-        ACTIVATION_ZERO,
-        packed,
-        channel_scale,
-        channel_zero,
-        bias,
-        1.0,
-        0,
-        dtype,
-        "none",
-        [],
-        "",
-    )
+    activations = (codes, scale, ACTIVATION_ZERO)
+    weight = (packed, channel_scale, WEIGHT_ZERO)
+    unscaled = (1.0, 0, dtype)  # the output stays float
+    alone: tuple[str, list[float], str] = ("none", [], "")  # no operation follows
+    out: Tensor = torch.ops.onednn.qlinear_pointwise(*activations, *weight, bias, *unscaled, *alone)
     return out
 
 

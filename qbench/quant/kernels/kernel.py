@@ -42,6 +42,7 @@ class Kernel:
     """Least one, on CUDA."""
     min_rows: int = 1
     max_rows: int | None = None
+    min_in_features: int = 1
     in_multiple: int = 1
     """What K must be a multiple of."""
     out_multiple: int = 1
@@ -79,6 +80,8 @@ class Kernel:
         ):
             if value not in allowed:
                 return f"{what} is {value}, it takes {', '.join(map(str, allowed))}"
+        if spec.in_features < self.min_in_features:
+            return f"in_features {spec.in_features} is below {self.min_in_features}"
         for what, size, multiple in (
             ("in_features", spec.in_features, self.in_multiple),
             ("out_features", spec.out_features, self.out_multiple),

@@ -58,6 +58,7 @@ KERNELS: tuple[Kernel, ...] = (
         zeros=("none", "integer", "float"),
         dtypes=("bf16", "fp16", "fp32"),
         needs=("exact_int8",),
+        min_in_features=2,  # with one, torch 2.13 returns uninitialised memory
         prepare=cpu.prepare_int_mm,
         run=cpu.run_int_mm,
     ),
@@ -216,6 +217,7 @@ def listing() -> list[dict[str, Any]]:
                 "zeros": list(entry.zeros),
                 "dtypes": list(entry.dtypes),
                 "needs": list(entry.needs),
+                "min_in_features": entry.min_in_features,
                 "in_multiple": entry.in_multiple,
                 "out_multiple": entry.out_multiple,
                 "min_rows": entry.min_rows,
