@@ -30,7 +30,7 @@ def export(frame: pd.DataFrame, path: str | Path) -> Path:
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:
-    """Each field's metadata holds `unit` and `description`; the schema's holds all units as `qbench.units`."""
+    """A field's metadata holds `unit` and `description`; the schema's all units as `qbench.units`."""
     import pyarrow
     import pyarrow.parquet
 
@@ -65,8 +65,10 @@ def _json(frame: pd.DataFrame) -> bytes:
 
 def _stamped(frame: pd.DataFrame) -> pd.DataFrame:
     """Times as ISO 8601 text, for formats that have none."""
-    times = frame.select_dtypes("datetimetz")
-    return frame.assign(**{name: times[name].dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ") for name in times})
+    stamped = frame.copy(deep=False)
+    for name in frame.select_dtypes("datetimetz"):
+        stamped[name] = frame[name].dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return stamped
 
 
 _WRITERS: dict[str, Callable[[pd.DataFrame], bytes]] = {".parquet": _parquet, ".csv": _csv, ".json": _json}

@@ -23,7 +23,7 @@ from qbench.results.metrics import METRICS
 from qbench.results.record import Record
 from qbench.results.samples import kernels, missing_reason, probe, windows
 from qbench.results.statistics import log_intervals
-from qbench.results.store import Store
+from qbench.results.store import MANIFEST, Run, Store
 
 Row = dict[str, Any]
 
@@ -37,13 +37,26 @@ def load(
     dictionary of columns in `columns()`. A file that cannot be read raises a ResultsError, or with
     `strict=False` is left out and named in `frame.attrs["problems"]`.
     """
-    store = Store(Path(path), strict=strict)
+    return from_store(Store(Path(path), strict=strict), runs)
+
+
+def from_store(store: Store, runs: str = "newest") -> pd.DataFrame:
+    """The frame of the store's newest run of each suite, or of all runs; ResultsError where it has none."""
+    frame = from_records(record for run in chosen_runs(store, runs) for record in store.records(run))
+    frame.attrs["problems"] = list(store.problems)
+    return frame
+
+
+def chosen_runs(store: Store, runs: str) -> list[Run]:
+    """What `newest` or `all` stands for in this store."""
     if runs not in ("newest", "all"):
         raise ResultsError(f"runs = {runs!r}; {did_you_mean(runs, ['newest', 'all'])}")
     chosen = store.newest() if runs == "newest" else store.runs()
-    frame = from_records(record for run in chosen for record in store.records(run))
-    frame.attrs["problems"] = list(store.problems)
-    return frame
+    if not chosen:
+        raise ResultsError(
+            f"no runs in {store.root}: neither it nor its folders hold a {MANIFEST} or a record"
+        )
+    return chosen
 
 
 def from_records(records: Iterable[Record]) -> pd.DataFrame:

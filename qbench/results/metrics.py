@@ -88,7 +88,7 @@ _ALL = (
     _bytes("kv_cache_bytes", "key and value cache at the end of the run that measured it"),
     _seconds("load_s", "phases", "loading the model", phase("load")),
     _seconds("quantize_s", "phases", "quantizing the model, calibration included", phase("quantize")),
-    _seconds("prefill_s", "latency", f"to the first token; {_LATENCY}", summary(prefill_times, "median")),
+    _seconds("prefill_s", "latency", f"TTFT; {_LATENCY}", summary(prefill_times, "median")),
     _seconds("prefill_s_min", "latency", "fastest repetition of prefill_s", summary(prefill_times, "min")),
     _seconds("prefill_s_max", "latency", "slowest repetition of prefill_s", summary(prefill_times, "max")),
     Metric(

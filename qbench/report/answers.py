@@ -1,0 +1,115 @@
+"""The answer in one sentence per model, computed from the rows; ties are named as ties.
+
+Two methods tie where the intervals of their perplexity ratio overlap. That errs on the side of a tie: a
+paired test between the two would tell more of them apart.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qbench.report.digits import scale_for, significant, with_interval
+
+Row = dict[str, Any]
+BUDGETS = (4.5, 8.5, 16.5)
+"""Bits per weight; the sentence speaks of the tightest that any quantized cell keeps."""
+_NAMED_TIES = 3
+GLUE = "\u00a0"
+"""A space at which no line breaks."""
+
+
+def answer(rows: list[Row]) -> str:
+    """One sentence about cells of the same model, dtype, device and protocol; `rows` must not be empty."""
+    finished = [row for row in rows if row["status"] == "ok"]
+    if not finished:
+        return f"No number yet: none of the {_cells(len(rows))} finished. First reason: {_first_reason(rows)}"
+    quantized = [row for row in finished if row["method"] != "none" and row["bits_per_weight"] is not None]
+    if not quantized:
+        return _only_base(finished)
+    budget = next(
+        (bits for bits in BUDGETS if any(row["bits_per_weight"] <= bits for row in quantized)), None
+    )
+    within = [row for row in quantized if budget is None or row["bits_per_weight"] <= budget]
+    where = f"At ≤ {budget} bits per weight, " if budget else "Of the quantized cells, "
+    related = [row for row in within if row["perplexity_ratio"] is not None]
+    if related:
+        return where + _least_loss(related)
+    return where + _without_ratio(within)
+
+
+def _least_loss(rows: list[Row]) -> str:
+    best = min(rows, key=lambda row: row["perplexity_ratio"])
+    ties = [row for row in rows if row is not best and _overlap(row, best)]
+    value, half = with_interval(
+        best["perplexity_ratio"], _low(best, "perplexity_ratio"), _high(best, "perplexity_ratio"), 4
+    )
+    facts = [f"perplexity {value}{f'{GLUE}±{GLUE}{half}' if half else ''}{GLUE}×{GLUE}base"]
+    facts += [
+        f"{significant(best[name], 2)}{GLUE}×{GLUE}{noun}"
+        for name, noun in (("weight_bytes_ratio", "weight memory"), ("decode_speedup", "decode speed"))
+        if best[name] is not None
+    ]
+    verb = "ties for the least loss" if ties else "loses least" if len(rows) > 1 else "is the one measured"
+    return f"{name_of(best)} {verb}: {', '.join(facts)}{_ties(ties)}."
+
+
+def _ties(ties: list[Row]) -> str:
+    if not ties:
+        return ""
+    named = ", ".join(name_of(row) for row in ties[:_NAMED_TIES])
+    more = f" and {len(ties) - _NAMED_TIES} more" if len(ties) > _NAMED_TIES else ""
+    return f". Within its interval: {named}{more}"
+
+
+def _without_ratio(rows: list[Row]) -> str:
+    scored = [row for row in rows if row["perplexity"] is not None]
+    if not scored:
+        fewest = min(rows, key=lambda row: row["bits_per_weight"])
+        bits = significant(fewest["bits_per_weight"], 3)
+        return f"{name_of(fewest)} stores least, {bits} bits per weight; quality was not measured."
+    best = min(scored, key=lambda row: row["perplexity"])
+    return (
+        f"{name_of(best)} has the lowest perplexity, {_perplexity(best)}; there is no base to relate it to."
+    )
+
+
+def _only_base(rows: list[Row]) -> str:
+    best = rows[0]
+    facts = [f"perplexity {_perplexity(best)}"] if best["perplexity"] is not None else []
+    if best["weight_bytes"] is not None:
+        scale = scale_for([best["weight_bytes"]], "B")
+        facts.append(f"{significant(best['weight_bytes'] / scale.factor, 3)} {scale.unit} of weights")
+    return f"Only the unquantized model finished{': ' if facts else ''}{', '.join(facts)}."
+
+
+def _perplexity(row: Row) -> str:
+    value, half = with_interval(row["perplexity"], _low(row, "perplexity"), _high(row, "perplexity"), 4)
+    return f"{value}{GLUE}±{GLUE}{half}" if half else value
+
+
+def name_of(row: Row) -> str:
+    """The label, with the method where the label does not say it."""
+    label, method = row["label"] or row["method"], row["method"]
+    return str(label) if method.lower() in label.lower() else f"{label} ({method})"
+
+
+def _overlap(one: Row, other: Row) -> bool:
+    name = "perplexity_ratio"
+    return bool(_low(one, name) <= _high(other, name) and _low(other, name) <= _high(one, name))
+
+
+def _low(row: Row, name: str) -> float:
+    return float(row[name] if row[f"{name}_low"] is None else row[f"{name}_low"])
+
+
+def _high(row: Row, name: str) -> float:
+    return float(row[name] if row[f"{name}_high"] is None else row[f"{name}_high"])
+
+
+def _cells(count: int) -> str:
+    return "one cell" if count == 1 else f"{count} cells"
+
+
+def _first_reason(rows: list[Row]) -> str:
+    first = rows[0]
+    return f"{name_of(first)}, {first['status']}: {first['reason'] or 'none was recorded'}"
