@@ -1,0 +1,98 @@
+"""The bootstrap against a plain loop, against closed forms, and by its coverage in simulation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from qbench.results.statistics import (
+    DRAWS,
+    SEED,
+    log_intervals,
+    perplexity_interval,
+    ratio_interval,
+    student_quantile,
+    widening,
+)
+
+TOKENS = 511.0
+
+
+def test_equals_a_plain_loop_over_draws() -> None:
+    chance = np.random.default_rng(1)
+    nll, tokens = chance.normal(2000, 90, 12), chance.integers(300, 600, 12).astype(float)
+    counts = np.random.default_rng([SEED, 12]).multinomial(12, [1 / 12] * 12, size=DRAWS)
+    drawn = []
+    for count in counts:
+        numerator = denominator = 0.0
+        for window, times in enumerate(count):
+            for _ in range(times):
+                numerator += nll[window]
+                denominator += tokens[window]
+        drawn.append(numerator / denominator)
+    estimate = sum(nll) / sum(tokens)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    factor = widening(12)
+    interval = perplexity_interval(nll, tokens)
+    assert interval.value == pytest.approx(math.exp(estimate), rel=1e-12)
+    assert interval.low == pytest.approx(math.exp(estimate + factor * (low - estimate)), rel=1e-12)
+    assert interval.high == pytest.approx(math.exp(estimate + factor * (high - estimate)), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("freedom", "expected"),
+    [(1, 12.7062), (2, 4.30265), (3, 3.18245), (5, 2.57058), (10, 2.22814), (30, 2.04227), (100, 1.98397)],
+)
+def test_student_quantile_against_the_printed_table(freedom: int, expected: float) -> None:
+    assert student_quantile(0.975, freedom) == pytest.approx(expected, rel=2e-3)
+
+
+def test_many_windows_need_no_widening() -> None:
+    assert widening(100_000) == pytest.approx(1.0, abs=1e-4)
+    assert widening(4) > widening(8) > widening(64) > 1
+
+
+@pytest.mark.parametrize("windows", [8, 16, 64])
+def test_the_interval_covers_the_truth_as_often_as_it_says(windows: int) -> None:
+    """1,000 corpora with known mean: a 95 % interval must cover in 92 to 98 % of them."""
+    chance = np.random.default_rng(windows)
+    nll = 2000 * chance.gamma(25.0, 1 / 25.0, size=(1000, windows))
+    _, low, high = log_intervals(nll, np.full(windows, TOKENS))
+    truth = 2000 / TOKENS
+    covered = np.mean((low <= truth) & (high >= truth))
+    assert 0.92 <= covered <= 0.98
+
+
+def test_pairing_sees_what_two_separate_intervals_cannot() -> None:
+    chance = np.random.default_rng(3)
+    base = chance.normal(2000, 100, 32)
+    cell = base + TOKENS * math.log(1.01) + chance.normal(0, 1, 32)
+    tokens = np.full(32, TOKENS)
+    ratio = ratio_interval(cell, base, tokens)
+    assert 1.0 < ratio.low < ratio.value < ratio.high < 1.02
+    apart = perplexity_interval(cell, tokens), perplexity_interval(base, tokens)
+    assert apart[0].low < apart[1].high
+
+
+def test_a_constant_ratio_is_exact_and_a_base_is_one_times_itself() -> None:
+    base, tokens = np.linspace(1900, 2100, 16), np.full(16, TOKENS)
+    ratio = ratio_interval(base + TOKENS * math.log(1.25), base, tokens)
+    assert tuple(ratio) == pytest.approx((1.25, 1.25, 1.25), rel=1e-12)
+    assert tuple(ratio_interval(base, base, tokens)) == (1.0, 1.0, 1.0)
+
+
+def test_same_data_same_interval_whatever_stands_beside_it() -> None:
+    chance = np.random.default_rng(4)
+    nll, tokens = chance.normal(2000, 90, (1200, 10)), np.full(10, TOKENS)
+    together = log_intervals(nll, tokens)
+    alone = log_intervals(nll[777:778], tokens)
+    assert [end[777] for end in together] == pytest.approx([end[0] for end in alone], rel=1e-12)
+
+
+def test_one_window_gives_an_estimate_without_an_interval() -> None:
+    interval = perplexity_interval(np.array([1000.0]), np.array([500.0]))
+    assert interval.value == pytest.approx(math.exp(2))
+    assert math.isnan(interval.low)
+    assert math.isnan(interval.high)
