@@ -59,7 +59,9 @@ def measure_ceilings(run: Run, pool: Pool, devices: Sequence[str]) -> None:
     manifest = _read(run)
     for device in devices:
         if device not in manifest["ceilings"]:
-            manifest["ceilings"][device] = _ceilings(pool, device)
+            if device not in pool.ceilings:
+                pool.ceilings[device] = _ceilings(pool, device)
+            manifest["ceilings"][device] = pool.ceilings[device]
             write_manifest(run.folder, manifest)
 
 

@@ -66,8 +66,10 @@ class Job:
         with contextlib.suppress(BrokenPipeError):  # it died; its exit is on its way
             self.lines.sock.sendall(json.dumps(message).encode() + b"\n")
 
-    def log_tail(self, characters: int = 2000) -> str:
-        return self.log.read_text(errors="replace")[-characters:]
+    def log_tail(self, characters: int = 4000) -> str:
+        """The end of what the worker printed, without the long list of modules in a crash report."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        return "\n".join(line for line in lines if not line.startswith("Extension modules:"))[-characters:]
 
 
 class Pool:
@@ -78,6 +80,8 @@ class Pool:
         self._selector = selectors.DefaultSelector()
         self._unnamed: deque[Job] = deque()
         self.jobs: list[Job] = []
+        self.ceilings: dict[str, dict[str, Any]] = {}
+        """Device → what was measured of it, once for all runs that share this pool."""
         self._count = 0
         ours, theirs = socket.socketpair()
         with theirs, (self._path("server")).open("wb") as log:

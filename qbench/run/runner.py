@@ -48,10 +48,12 @@ def run_suite(
     rules: Sequence[Rule] = (),
     jobs: int = 1,
     fresh: bool = False,
+    pool: Pool | None = None,
 ) -> Outcome:
     """Runs every cell that has no `ok` record yet, in the newest run of the suite that can be resumed.
 
-    Raises SuiteError before anything is measured, ResultsError where another process holds the run.
+    `pool` lends a warm server to several runs; without it the run starts and ends its own. Raises
+    SuiteError before anything is measured, ResultsError where another process holds the run.
     """
     planner = Planner(suite)
     planner.plan(rules)
@@ -64,7 +66,7 @@ def run_suite(
         listener.begin(run, planned)
         status = "interrupted"
         try:
-            _run_all(schedule, planned)
+            _run_all(schedule, planned, pool)
             status = "finished"
         except KeyboardInterrupt:
             pass  # said in the manifest, the outcome and the exit code
@@ -93,13 +95,13 @@ def done_cells(run: Run) -> frozenset[str]:
     return frozenset(record.cell.id for record in records if record.status == "ok")
 
 
-def _run_all(schedule: Schedule, planned: Sequence[Planned]) -> None:
+def _run_all(schedule: Schedule, planned: Sequence[Planned], lent: Pool | None) -> None:
     for plan in planned:
         if plan.state == "skip":
             schedule.skip(plan.cell, plan.reason or "")
     waiting = [plan.cell for plan in planned if plan.state == "run"]
     if waiting:
-        with Pool() as pool:
+        with contextlib.nullcontext(lent) if lent else Pool() as pool:
             manifest.measure_ceilings(schedule.run, pool, sorted({cell.device for cell in waiting}))
             schedule.work(pool, waiting)
 

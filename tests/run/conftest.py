@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from qbench.results.record import Record
+from qbench.run.pool import Pool
 from qbench.run.runner import Outcome, run_suite
 from qbench.suite.load import parse_suite
 from qbench.suite.spec import Suite
@@ -57,20 +58,28 @@ def suite(methods: list[dict[str, Any]], folder: Path, **changes: Any) -> Suite:
 Run = Callable[..., Outcome]
 
 
+@pytest.fixture(scope="session")
+def pool() -> Iterator[Pool]:
+    """One warm server for the tests of this session; the plugin `misbehave` is installed for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(PLUGIN))
+        with Pool() as warm:
+            yield warm
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path, pool: Pool) -> Run:
     """Runs methods on the embedded model and returns the outcome; results in tmp_path/results."""
 
     def go(methods: list[dict[str, Any]], *, listener: Any = None, **changes: Any) -> Outcome:
         options = {key: changes.pop(key) for key in ("rules", "jobs", "fresh") if key in changes}
         loaded = suite(methods, tmp_path, **changes)
-        return run_suite(loaded, tmp_path / "results", listener or Listening(), **options)
+        return run_suite(loaded, tmp_path / "results", listener or Listening(), pool=pool, **options)
 
     return go
 
 
 @pytest.fixture
 def misbehave(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Installs the plugin `misbehave`, for this process and for the worker server that it starts."""
+    """Installs the plugin `misbehave` for this process too."""
     monkeypatch.syspath_prepend(str(PLUGIN))
-    monkeypatch.setenv("PYTHONPATH", str(PLUGIN))

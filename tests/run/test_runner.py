@@ -66,7 +66,7 @@ def test_a_filter_runs_what_it_names_and_nothing_else(run: Run) -> None:
 def test_wrong_parameters_stop_before_anything_is_written(run: Run, tmp_path: Path) -> None:
     with pytest.raises(SuiteError, match=r"tiny\.yaml:\d+:\d+.*num_bit.*did you mean 'num_bits'"):
         run([{"name": "absmax", "num_bit": 4}])
-    with pytest.raises(SuiteError, match="absmax strategy=channel.*once the defaults are filled in"):
+    with pytest.raises(SuiteError, match=r"absmax strategy=channel.*once the defaults are filled in"):
         run([{"name": "absmax"}, {"name": "absmax", "strategy": "channel"}])
     assert not (tmp_path / "results").exists()
 
