@@ -85,12 +85,14 @@ def _windows(meter: Meter, clock: Clock, bench: Bench, min_window_s: float, tria
     idle = Window(meter, clock).run(lambda: clock.sleep_s(min_window_s), 1)
     assert idle["gross_j"] is not None
     assert idle["window_s"] is not None
-    iterations = {name: _iterations(work, clock, min_window_s) for name, (work, _) in parts.items()}
+    device = bench.device
+    iterations = {name: _iterations(work, device, clock, min_window_s) for name, (work, _) in parts.items()}
     order = [name for name in parts for _ in range(trials)]
     random.Random(bench.cell.seed).shuffle(order)
     measured: dict[str, list[dict[str, float | None]]] = {name: [] for name in parts}
     for name in order:
-        measured[name].append(Window(meter, clock).run(parts[name][0], iterations[name]))
+        window = Window(meter, clock, lambda: synchronize(device))
+        measured[name].append(window.run(parts[name][0], iterations[name]))
     found: dict[str, Any] = {
         name: {
             **{key: [window[key] for window in measured[name]] for key in measured[name][0]},
@@ -123,7 +125,6 @@ def _parts(bench: Bench, workload: dict[str, int]) -> dict[str, tuple[Callable[[
     @torch.inference_mode()
     def prefill() -> None:
         prompt_only.prefill()
-        synchronize(bench.device)
 
     @torch.inference_mode()
     def decode() -> None:
@@ -132,17 +133,18 @@ def _parts(bench: Bench, workload: dict[str, int]) -> dict[str, tuple[Callable[[
         for _ in range(steps):
             decoding.step()
         decoding.rewind(steps)
-        synchronize(bench.device)
 
     parts = {"prefill": (prefill, batch * workload["prompt_length"])}
     return {**parts, "decode": (decode, batch * steps)} if steps > 0 else parts
 
 
-def _iterations(work: Callable[[], None], clock: Clock, min_window_s: float) -> int:
+def _iterations(work: Callable[[], None], device: torch.device, clock: Clock, min_window_s: float) -> int:
     """How often `work` runs in one window. Warms up, then times for a tenth of a window; 10% to spare."""
     work()
+    synchronize(device)
     start_s, count = clock.now_s(), 0
     while not count or clock.now_s() - start_s < min_window_s / 10:
         work()
+        synchronize(device)
         count += 1
     return math.ceil(1.1 * min_window_s * count / (clock.now_s() - start_s))

@@ -26,13 +26,20 @@ WORKLOAD = {"prompt_length": 128, "batch_size": 1, "generated_tokens": 32}
 
 
 def tensors_of(model: nn.Module) -> Iterator[Tensor]:
-    """Parameters, buffers, and tensors kept as plain attributes of a module; some may repeat."""
-    yield from model.parameters()
-    yield from model.buffers()
+    """Parameters, buffers, and tensors that a module keeps as or within plain attributes; some may repeat."""
     for module in model.modules():
-        for value in vars(module).values():
-            if isinstance(value, Tensor):
-                yield value
+        yield from _tensors_within(vars(module))
+
+
+def _tensors_within(value: object) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _tensors_within(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _tensors_within(inner)
 
 
 def resident_bytes(tensors: Iterable[Tensor]) -> int:
@@ -60,9 +67,9 @@ def _storages(tensor: Tensor) -> Iterator[tuple[object, int]]:
 
 def weight_parts(model: nn.Module) -> dict[str, int]:
     """Resident bytes of the model: codes (prepared copies included), their metadata, the rest."""
-    reports = [module.report()["bytes"] for module in model.modules() if isinstance(module, QuantizedLinear)]
-    quantized = sum(found["codes"] + found["prepared"] for found in reports)
-    metadata = sum(found["scales"] + found["zeros"] for found in reports)
+    parts = [module.resident_bytes() for module in model.modules() if isinstance(module, QuantizedLinear)]
+    quantized = sum(found["codes"] + found["prepared"] for found in parts)
+    metadata = sum(found["scales"] + found["zeros"] for found in parts)
     total = resident_bytes(tensors_of(model))
     return {
         "weight_bytes": total,

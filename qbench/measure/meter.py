@@ -76,8 +76,9 @@ class Window:
     SAMPLE_S = 0.1
     """Reading power more often than every 50 ms raises it."""
 
-    def __init__(self, meter: Meter, clock: Clock) -> None:
-        self._meter, self._clock = meter, clock
+    def __init__(self, meter: Meter, clock: Clock, settle: Callable[[], None] = lambda: None) -> None:
+        """`settle` waits until the device has done what `work` asked of it; power is read before that."""
+        self._meter, self._clock, self._settle = meter, clock, settle
 
     def run(self, work: Callable[[], None], iterations: int) -> dict[str, float | None]:
         """`gross_j`, `window_s`, `instant_j`, and `tail_s`: the idle wait for the closing tick."""
@@ -88,6 +89,7 @@ class Window:
             work()
             if clock.now_s() - samples[-1][0] >= self.SAMPLE_S:
                 samples.append((clock.now_s(), meter.power_w()))
+            self._settle()
         done_s = clock.now_s()
         end_s, end_j = tick(meter, clock)
         samples.append((end_s, meter.power_w()))
