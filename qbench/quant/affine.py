@@ -23,6 +23,9 @@ from torch import Tensor
 
 from qbench.errors import MethodError
 
+SLICE_WEIGHTS = 2**20
+"""Weights that are rounded at a time; 4 MiB in float32, which a core's cache nearly holds."""
+
 Strategy = Literal["tensor", "channel", "group"]
 Activations = Literal["none", "dynamic"]
 
@@ -72,9 +75,10 @@ class AffineWeight:
     def dequantize(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """(q − z)·s, computed in float32, as (N, K) of `dtype`."""
         n, k = self.codes.shape
-        grouped = self.codes.to(torch.float32).reshape(n, self.scale.shape[1], -1)
-        zero = 2.0 ** (self.num_bits - 1) if self.zero is None else self.zero.to(torch.float32)[..., None]
-        return ((grouped - zero) * self.scale.to(torch.float32)[..., None]).reshape(n, k).to(dtype)
+        values = self.codes.to(torch.float32).view(n, self.scale.shape[1], -1)
+        values -= 2.0 ** (self.num_bits - 1) if self.zero is None else self.zero.to(torch.float32)[..., None]
+        values *= self.scale.to(torch.float32)[..., None]
+        return values.view(n, k).to(dtype)
 
 
 def grouped(weight: Tensor, strategy: Strategy, group_size: int | None, name: str) -> Tensor:
@@ -101,7 +105,8 @@ def grouped(weight: Tensor, strategy: Strategy, group_size: int | None, name: st
 
 def absmax_scale(groups: Tensor, num_bits: int, scale_range: Literal["restricted", "full"]) -> Tensor:
     """Symmetric scale for each group, shape of `groups` without its last dimension; 1 where all is zero."""
-    amax = groups.abs().amax(-1)
+    low, high = groups.aminmax(dim=-1)  # not abs().amax(), which holds a second copy of the weight
+    amax = torch.maximum(-low, high)
     steps = 2 ** (num_bits - 1) - 1 if scale_range == "restricted" else (2**num_bits - 1) / 2
     return torch.where(amax > 0, amax / steps, 1.0)
 
@@ -148,7 +153,16 @@ def float_zero(scale: Tensor, low: Tensor, dtype: torch.dtype) -> tuple[Tensor, 
 
 
 def codes(groups: Tensor, scale: Tensor, zero: Tensor | float, low: int, high: int) -> Tensor:
-    """Round to nearest (ties to even): clamp(round(w / scale + zero), low, high) as uint8."""
-    shift = zero.to(torch.float32)[..., None] if isinstance(zero, Tensor) else zero
-    shifted = (groups / scale.to(torch.float32)[..., None]).add_(shift)
-    return shifted.round_().clamp_(low, high).to(torch.uint8)
+    """Round to nearest (ties to even): clamp(round(w / scale + zero), low, high) as uint8.
+
+    Taken in slices of rows, so that no second float copy of the weight stands in memory.
+    """
+    steps = scale.to(torch.float32)[..., None]
+    made = torch.empty(groups.shape, dtype=torch.uint8, device=groups.device)
+    rows = max(1, SLICE_WEIGHTS // (groups.shape[1] * groups.shape[2]))
+    for first in range(0, groups.shape[0], rows):
+        part = slice(first, first + rows)
+        exact = groups[part] / steps[part]
+        exact += zero.to(torch.float32)[part, ..., None] if isinstance(zero, Tensor) else zero
+        made[part] = exact.round_().clamp_(low, high)
+    return made

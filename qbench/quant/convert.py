@@ -174,7 +174,7 @@ def _check_packed(model: nn.Module, target: Target) -> None:
 def _relative_error(weight: Tensor, made: Tensor) -> float | None:
     """‖w − ŵ‖ / ‖w‖ (Frobenius), summed in float64 over slices of rows to bound the copies."""
     off = total = 0.0
-    for rows, made_rows in zip(torch.split(weight, 1024), torch.split(made, 1024), strict=True):
+    for rows, made_rows in zip(torch.split(weight, 128), torch.split(made, 128), strict=True):
         exact = rows.to(torch.float32)
         off += _norm(exact - made_rows.to(torch.float32)) ** 2
         total += _norm(exact) ** 2
