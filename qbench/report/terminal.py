@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -22,23 +23,20 @@ _WITH_SPREAD = ("perplexity_ratio",)
 _COLOURS = {"ok": "green", "failed": "red", "oom": "red", "timeout": "yellow", "skipped": "bright_black"}
 
 
-def table(frame: pd.DataFrame) -> Table:
-    """The frame (see `qbench.load`) as a rich table, with the digits of the page.
+def table(frame: pd.DataFrame) -> Group:
+    """The frame (see `qbench.load`) as a rich table with the digits of the page, ready to print.
 
     Under it stand what all rows share and the reason of every failure. Texts from records are literal: rich
     reads no markup in them.
     """
     view = build_table(plain_rows(frame))
+    return Group(_rows(view), _caption(view))
+
+
+def _rows(view: View) -> Table:
     places = [place for place, head in enumerate(view.heads) if head.name in COLUMNS]
     with_status = any(row.status != "ok" for row in view.rows)
-    drawn = Table(
-        box=None,
-        pad_edge=False,
-        header_style="bold",
-        caption=_caption(view),
-        caption_justify="left",
-        caption_style="",
-    )
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
     drawn.add_column("Method", overflow="fold")
     for title in view.dimensions.values():
         drawn.add_column(title, overflow="fold")

@@ -1,0 +1,186 @@
+"""The page as text: whole, self-contained, never empty, and deaf to what records say."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import plotly.graph_objects
+import pytest
+
+from qbench.errors import ResultsError
+from qbench.report.context import plain_rows
+from qbench.report.figures import figures
+from qbench.report.html import embedded_json, render, write_report
+from qbench.results.frame import from_records
+from qbench.results.record import Record
+from tests.results import factory
+
+HOSTILE = (
+    "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'`{{7*7}}\u2028javascript:alert(3)&lt;"
+)
+
+
+def quantized(label: str = "absmax 8", loss: float = 1.01) -> Record:
+    nll = [1970.0 + 10 * number + 511 * math.log(loss) for number in range(factory.WINDOWS)]
+    samples = factory.samples(perplexity=factory.perplexity(nll), memory=factory.memory(5_800_000))
+    return factory.record("absmax", cell=factory.cell("absmax", label=label), samples=samples)
+
+
+class Reader(HTMLParser):
+    """Tags with attributes, and the text of the body and of scripts."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.words: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if self.lasttag == "script":
+            self.scripts.append(data)
+        elif self.lasttag != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+def page_of(*records: Record) -> Reader:
+    return Reader(render(from_records(records), {"run": factory.MANIFEST}))
+
+
+def test_the_first_screen_says_what_on_what_when_and_how_many() -> None:
+    text = page_of(factory.record(), quantized(), factory.failed(), factory.failed("awq", "oom", "4 GB")).text
+    for expected in ("quickstart", "austen-6m", "AMD EPYC 9B45", "2026-11-21 10:56 UTC", "0.1.0"):
+        assert expected in text
+    assert re.search(r"2\s+ok", text)
+    assert re.search(r"1\s+failed", text)
+    assert re.search(r"1\s+oom", text)
+    assert "At ≤ 8.5 bits per weight, absmax 8 is the one measured: perplexity 1.010 × base" in text
+
+
+def test_failures_and_nulls_stand_with_their_reasons() -> None:
+    reader = page_of(factory.record(), factory.record("absmax", samples=factory.samples(latency={
+        "unit": "s", "value": None, "reason": "the clock broke"})), factory.failed())  # fmt: skip
+    assert "ValueError: group_size 7" in reader.text
+    assert "the clock broke" in reader.text
+    assert any(attributes.get("title") == "the clock broke" for _, attributes in reader.tags)
+    assert "Energy: not measured (no_driver)" in reader.text
+
+
+def test_nothing_of_a_record_becomes_markup() -> None:
+    hostile = factory.record(
+        "absmax",
+        cell=factory.cell("absmax", label=HOSTILE, params={HOSTILE: HOSTILE}),
+        suite=HOSTILE,
+    )
+    failed = factory.failed(reason=HOSTILE + "x" * 1_000_000)
+    page = render(
+        from_records([hostile, factory.record(suite=HOSTILE), failed]), {HOSTILE: {"a": {HOSTILE: [HOSTILE]}}}
+    )
+    reader = Reader(page)
+    plain = page_of(factory.record("absmax"), factory.record(), factory.failed())
+    count = [sum(tag == name for tag, _ in reader.tags) for name in ("script", "img", "iframe", "base")]
+    assert count == [
+        sum(tag == name for tag, _ in plain.tags) for name in ("script", "img", "iframe", "base")
+    ]
+    assert not [name for _, attributes in reader.tags for name in attributes if name.startswith("on")]
+    assert HOSTILE.replace("\u2028", " ") in reader.text
+
+
+def test_the_data_block_survives_any_string() -> None:
+    value = {"a": [HOSTILE, "\u2029", "<!--", "]]>"]}
+    text = embedded_json(value)
+    assert not set("<>&\u2028\u2029") & set(text)
+    assert json.loads(text) == value
+    with pytest.raises(ValueError, match="JSON compliant"):
+        embedded_json(math.nan)
+
+
+def test_the_policy_names_every_script_by_its_hash_and_no_network() -> None:
+    page = render(from_records([factory.record(), quantized()]))
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page)
+    assert policy is not None
+    allowed = policy[1].replace("&#39;", "'").replace("&#43;", "+")
+    scripts = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
+    assert len(scripts) == 2
+    for script in scripts:
+        assert base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() in allowed
+    assert "default-src 'none'" in allowed
+    assert "http" not in allowed
+    assert not re.findall(r"""<(?:script|img|link|iframe)[^>]+(?:src|href)=["']?https?:""", page)
+
+
+@pytest.mark.parametrize(
+    ("plotlyjs", "size"), [("inline", 3_000_000), ("cdn", 20_000), ("directory", 20_000)]
+)
+def test_plotlyjs_comes_once_or_from_elsewhere(tmp_path: Path, plotlyjs: str, size: int) -> None:
+    factory.write_run(tmp_path, [factory.record(), quantized()])
+    page = write_report(tmp_path, tmp_path / "page.html", plotlyjs=plotlyjs).read_text()  # type: ignore[arg-type]
+    assert size < len(page) < 2 * size + 60_000
+    assert (tmp_path / "plotly.min.js").exists() == (plotlyjs == "directory")
+    with pytest.raises(ResultsError, match="did you mean 'inline'"):
+        render(from_records([]), plotlyjs="inlin")  # type: ignore[arg-type]
+
+
+def test_figures_are_valid_plotly_and_hold_the_measured_numbers() -> None:
+    frame = from_records([factory.record(), quantized("a", 1.01), quantized("b", 30.0)])
+    frame["label"] = ["base", "<b>a</b>", "b"]
+    drawn = figures(plain_rows(frame), "gptq")
+    assert [figure["title"] for figure in drawn] == [
+        "Perplexity × base against bits per weight",
+        "Decode time per token (ms) against weight memory",
+    ]
+    for figure in drawn:
+        plotly.graph_objects.Figure(data=figure["data"], layout=figure["layout"])
+    assert drawn[0]["layout"]["yaxis"]["type"] == "log"
+    trace = next(trace for trace in drawn[0]["data"] if trace["name"] == "absmax")
+    assert trace["y"] == pytest.approx([1.01, 30.0])
+    assert trace["text"][0] == "&lt;b&gt;a&lt;/b&gt; (absmax)"
+    assert trace["marker"]["opacity"][1] < trace["marker"]["opacity"][0]  # dominated by `a`
+
+
+def test_one_cell_all_failed_and_no_cell_are_pages_not_blanks(tmp_path: Path) -> None:
+    assert "Only the unquantized model finished" in page_of(factory.record()).text
+    assert "none of the one cell finished" in page_of(factory.failed()).text
+    assert "stored no cell yet" in page_of().text
+
+
+def test_a_truncated_file_is_named_on_the_page(tmp_path: Path) -> None:
+    folder = factory.write_run(tmp_path, [factory.record()])
+    (folder / "0123456789abcdef.json").write_text('{"schema": 1')
+    (folder / "manifest.json").write_text("")
+    text = Reader(write_report(tmp_path, tmp_path / "page.html").read_text()).text
+    assert "2 files could not be read" in text
+    assert "0123456789abcdef.json is no whole JSON file" in text
+    assert "Only the unquantized model finished" in text
+
+
+def test_an_empty_folder_is_an_error_that_says_why(tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match="no runs in"):
+        write_report(tmp_path, tmp_path / "page.html")
+    with pytest.raises(ResultsError, match="no results folder"):
+        write_report(tmp_path / "nothing", tmp_path / "page.html")
+    factory.write_run(tmp_path, [factory.record()])
+    with pytest.raises(ResultsError, match="there is no folder"):
+        write_report(tmp_path, tmp_path / "no" / "page.html")
+
+
+def test_the_best_is_marked_only_beyond_the_intervals() -> None:
+    def marked(*records: Record) -> int:
+        page = render(from_records([factory.record(), *records]))
+        return len(re.findall(r'<td class="number best"[^>]*>1\.\d+<', page))
+
+    assert marked(quantized("a", 1.01), quantized("b", 1.05)) == 1
+    assert marked(quantized("a", 1.01), quantized("b", 1.01)) == 0

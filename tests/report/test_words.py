@@ -1,0 +1,130 @@
+"""Digits, fronts and sentences: what the page says, against hand calculations and brute force."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qbench.report.answers import answer
+from qbench.report.context import plain_rows
+from qbench.report.digits import scale_for, significant, with_interval
+from qbench.report.pareto import front
+from qbench.results.frame import from_records
+from qbench.results.record import Record
+from tests.results import factory
+
+BASE = [1970.0 + 10 * number for number in range(factory.WINDOWS)]
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (0, 3, "0"),
+        (11.6, 3, "11.6"),
+        (1234.5, 3, "1230"),
+        (0.012345, 3, "0.0123"),
+        (-2.5, 2, "−2.5"),
+        (3.2e7, 3, "3.2×10⁷"),
+    ],
+)
+def test_significant_digits(value: float, digits: int, text: str) -> None:
+    assert significant(value, digits) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "half", "text"),
+    [
+        (1.02137, 0.0042, ("1.021", "0.004")),
+        (1.02137, 0.0012, ("1.0214", "0.0012")),
+        (50.586, 1.92, ("50.6", "1.9")),
+        (50.586, 9.6, ("51", "10")),
+        (1234.0, 160.0, ("1230", "160")),
+        (1.0, 0.0, ("1.000", "")),
+    ],
+)
+def test_as_many_digits_as_the_interval_supports(value: float, half: float, text: tuple[str, str]) -> None:
+    assert with_interval(value, value - half, value + half, 4) == text
+
+
+@given(st.floats(1e-6, 9e4), st.floats(1e-4, 0.5))
+def test_rounding_never_moves_a_value_out_of_its_interval(value: float, relative: float) -> None:
+    half = value * relative
+    text, spread = with_interval(value, value - half, value + half, 4)
+    assert abs(float(text) - value) <= half
+    assert float(spread) == pytest.approx(half, rel=0.2)
+
+
+def test_one_unit_for_a_column() -> None:
+    assert scale_for([0.004, 0.005, 2.0], "s").unit == "ms"
+    assert scale_for([11_600_000, 5_000_000], "B").unit == "MB"
+    assert scale_for([], "s").unit == "µs"
+    assert scale_for([40.0], "").unit == ""
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=12))
+def test_the_front_is_what_nothing_dominates(points: list[tuple[float, float]]) -> None:
+    def dominated(point: tuple[float, float]) -> bool:
+        return any(other != point and other[0] <= point[0] and other[1] <= point[1] for other in points)
+
+    chosen = [points[index] for index in front(points)]
+    assert set(chosen) == {point for point in points if not dominated(point)}
+    assert chosen == sorted(set(chosen))
+
+
+def cell(label: str, bits: float, loss: float, noise: float = 0.0) -> Record:
+    nll = [nats + 511 * math.log(loss) + noise * (-1) ** place for place, nats in enumerate(BASE)]
+    samples = factory.samples(perplexity=factory.perplexity(nll), memory=factory.memory(5_800_000))
+    return factory.record(
+        "absmax", cell=factory.cell("absmax", label=label, params={"label": label}),
+        layers=[factory.layer(bits)], samples=samples,
+    )  # fmt: skip
+
+
+def say(*records: Record) -> str:
+    return answer(plain_rows(from_records(records))).replace("\u00a0", " ")
+
+
+def test_the_least_loss_under_the_tightest_budget() -> None:
+    said = say(
+        factory.record(),
+        cell("absmax 8", 8.25, 1.001),
+        cell("absmax 4", 4.25, 1.05),
+        cell("absmax 3", 3.25, 1.4),
+    )
+    assert said == (
+        "At ≤ 4.5 bits per weight, absmax 4 loses least: perplexity 1.050 × base, 0.50 × weight memory, "
+        "1.0 × decode speed."
+    )
+
+
+def test_a_tie_is_named_as_a_tie() -> None:
+    said = say(factory.record(), cell("absmax a", 4.25, 1.050, 20.0), cell("absmax b", 4.25, 1.051, 20.0))
+    assert "absmax a ties for the least loss" in said
+    assert said.endswith("Within its interval: absmax b.")
+
+
+def test_without_a_base_perplexity_stands_alone() -> None:
+    assert "there is no base to relate it to" in say(cell("absmax 4", 4.25, 1.05))
+
+
+def test_without_quality_the_answer_says_so() -> None:
+    record = factory.record("absmax", samples={})
+    assert (
+        say(record)
+        == "At ≤ 8.5 bits per weight, absmax stores least, 8.25 bits per weight; quality was not measured."
+    )
+
+
+def test_only_the_base() -> None:
+    assert say(factory.record()).startswith(
+        "Only the unquantized model finished: perplexity 50.6 ± 1.9, 11.6 MB"
+    )
+
+
+def test_all_failed_gives_the_first_reason() -> None:
+    assert say(factory.failed(), factory.failed("awq", "oom", "x")) == (
+        "No number yet: none of the 2 cells finished. First reason: gptq, failed: ValueError: group_size 7"
+    )
