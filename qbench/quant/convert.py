@@ -93,9 +93,9 @@ def aliases(model: nn.Module, name: str) -> list[str]:
 
 
 def facts(layer: QuantizedLinear) -> dict[str, Any]:
-    """What is known of the layer's making: `kind`, `method`, `params`, `weight_error`."""
-    known: dict[str, Any] = vars(layer).get("origin", {})
-    return known
+    """What is known of the layer's making; each is None for a layer that `place` did not put there."""
+    unknown = dict.fromkeys(("kind", "method", "params", "weight_error"))
+    return {**unknown, **vars(layer).get("origin", {})}
 
 
 def place(model: nn.Module, names: tuple[str, ...], layer: QuantizedLinear, known: dict[str, Any]) -> None:

@@ -245,3 +245,19 @@ def test_parameters_on_meta_ends_with_its_block() -> None:
         inside = nn.Linear(4, 4)
     assert inside.weight.is_meta
     assert not nn.Linear(4, 4).weight.is_meta
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("params", [{}, {"num_bits": 4, "strategy": "group", "group_size": 32}])
+def test_on_a_gpu_the_codes_and_the_logits_are_the_same(tmp_path: Path, params: dict[str, Any]) -> None:
+    here = quantized(tiny.llama(torch.bfloat16), **params)
+    there = quantized(tiny.llama(torch.bfloat16).to("cuda"), **params)
+    for name, tensor in here.state_dict().items():
+        assert torch.equal(there.state_dict()[name].cpu(), tensor), name
+    expected = tiny.logits(there)
+    save_quantized(there, tmp_path / "it", origin={})
+    assert torch.equal(tiny.logits(load_quantized(tmp_path / "it", "cuda")), expected)
+    torch.testing.assert_close(
+        expected.cpu(), tiny.logits(here), rtol=0, atol=0.05 * float(expected.abs().max())
+    )

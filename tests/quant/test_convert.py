@@ -88,6 +88,12 @@ def test_bits_per_weight_by_closed_form() -> None:
     assert found["all"] == pytest.approx((4.5 * sum(counts) + 16 * rest) / (sum(counts) + rest))
 
 
+def test_a_layer_made_elsewhere_has_no_facts_but_a_row() -> None:
+    made = make().quantize_layer(torch.randn(32, 64), Layer("0", "Linear", 64, 32))
+    (row,) = layer_table(nn.Sequential(QuantizedLinear.from_weight(made, dtype=torch.float32)))
+    assert (row["kind"], row["weight_error"], row["num_bits"]) == (None, None, 8)
+
+
 def test_the_baseline_changes_nothing() -> None:
     model = tiny.llama()
     before = tiny.logits(model)

@@ -50,5 +50,5 @@ def embedded() -> Any:
 def logits(model: Any, tokens: int = 12) -> torch.Tensor:
     """(tokens, vocabulary) in float64, of a fixed prompt."""
     ids = torch.arange(tokens)[None] * 29 % 96
-    made: torch.Tensor = model(input_ids=ids).logits[0].double()
+    made: torch.Tensor = model(input_ids=ids.to(model.device)).logits[0].double()
     return made
