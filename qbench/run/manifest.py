@@ -13,6 +13,7 @@ from qbench.results.store import Run, Store, write_manifest
 from qbench.run import environment as machine
 from qbench.run.plan import Planned
 from qbench.run.pool import Pool
+from qbench.suite.cell import Cell
 from qbench.suite.spec import Suite
 
 SCHEMA = 1
@@ -23,6 +24,7 @@ def open_run(run: Run, suite: Suite, planned: Sequence[Planned], environment: di
     """Writes the manifest of a new run, or brings that of a resumed one up to date."""
     before = _read(run)
     now = utc_now()
+    now_cells = [plan.cell for plan in planned]
     cells = {**before.get("cells", {}), **{plan.cell.id: plan.cell.label for plan in planned}}
     manifest = {
         "schema": SCHEMA,
@@ -41,6 +43,11 @@ def open_run(run: Run, suite: Suite, planned: Sequence[Planned], environment: di
         "suite_text": suite.text,
         "suite_sha256": hashlib.sha256(suite.text.encode()).hexdigest(),
         "cells": cells,
+        "weights": {
+            **before.get("weights", {}),
+            **{cell.model.name: cell.model.weights for cell in now_cells},
+        },
+        "corpora": {**before.get("corpora", {}), **_corpora(now_cells)},
     }
     write_manifest(run.folder, manifest)
 
@@ -75,6 +82,12 @@ def differences(manifest: dict[str, Any], environment: dict[str, Any]) -> list[s
 
 def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _corpora(cells: Sequence[Cell]) -> dict[str, str]:
+    """Name → SHA-256 of every text that a cell reads."""
+    sections = [section for cell in cells for section in (cell.quality, cell.calibration) if section]
+    return {section["corpus_name"]: section["corpus_sha256"] for section in sections}
 
 
 def _ceilings(pool: Pool, device: str) -> dict[str, Any]:

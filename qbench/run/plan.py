@@ -49,7 +49,8 @@ class Planner:
         whole = [replace(corner, params=self._method(corner).params()) for corner in corners]
         corners = select(whole, rules)  # a filter sees defaults too, not only what the suite says
         methods = [self._method(corner) for corner in corners]
-        if any(method.needs_calibration for method in methods):
+        said = "calibration" in self.suite.model_fields_set
+        if said or any(method.needs_calibration for method in methods):
             self._check_overlap()
         pairs = zip(corners, methods, strict=True)
         planned = [(corner, self._planned(corner, method, done)) for corner, method in pairs]
