@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from qbench.results.metrics import METRICS
+import numpy as np
+from numpy.typing import NDArray
+
 from qbench.results.record import Record
 from qbench.results.samples import probe, windows
 
@@ -14,63 +16,68 @@ Key = tuple[str, str, str, str, str]
 
 
 @dataclass(frozen=True)
-class Base:
-    """What ratios need of an ok `none` cell."""
+class Scored:
+    """What relating a cell to others needs, so that its record need not be kept."""
 
     cell_id: str
+    key: Key
+    """Suite, run, weights, dtype and device: equal for a cell and its base."""
+    is_base: bool
     repetition: int
-    nll: list[float] | None
-    """Nat by window."""
-    scored: tuple[Any, ...]
-    """What was scored; two cells are paired only where this is equal."""
-    weight_bytes: float | None
-    prefill_s: float | None
-    decode_s_per_token: float | None
+    nll: NDArray[np.float64] | None
+    """Nat by window; None where quality was not measured."""
+    scored_on: tuple[Any, ...]
+    """Protocol, corpus hash, window length, tokens by window; cells are paired only where it is equal."""
+    measured: dict[str, float | None]
+    """Of the columns that ratios are made of."""
 
-    def same_windows(self, record: Record) -> bool:
-        return self.nll is not None and self.scored == scored_on(record)
+    def nll_above(self, base: Scored | None) -> NDArray[np.float64] | None:
+        """Nat by window beyond the base's; None where the two were not scored on the same windows."""
+        if base is None or self.nll is None or base.nll is None or self.scored_on != base.scored_on:
+            return None
+        return self.nll - base.nll
+
+    @property
+    def tokens(self) -> tuple[float, ...]:
+        """Scored tokens by window."""
+        return tuple(self.scored_on[-1])
 
 
-def scored_on(record: Record) -> tuple[Any, ...]:
-    """Protocol, corpus hash, window length and tokens per window."""
+def scored(record: Record, cell_id: str, measured: dict[str, float | None]) -> Scored:
+    cell = record.cell
     found = probe(record, "perplexity")
+    finite = windows(record)
     corpus = (found.get("corpus") or {}).get("sha256")
-    return found.get("protocol"), corpus, found.get("seqlen"), tuple(found.get("tokens") or ())
-
-
-def find_bases(records: Iterable[Record]) -> dict[Key, list[Base]]:
-    """The bases by run, model, dtype and device; several where the suite repeats or varies them."""
-    found: dict[Key, list[Base]] = {}
-    for record in records:
-        if record.cell.method == "none" and record.status == "ok":
-            found.setdefault(_key(record), []).append(_base(record))
-    return found
-
-
-def base_of(record: Record, bases: dict[Key, list[Base]]) -> Base | None:
-    """The cell's base, preferring the same windows, then the same repetition; a base is its own."""
-    candidates = bases.get(_key(record), [])
-    if not candidates:
-        return None
-    return min(
-        candidates,
-        key=lambda base: (not base.same_windows(record), base.repetition != record.cell.repetition),
+    return Scored(
+        cell_id=cell_id,
+        key=(record.suite, record.run, cell.model.weights, cell.dtype, cell.device),
+        is_base=cell.method == "none" and record.status == "ok",
+        repetition=cell.repetition,
+        nll=np.asarray(finite[0], dtype=np.float64) if finite else None,
+        scored_on=(found.get("protocol"), corpus, found.get("seqlen"), tuple(found.get("tokens") or ())),
+        measured=measured,
     )
 
 
-def _key(record: Record) -> Key:
-    cell = record.cell
-    return record.suite, record.run, cell.model.weights, cell.dtype, cell.device
+def find_bases(cells: Iterable[Scored]) -> dict[Key, list[Scored]]:
+    """The bases by key; several where the suite repeats or varies them."""
+    found: dict[Key, list[Scored]] = {}
+    for cell in cells:
+        if cell.is_base:
+            found.setdefault(cell.key, []).append(cell)
+    return found
 
 
-def _base(record: Record) -> Base:
-    measured = windows(record)
-    return Base(
-        cell_id=record.cell.id,
-        repetition=record.cell.repetition,
-        nll=measured[0] if measured else None,
-        scored=scored_on(record),
-        weight_bytes=METRICS["weight_bytes"].value(record),
-        prefill_s=METRICS["prefill_s"].value(record),
-        decode_s_per_token=METRICS["decode_s_per_token"].value(record),
+def base_of(cell: Scored, bases: dict[Key, list[Scored]]) -> Scored | None:
+    """The cell's base, preferring the same windows, then the same repetition; a base is its own."""
+    candidates = bases.get(cell.key, [])
+    if len(candidates) < 2:
+        return candidates[0] if candidates else None
+    return min(
+        candidates,
+        key=lambda base: (
+            base.cell_id != cell.cell_id,
+            cell.nll_above(base) is None,
+            base.repetition != cell.repetition,
+        ),
     )

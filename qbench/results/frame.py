@@ -15,17 +15,19 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from qbench.errors import ResultsError, did_you_mean
-from qbench.results.base import Base, Key, base_of, find_bases
+from qbench.results.base import Scored, base_of, find_bases, scored
 from qbench.results.columns import columns
 from qbench.results.metrics import METRICS
 from qbench.results.record import Record
-from qbench.results.samples import kernels, missing_reason, probe, windows
+from qbench.results.samples import kernels, missing_reason, probe
 from qbench.results.statistics import log_intervals
 from qbench.results.store import MANIFEST, Run, Store
 
 Row = dict[str, Any]
+_RELATED = ("weight_bytes", "prefill_s", "decode_s_per_token")
 
 
 def load(
@@ -60,17 +62,26 @@ def chosen_runs(store: Store, runs: str) -> list[Run]:
 
 
 def from_records(records: Iterable[Record]) -> pd.DataFrame:
-    """The frame of these records, in their order; ratios relate to bases among them."""
-    known = list(records)
-    bases = find_bases(known)
-    rows = [_row(record, base_of(record, bases)) for record in known]
-    _add_intervals(known, rows, bases)
-    for record, row in zip(known, rows, strict=True):
-        row["missing"] = json.dumps(_missing(record, row), ensure_ascii=False)
+    """The frame of these records, in their order; ratios relate to bases among them.
+
+    Each record is let go as soon as its row stands, so that an iterator over a large folder stays small.
+    """
+    rows, cells = [], []
+    for record in records:
+        row = _row(record)
+        rows.append(row)
+        cells.append(scored(record, row["cell_id"], {name: row[name] for name in _RELATED}))
+    bases = find_bases(cells)
+    related = [base_of(cell, bases) for cell in cells]
+    for row, base in zip(rows, related, strict=True):
+        row.update(_relative(row, base))
+    _add_intervals(rows, cells, related)
+    for row in rows:
+        row["missing"] = json.dumps({**row["missing"], **_missing_intervals(row)}, ensure_ascii=False)
     return _typed(rows)
 
 
-def _row(record: Record, base: Base | None) -> Row:
+def _row(record: Record) -> Row:
     cell = record.cell
     row: Row = {
         "suite": record.suite,
@@ -92,7 +103,7 @@ def _row(record: Record, base: Base | None) -> Row:
         "ended_at": record.ended_at or None,
     }
     row.update({name: metric.value(record) for name, metric in METRICS.items()})
-    row.update(_relative(row, base))
+    row["missing"] = _missing(record, row)
     return row
 
 
@@ -109,14 +120,14 @@ def _energy_reason(record: Record) -> str | None:
     return None if probe(record, "energy") else missing_reason(record, "energy", "energy_j_per_token")
 
 
-def _relative(row: Row, base: Base | None) -> Row:
+def _relative(row: Row, base: Scored | None) -> Row:
     if base is None:
         return {}
     return {
         "base_cell_id": base.cell_id,
-        "weight_bytes_ratio": _quotient(row["weight_bytes"], base.weight_bytes),
-        "prefill_speedup": _quotient(base.prefill_s, row["prefill_s"]),
-        "decode_speedup": _quotient(base.decode_s_per_token, row["decode_s_per_token"]),
+        "weight_bytes_ratio": _quotient(row["weight_bytes"], base.measured["weight_bytes"]),
+        "prefill_speedup": _quotient(base.measured["prefill_s"], row["prefill_s"]),
+        "decode_speedup": _quotient(base.measured["decode_s_per_token"], row["decode_s_per_token"]),
     }
 
 
@@ -124,28 +135,24 @@ def _quotient(above: float | None, below: float | None) -> float | None:
     return above / below if above is not None and below else None
 
 
-def _add_intervals(records: list[Record], rows: list[Row], bases: dict[Key, list[Base]]) -> None:
+def _add_intervals(rows: list[Row], cells: list[Scored], bases: list[Scored | None]) -> None:
     """Fills perplexity's and its ratio's columns, all cells with the same tokens per window at once."""
-    groups: dict[tuple[float, ...], list[tuple[int, list[float], list[float] | None]]] = defaultdict(list)
-    for index, record in enumerate(records):
-        measured = windows(record)
-        if measured:
-            nll, tokens = measured
-            base = base_of(record, bases)
-            paired = base.nll if base is not None and base.same_windows(record) else None
-            groups[tuple(tokens)].append((index, nll, paired))
-    for key, members in groups.items():
-        tokens_of_window = np.asarray(key, dtype=np.float64)
-        nlls = np.asarray([nll for _, nll, _ in members], dtype=np.float64)
-        _fill([rows[index] for index, _, _ in members], "perplexity", nlls, tokens_of_window)
-        related = [place for place, (_, _, paired) in enumerate(members) if paired is not None]
-        if related:
-            base_nlls = np.asarray([members[place][2] for place in related], dtype=np.float64)
-            chosen = [rows[members[place][0]] for place in related]
-            _fill(chosen, "perplexity_ratio", nlls[related] - base_nlls, tokens_of_window)
+    groups: dict[tuple[float, ...], list[int]] = defaultdict(list)
+    for index, cell in enumerate(cells):
+        if cell.nll is not None:
+            groups[cell.tokens].append(index)
+    for tokens, members in groups.items():
+        counts = np.asarray(tokens, dtype=np.float64)
+        _fill(
+            [rows[index] for index in members], "perplexity", [cells[index].nll for index in members], counts
+        )
+        gaps = [(rows[index], cells[index].nll_above(bases[index])) for index in members]
+        paired = [(row, gap) for row, gap in gaps if gap is not None]
+        _fill([row for row, _ in paired], "perplexity_ratio", [gap for _, gap in paired], counts)
 
 
-def _fill(rows: list[Row], name: str, nll: Any, tokens: Any) -> None:
+def _fill(rows: list[Row], name: str, nlls: list[Any], tokens: NDArray[np.float64]) -> None:
+    nll = np.asarray(nlls, dtype=np.float64).reshape(len(nlls), len(tokens))
     with np.errstate(over="ignore"):
         ends = [np.exp(end) for end in log_intervals(nll, tokens)]
     for suffix, values in zip(("", "_low", "_high"), ends, strict=True):
@@ -156,16 +163,21 @@ def _fill(rows: list[Row], name: str, nll: Any, tokens: Any) -> None:
 def _missing(record: Record, row: Row) -> dict[str, str]:
     if record.status != "ok":  # its `reason` says it for the whole row
         return {}
-    reasons = {name: metric.reason(record) for name, metric in METRICS.items() if row.get(name) is None}
-    if row.get("perplexity") is not None:
-        if row.get("perplexity_low") is None:
-            reasons["perplexity_low"] = reasons["perplexity_high"] = "one window says nothing of the spread"
-        if row.get("perplexity_ratio") is None:
-            reasons["perplexity_ratio"] = (
-                "the base was scored on other windows"
-                if row.get("base_cell_id")
-                else "no ok `none` cell of the same run, model, dtype and device"
-            )
+    return {name: metric.reason(record) for name, metric in METRICS.items() if row[name] is None}
+
+
+def _missing_intervals(row: Row) -> dict[str, str]:
+    if row["status"] != "ok" or row["perplexity"] is None:
+        return {}
+    reasons = {}
+    if row.get("perplexity_low") is None:
+        reasons["perplexity_low"] = reasons["perplexity_high"] = "one window says nothing of the spread"
+    if row.get("perplexity_ratio") is None:
+        reasons["perplexity_ratio"] = (
+            "the base was scored on other windows"
+            if row.get("base_cell_id")
+            else "no ok `none` cell of the same run, model, dtype and device"
+        )
     return reasons
 
 
