@@ -38,6 +38,7 @@ class Environment:
 
     run: str
     facts: dict[str, str]
+    suite_text: str
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def build_view(frame: pd.DataFrame, manifests: Manifests) -> View:
         groups=_groups(rows),
         table=build_table(rows),
         problems=list(frame.attrs.get("problems", [])),
-        environments=[Environment(run, dict(_flat(manifest))) for run, manifest in manifests.items()],
+        environments=[_environment(run, manifest) for run, manifest in manifests.items()],
     )
 
 
@@ -108,6 +109,12 @@ def _facts(rows: list[Row], manifests: Manifests) -> dict[str, str]:
     return {name: value for name, value in facts.items() if value}
 
 
+def _environment(run: str, manifest: Mapping[str, Any]) -> Environment:
+    """Without what the page says elsewhere (the cells) or as a whole (the suite)."""
+    facts = {key: value for key, value in manifest.items() if key not in ("cells", "suite_text")}
+    return Environment(run, dict(_flat(facts)), str(manifest.get("suite_text", "")))
+
+
 def hardware(manifest: Mapping[str, Any]) -> str:
     """The CPU's and the GPUs' names as far as the manifest says them."""
     environment = _mapping(manifest.get("environment"))
@@ -119,8 +126,7 @@ def hardware(manifest: Mapping[str, Any]) -> str:
 
 
 def _version(manifest: Mapping[str, Any]) -> str:
-    versions = _mapping(_mapping(manifest.get("environment")).get("versions"))
-    return str(versions.get("qbench", ""))
+    return str(_mapping(manifest.get("environment")).get("qbench", ""))
 
 
 def _when(rows: list[Row]) -> str:

@@ -62,7 +62,14 @@ def page_of(*records: Record) -> Reader:
 
 def test_the_first_screen_says_what_on_what_when_and_how_many() -> None:
     text = page_of(factory.record(), quantized(), factory.failed(), factory.failed("awq", "oom", "4 GB")).text
-    for expected in ("quickstart", "austen-6m", "AMD EPYC 9B45", "2026-11-21 10:56 UTC", "0.1.0"):
+    for expected in (
+        "quickstart",
+        "austen-6m",
+        "AMD EPYC 9B45 + NVIDIA H100",
+        "2026-11-21 10:56 UTC",
+        "qbench 0.1.0",
+        "name: quickstart",
+    ):
         assert expected in text
     assert re.search(r"2\s+ok", text)
     assert re.search(r"1\s+failed", text)

@@ -132,14 +132,19 @@ def failed(method: str = "gptq", status: str = "failed", reason: str = "ValueErr
 
 
 MANIFEST: dict[str, Any] = {
+    "schema": 1,
+    "suite": "quickstart",
     "run": "20261121T105600Z-ab12cd",
     "started_at": "2026-11-21T10:56:00+00:00",
     "ended_at": "2026-11-21T10:57:00+00:00",
     "environment": {
-        "versions": {"qbench": "0.1.0", "torch": "2.13.0", "transformers": "5.23.0", "python": "3.11.2"},
-        "cpu": {"model": "AMD EPYC 9B45", "cores": 2},
-        "gpus": [],
+        "qbench": "0.1.0",
+        "packages": {"torch": "2.13.0", "transformers": "5.23.0"},
+        "cpu": {"model": "AMD EPYC 9B45", "cores": 2, "flags": ["avx2", "avx512_vnni"]},
+        "gpus": [{"name": "NVIDIA H100", "driver": "570.1"}],
     },
+    "suite_text": "name: quickstart",
+    "cells": {"0123456789abcdef": "none"},
 }
 
 
