@@ -9,6 +9,7 @@ is the same bit for bit (up to 512 keys; beyond, a few in a million differ by on
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -68,7 +69,7 @@ def _split(
     """(B, H, T, D) as torch gives it, memory order included; see the module's docstring."""
     batches, heads, tokens, _ = query.shape
     out = query.new_empty(batches, tokens, heads, value.shape[-1]).transpose(1, 2)
-    future = torch.full((tokens, tokens), float("-inf"), dtype=query.dtype).triu(1)
+    future = _future(tokens, query.dtype)
     for start in range(0, tokens, ROWS):
         end = min(start + ROWS, tokens)
         out[:, :, start:end] = F.scaled_dot_product_attention(
@@ -80,3 +81,10 @@ def _split(
             enable_gqa=enable_gqa,
         )
     return out
+
+
+@lru_cache(maxsize=4)
+def _future(tokens: int, dtype: torch.dtype) -> Tensor:
+    """Additive causal mask; a model asks for the same one in every layer."""
+    with torch.inference_mode(False):  # else a later call outside of inference mode could not use it
+        return torch.full((tokens, tokens), float("-inf"), dtype=dtype).triu(1)
