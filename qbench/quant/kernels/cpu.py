@@ -26,6 +26,9 @@ from qbench.quant.packing import pack
 ACTIVATION_ZERO = 128
 """Code that stands for zero in uint8 activations."""
 
+ALIGNMENT_BYTES = 64
+"""A whole AVX-512 register."""
+
 WEIGHT_ZERO = torch.zeros(1, dtype=torch.int64)
 """The GEMM's own weight zero: prepacked codes are signed, and what is left is corrected on the output."""
 
@@ -40,11 +43,19 @@ def prepare_pack(layer: Operand) -> tuple[Tensor, ...]:
 
 def run_pack(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tensor:
     """x bf16 (M, K) → bf16 (M, N); 8 bits, symmetric, strategies tensor and channel."""
-    codes = stored_codes(layer, 0, layer.spec.out_features)
-    out = torch._weight_int8pack_mm(x, codes, prepared[0])
+    codes = aligned(stored_codes(layer, 0, layer.spec.out_features))
+    out = torch._weight_int8pack_mm(aligned(x), codes, prepared[0])
     if layer.scale.dtype == torch.bfloat16:
         return out if layer.bias is None else out.add_(layer.bias)
     return scale_columns(out, layer.scale.view(1, -1), layer.bias)
+
+
+def aligned(tensor: Tensor) -> Tensor:
+    """The tensor, or a copy where its memory starts off a vector's boundary, which crashes the pack kernel.
+
+    What torch allocates is aligned; a view into a mapped file or a slice may not be.
+    """
+    return tensor if tensor.data_ptr() % ALIGNMENT_BYTES == 0 else tensor.clone()
 
 
 def prepare_onednn(layer: Operand) -> tuple[Tensor, ...]:
