@@ -17,7 +17,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-
 MAX_CHOICES = 20
 
 

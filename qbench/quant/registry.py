@@ -1,7 +1,8 @@
 """Finding methods by name. The file's name is the method's name.
 
 Built-ins are the files of `methods/` (installed as `qbench.methods`); third parties register through the
-entry-point group `qbench.methods`, whose value names a `Method` subclass. Nothing is imported until asked for.
+entry-point group `qbench.methods`, whose value names a `Method` subclass. Nothing is imported
+until asked for.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from qbench.quant.method import Method
 from qbench.run.devices import Devices
 from qbench.suite.cell import Cell, ModelRef
 from qbench.suite.matrix import Corner, expand, select
+from qbench.suite.positions import KeyPath
 from qbench.suite.spec import Corpus, ModelSpec, Rule, Suite
 
 State = Literal["run", "done", "skip"]
@@ -71,8 +72,10 @@ class Planner:
         try:
             return registry.make(corner.method, corner.params)
         except MethodError as error:
-            path = ("methods", corner.entry, *([error.parameter] if error.parameter else []))
-            raise self.suite.error(path, str(error)) from error
+            entry: KeyPath = ("methods", corner.entry)
+            raise self.suite.error(
+                (*entry, error.parameter) if error.parameter else entry, str(error)
+            ) from error
 
     def _model(self, spec: ModelSpec) -> ModelRef | ModelError:
         key = spec.model_dump_json()

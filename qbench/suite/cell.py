@@ -46,7 +46,8 @@ class Cell:
     layers: dict[str, Any] = field(default_factory=dict)
     """`include`, `exclude`, `overrides`: see `LayersSpec`."""
     quality: dict[str, Any] | None = None
-    """`corpus`, `corpus_name`, `corpus_sha256`, protocol, seqlen, max_windows; None when the suite asks for no quality."""
+    """`corpus`, `corpus_name`, `corpus_sha256`, protocol, seqlen, max_windows;
+    None when the suite asks for no quality."""
     calibration: dict[str, Any] | None = None
     """The same three of the corpus, samples, seqlen, seed; None for a method that needs none."""
     latency: dict[str, Any] | None = None
@@ -72,7 +73,9 @@ class Cell:
         for section in ("quality", "calibration"):
             if whole[section]:  # where a text lies changes no number; its hash stays
                 whole[section] = {
-                    key: value for key, value in whole[section].items() if key not in ("corpus", "corpus_name")
+                    key: value
+                    for key, value in whole[section].items()
+                    if key not in ("corpus", "corpus_name")
                 }
         return whole
 

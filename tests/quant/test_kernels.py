@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -263,6 +264,7 @@ def test_a_cpu_whose_products_saturate_gets_no_int8_kernel() -> None:
     done = subprocess.run(
         [sys.executable, "-c", SATURATING],
         env=environment,
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         check=True,

@@ -129,9 +129,7 @@ CHOICES: tuple[Choice, ...] = (
     Choice("int8_int_mm_cuda"),
     Choice("int8_int_mm"),
     Choice("int8_pack", present=("amx",), max_rows=10),  # 0.42 ms + 0.17 a row meets 1.1 ms + the bf16 GEMM
-    Choice(
-        "int8_pack", present=("bf16_gemm",), absent=("amx",), max_rows=16
-    ),  # Zen 5: they cross at 17 to 24
+    Choice("int8_pack", present=("bf16_gemm",), absent=("amx",), max_rows=16),  # Zen 5: they cross at 16
     Choice(
         "int8_pack", absent=("bf16_gemm",)
     ),  # half the time of a bf16 GEMM in software, at every row count
