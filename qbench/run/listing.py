@@ -52,9 +52,9 @@ def models() -> Rows:
 
 
 def probes() -> Rows:
-    from qbench.measure.probe import probes as known
+    from qbench.measure.probes import PROBES
 
-    return [{"name": probe.name, "unit": probe.unit, "what": probe.description} for probe in known().values()]
+    return [{"name": probe.name, "unit": probe.unit, "what": probe.description} for probe in PROBES.values()]
 
 
 def kernels() -> Rows:

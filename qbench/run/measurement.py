@@ -10,7 +10,8 @@ import torch
 
 from qbench.errors import DeviceError
 from qbench.measure.memory import Peak, rss_bytes
-from qbench.measure.probe import Bench, probes
+from qbench.measure.probe import Bench
+from qbench.measure.probes import PROBES
 from qbench.models.corpora import read_corpus
 from qbench.models.load import LoadedModel, check_pinned, load_model
 from qbench.quant import registry
@@ -47,7 +48,7 @@ def measure(cell: Cell, channel: Channel) -> None:
             "quantize_peak_bytes": quantize_peak,
         },
     )
-    for name, probe in probes().items():
+    for name, probe in PROBES.items():
         if getattr(cell, SECTION[name]) is not None:
             with channel.phase(name, timed=name in TIMED):
                 channel.part("samples", {name: probe.measure(bench)})

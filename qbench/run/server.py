@@ -34,9 +34,7 @@ PRELOAD = (
     "transformers.models.llama.modeling_llama",
     "transformers.models.gpt2.modeling_gpt2",
     "qbench.run.worker",
-    "qbench.models.load",
-    "qbench.quant.convert",
-    "qbench.measure.probe",
+    "qbench.run.measurement",
 )
 
 

@@ -1,0 +1,20 @@
+"""`PROBES`: every probe by name, in the order in which they run: quality first, energy (the longest) last."""
+
+from __future__ import annotations
+
+from qbench.measure import energy, latency, memory, perplexity
+from qbench.measure.probe import Probe
+
+PROBES = {
+    probe.name: probe
+    for probe in (
+        Probe(
+            "perplexity", "nat", "negative log likelihood per window of a held-out text", perplexity.measure
+        ),
+        Probe("memory", "B", "bytes on disk, resident by part, and at the peak", memory.measure),
+        Probe(
+            "latency", "s", "prefill and each decode step, over prompt lengths and batches", latency.measure
+        ),
+        Probe("energy", "J", "energy per prompt token and per generated token", energy.measure),
+    )
+}
