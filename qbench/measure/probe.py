@@ -30,7 +30,8 @@ class Bench:
     """Reads a corpus."""
     baseline: dict[str, int | None] = field(default_factory=dict)
     """Filled before the probes run: `disk_bytes` (size of the weights on disk), `rss_bytes` (the worker's RSS
-    before the model was loaded), `quantize_peak_bytes` (above that RSS); see `qbench.measure.memory`."""
+    before the model was loaded), `quantize_peak_bytes` (`Peak.bytes` around quantizing, from which the memory
+    probe takes that RSS off)."""
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,9 @@ from qbench.measure.probe import Probe
 PROBES = {
     probe.name: probe
     for probe in (
-        Probe(
-            "perplexity", "nat", "negative log likelihood by window of held-out text", perplexity.measure
-        ),
+        Probe("perplexity", "nat", "negative log likelihood by window of held-out text", perplexity.measure),
         Probe("memory", "B", "bytes on disk, resident by part, and at the peak", memory.measure),
-        Probe(
-            "latency", "s", "prefill and each decode step, by prompt and batch", latency.measure
-        ),
+        Probe("latency", "s", "prefill and each decode step, by prompt and batch", latency.measure),
         Probe("energy", "J", "energy per prompt token and per generated token", energy.measure),
     )
 }

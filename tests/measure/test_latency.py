@@ -49,7 +49,8 @@ def test_prompts_follow_the_seed(austen: Any) -> None:
     assert not torch.equal(prompts(austen, 2, 8, 1, CPU), prompts(austen, 2, 8, 2, CPU))
 
 
-def test_the_sample_has_its_agreed_shape() -> None:
+def test_the_sample_has_its_agreed_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency, "MAX_WARMUP_ROUNDS", 3)
     settings = {"prompt_lengths": [8, 16], "batch_sizes": [1, 2], "generated_tokens": 4, "repetitions": 3}
     sample = latency.measure(bench_of(tiny_llama(), latency=settings))
     assert sample["unit"] == "s"

@@ -21,6 +21,8 @@ from transformers import (
 from qbench.errors import ModelError
 from qbench.measure import head, perplexity
 from qbench.measure.perplexity import Window, gptq_windows, window_nll
+from qbench.quant.affine import AffineWeight
+from qbench.quant.linear import QuantizedLinear
 from tests.measure.conftest import PERSUASION, bench_of, tiny_llama
 
 CPU = torch.device("cpu")
@@ -118,6 +120,17 @@ def after_head_models() -> list[Any]:
 @pytest.mark.parametrize("model", after_head_models(), ids=lambda model: type(model).__name__)
 def test_what_models_do_after_the_head_is_repeated(model: Any) -> None:
     model.eval()
+    windows = random_windows(97, [20, 20], [1, 3])
+    scores = window_nll(model, windows, CPU)
+    assert scores.head == "sliced"
+    assert scores.nll == pytest.approx([plain_nll(model, window) for window in windows], rel=1e-5)
+
+
+def test_a_quantized_head_is_sliced_too() -> None:
+    model = tiny_llama(tie_word_embeddings=False)
+    codes = torch.randint(0, 256, (97, 64), dtype=torch.uint8)
+    weight = AffineWeight(codes, torch.full((97, 1), 0.01), None, num_bits=8)
+    model.set_output_embeddings(QuantizedLinear.from_weight(weight, None, dtype=torch.float32))
     windows = random_windows(97, [20, 20], [1, 3])
     scores = window_nll(model, windows, CPU)
     assert scores.head == "sliced"
