@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import selectors
 import signal
@@ -61,10 +62,21 @@ class Job:
     """None while it lives; negative for the signal that killed it."""
     peak_rss_bytes: int = 0
     timed_out: bool = False
+    _left: float = math.inf
+    """Seconds to the deadline while it is held."""
 
     def send(self, message: dict[str, Any]) -> None:
         with contextlib.suppress(BrokenPipeError):  # it died; its exit is on its way
             self.lines.sock.sendall(json.dumps(message).encode() + b"\n")
+
+    def hold(self) -> None:
+        """Stops the clock of the deadline while the worker waits for its turn."""
+        self._left = self.deadline - time.monotonic()
+        self.deadline = math.inf
+
+    def go_on(self) -> None:
+        """Lets the clock go on where it stood."""
+        self.deadline = time.monotonic() + self._left
 
     def log_tail(self, characters: int = 4000) -> str:
         """The end of what the worker printed, without the long list of modules in a crash report."""
@@ -119,7 +131,7 @@ class Pool:
         A job past its deadline is killed with its whole process group, and has news when it is dead.
         """
         limit = min((job.deadline for job in self.jobs if not job.timed_out), default=None)
-        left = None if limit is None else max(0.0, limit - time.monotonic())
+        left = None if limit is None or limit == math.inf else max(0.0, limit - time.monotonic())
         wait = min((value for value in (timeout_s, left) if value is not None), default=None)
         news: list[Job] = []
         for key, _ in self._selector.select(wait):

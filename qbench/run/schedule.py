@@ -92,13 +92,17 @@ class Schedule:
             return
         for job, flight in self._flights.items():
             flight.wants, flight.holds = False, True
+            job.go_on()
             job.send({"go": True})
             return
 
     def _hear(self, job: Job) -> None:
         flight = self._flights[job]
         while job.events:
-            self._note(flight, job.events.popleft())
+            event = job.events.popleft()
+            if event["event"] == "want":
+                job.hold()
+            self._note(flight, event)
         if job.exit_code is not None:
             del self._flights[job]
             self._write(_record(self.run, flight, job))
