@@ -195,22 +195,37 @@ def _best(rows: list[Row], shown: list[Shown]) -> set[tuple[int, str]]:
     groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
         if row["status"] == "ok" and row["method"] != "none":
-            groups[
-                row["suite"], row["model"], row["dtype"], row["device"], row["perplexity_protocol"]
-            ].append(index)
+            key = (
+                row["suite"],
+                row["run"],
+                row["model"],
+                row["dtype"],
+                row["device"],
+                row["perplexity_protocol"],
+            )
+            groups[key].append(index)
     found = set()
     for members in groups.values():
-        for column in shown:
+        for column in filter(_can_be_best, shown):
             measured = [index for index in members if rows[index][column.name] is not None]
-            if len(measured) < 2 or column.name == "bits_per_weight":
-                continue
             ranked = sorted(measured, key=lambda index: rows[index][column.name])
-            first, second = rows[ranked[0]], rows[ranked[1]]
-            upper = _ends(first, column)[1]
-            lower = min((_lower(rows[index], column) for index in ranked[1:]), default=second[column.name])
-            if (first[column.name] if upper is None else upper) < lower:
+            if len(ranked) > 1 and _upper(rows[ranked[0]], column) < min(
+                _lower(rows[index], column) for index in ranked[1:]
+            ):
                 found.add((ranked[0], column.name))
     return found
+
+
+def _can_be_best(column: Shown) -> bool:
+    """Not what a method was told (its bits), nor what varies and was measured once: of no known spread."""
+    if column.name == "bits_per_weight":
+        return False
+    return bool(column.low) or METRICS[column.name].kind == "deterministic"
+
+
+def _upper(row: Row, column: Shown) -> float:
+    high = _ends(row, column)[1]
+    return float(row[column.name] if high is None else high)
 
 
 def _lower(row: Row, column: Shown) -> float:

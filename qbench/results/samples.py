@@ -15,6 +15,7 @@ import numpy as np
 from qbench.results.record import Record
 
 Value = float | None
+_OUTSIDE_PROBES = {"phases": "this phase did not run", "layers": "no quantized layers"}
 DTYPE_BITS = {"fp32": 32.0, "bf16": 16.0, "fp16": 16.0}
 
 
@@ -28,8 +29,8 @@ def missing_reason(record: Record, source: str, name: str) -> str:
     """Why metric `name`, read from `source` (a probe, or `phases`, `layers`), is null in this record."""
     if record.status != "ok":
         return f"{record.status}: {record.reason or 'no reason was recorded'}"
-    if source in ("phases", "layers", "cell"):
-        return "no quantized layers" if source == "layers" else "not recorded"
+    if source in _OUTSIDE_PROBES:
+        return _OUTSIDE_PROBES[source]
     found = record.samples.get(source)
     if found is None:
         return f"{source} was not asked for"

@@ -26,7 +26,7 @@ BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")]
 FLAGS = """
     --headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync
-    --disable-component-update --enable-logging=stderr --virtual-time-budget=8000 --window-size=1200,2000
+    --disable-component-update --enable-logging=stderr --virtual-time-budget=8000
     --dump-dom
 """
 REPORT = """
@@ -61,7 +61,9 @@ RECORDS = [
 def browse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs JavaScript steps in the page; returns what they put into `seen`, and the browser's console."""
 
-    def run(steps: str, plotlyjs: html.Plotlyjs = "inline") -> tuple[dict[str, Any], str]:
+    def run(
+        steps: str, plotlyjs: html.Plotlyjs = "inline", *, width: int = 1200
+    ) -> tuple[dict[str, Any], str]:
         asset = html._asset
         added = f"\n{REPORT}\nsetTimeout(() => {{ {steps}; tell(); }}, 1500);"
         monkeypatch.setattr(
@@ -71,8 +73,9 @@ def browse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         page.write_text(html.render(from_records(RECORDS), plotlyjs=plotlyjs))
         if plotlyjs == "directory":
             (tmp_path / html.PLOTLY_FILE).write_text(html._plotly_source())
+        own = (f"--window-size={width},2000", f"--user-data-dir={tmp_path / 'profile'}")
         done = subprocess.run(
-            [str(BROWSER), *FLAGS.split(), f"--user-data-dir={tmp_path / 'profile'}", page.as_uri()],
+            [str(BROWSER), *FLAGS.split(), *own, page.as_uri()],
             capture_output=True, text=True, timeout=120, check=True,
         )  # fmt: skip
         found = re.search(r'<p id="seen">(.*?)</p>', done.stdout, flags=re.DOTALL)
@@ -122,6 +125,12 @@ def test_sort_filter_search_theme_and_pictures(browse: Any) -> None:
     assert seen["overflow"] is False
     assert (seen["title"], seen["images"], seen["requests"]) == ("quickstart · qbench", 0, [])
     assert console == ""
+
+
+@pytest.mark.parametrize("width", [500, 800])
+def test_only_the_table_scrolls_sideways(browse: Any, width: int) -> None:
+    seen, _ = browse("seen.wide = document.documentElement.scrollWidth - innerWidth", width=width)
+    assert seen["wide"] <= 0
 
 
 def test_plotlyjs_beside_the_page_is_found(browse: Any) -> None:

@@ -191,3 +191,10 @@ def test_the_best_is_marked_only_beyond_the_intervals() -> None:
 
     assert marked(quantized("a", 1.01), quantized("b", 1.05)) == 1
     assert marked(quantized("a", 1.01), quantized("b", 1.01)) == 0
+
+
+def test_what_varies_and_was_measured_once_is_never_marked_best() -> None:
+    slow = factory.record("absmax", cell=factory.cell("absmax", label="slow"), phases={"quantize": 9.0})
+    page = render(from_records([factory.record(), quantized("a"), slow]))
+    assert "500" not in re.findall(r'<td class="number best"[^>]*>([^<]+)<', page)
+    assert re.search(r'<td class="number"[^>]*>9000<', page)

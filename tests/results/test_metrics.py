@@ -80,7 +80,7 @@ def test_energy_is_per_token_gross_and_net() -> None:
         ("quantize_peak_bytes", factory.record(), "nothing was quantized"),
         ("prefill_s", factory.record(samples={}), "latency was not asked for"),
         ("perplexity", factory.failed(), "failed: ValueError: group_size 7"),
-        ("load_s", factory.record(phases={}), "not recorded"),
+        ("load_s", factory.record(phases={}), "this phase did not run"),
         ("weight_error", factory.record(), "no quantized layers"),
     ],
 )
