@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from qbench.errors import KernelError
 from qbench.quant.affine import AffineWeight
+from qbench.quant.kernels.cpu import aligned
 from qbench.quant.kernels.kernel import Kernel
 from qbench.quant.kernels.spec import DTYPES, LinearSpec, dtype_name, spec_of
 from qbench.quant.kernels.table import choose, plan
@@ -226,6 +227,8 @@ class QuantizedLinear(nn.Module):
             with torch.inference_mode(False), torch.no_grad():
                 if self._holder is not None:
                     self._give_back()
+                if self.codes is not None:
+                    self.codes = aligned(self.codes)  # once here, or at every call of the pack kernel
                 prepared = self._prepared.setdefault(entry.name, entry.prepare(self))
             if entry.restore is not None:
                 self.codes, self._holder = None, entry

@@ -32,9 +32,9 @@ from tests.quant.layers import activations, affine
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
 SLOW_ABOVE = {"int8_pack": 32}
 """Rows from which a kernel is left out of the drawing: tens of times slower than the rest there."""
-NOISE = 1.15
-"""What two runners of one and the same kernel differ by on a shared 2-core machine. Every target is printed as
-met or missed without it; only the assertion leaves this much room."""
+TIE = 1.15
+"""Two kernels this close count as equally fast: what two runners of one kernel differ by on a shared 2-core
+machine. It settles which kernel is the fastest; no target is softened by it."""
 
 Runner = Callable[[Tensor, int], Tensor]
 Curve = dict[int, dict[str, float]]
@@ -134,22 +134,21 @@ def assert_fastest(speedups: dict[int, dict[str, float]], acts: Activations) -> 
     for count, row in speedups.items():
         chosen = choose(spec, count, "bf16", torch.device("cpu"), "it")[0].name
         best = max((value, name) for name, value in row.items() if name not in ("auto", "bf16"))
-        assert max(row["auto"], row[chosen]) * NOISE >= best[0], (
+        assert max(row["auto"], row[chosen]) * TIE >= best[0], (
             f"{count} rows: {chosen}, but {best[1]} is faster"
         )
 
 
-def assert_target(speedups: dict[int, dict[str, float]], least: float, first: int, last: int) -> None:
-    """Prints, for each row count from `first` to `last`, whether the target was met; asserts it up to NOISE."""
-    for count, row in speedups.items():
-        if first <= count <= last:
-            verdict = "met" if row["auto"] >= least else "MISSED"
-            print(f"{count:5d} rows: target {least}x, measured {row['auto']:.2f}x, {verdict}")
-    for count, row in speedups.items():
-        if first <= count <= last:
-            assert row["auto"] * NOISE >= least, (
-                f"{count} rows: {row['auto']:.2f}x where {least}x is the target"
-            )
+def assert_target(speedups: dict[int, dict[str, float]], least: dict[int, float]) -> None:
+    """Prints for each row count whether its target was met, then asserts all of them, as they stand."""
+    missed = []
+    for count, target in least.items():
+        measured = speedups[count]["auto"]
+        verdict = "met" if measured >= target else "MISSED"
+        print(f"{count:5d} rows: target {target}x, measured {measured:.2f}x, {verdict}")
+        if measured < target:
+            missed.append(f"{count} rows: {measured:.2f}x of {target}x")
+    assert not missed, "; ".join(missed)
 
 
 @pytest.mark.timeout(600)
@@ -160,8 +159,7 @@ def test_weight_only_int8_over_rows(benchmark: Any) -> None:
     assert_fastest(speedups, "none")
     if "bf16_gemm" not in features("cpu"):
         pytest.skip("no bf16 dot products on this CPU: bf16 is no measure here")
-    assert_target(speedups, 2.0, 1, 1)
-    assert_target(speedups, 0.9, 256, 2048)
+    assert_target(speedups, {1: 2.0, **{count: 0.9 for count in ROWS if count >= 256}})
 
 
 @pytest.mark.timeout(600)
@@ -172,4 +170,4 @@ def test_dynamic_int8_over_rows(benchmark: Any) -> None:
     assert_fastest(speedups, "dynamic")
     if "exact_int8" not in features("cpu"):
         pytest.skip("int8 products saturate on this CPU: no int8 kernel runs")
-    assert_target(speedups, 1.3, 1, 2048)
+    assert_target(speedups, dict.fromkeys(ROWS, 1.3))

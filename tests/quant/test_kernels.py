@@ -6,6 +6,7 @@ bf16 keeps 8 significant bits (rounding to nearest moves a value by up to 2â»â
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -286,18 +287,8 @@ def test_cuda_kernels(entry: Kernel) -> None:
         dtype = DTYPES[case.pop("dtype")]
         weight = affine(64, 96, **case, seed=number)
         for rows in (1, 16, 17, 300):
-            moved = QuantizedLinear.from_weight(
-                AffineWeight(
-                    weight.codes.cuda(),
-                    weight.scale.cuda(),
-                    None if weight.zero is None else weight.zero.cuda(),
-                    weight.num_bits,
-                    weight.group_size,
-                    weight.activations,
-                ),
-                dtype=dtype,
-                kernel=entry.name,
-            )
+            moved = QuantizedLinear.from_weight(weight, dtype=dtype, kernel="auto").cuda()
+            moved.spec = dataclasses.replace(moved.spec, kernel=entry.name)
             x = activations(rows, 96, dtype, seed=rows)
             exact_x = int8_rows(x) if weight.activations == "dynamic" else x.double()
             expected = exact_x @ weight.dequantize().double().t()

@@ -227,3 +227,15 @@ def test_it_lives_in_a_model() -> None:
     model = nn.Sequential(build({}), nn.Identity()).eval()
     assert model(activations(1, 64, torch.bfloat16)).shape == (1, 19)
     assert set(model.state_dict()) == {"0.codes", "0.scale"}
+
+
+def test_codes_of_a_mapped_file_are_aligned_once() -> None:
+    layer = build({})
+    offset = torch.empty(19 * 64 + 8, dtype=torch.int8)[8:].view(19, 64)
+    layer.load_state_dict({**layer.state_dict(), "codes": offset.copy_(layer.stored_codes())}, assign=True)
+    assert layer.stored_codes().data_ptr() % 64
+    layer(activations(1, 64, torch.bfloat16))
+    first = layer.stored_codes().data_ptr()
+    layer(activations(1, 64, torch.bfloat16))
+    assert first % 64 == 0
+    assert layer.stored_codes().data_ptr() == first

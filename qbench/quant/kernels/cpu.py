@@ -2,8 +2,8 @@
 
 - `run_pack`: weight-only, `_weight_int8pack_mm`. Reads one byte a weight, so a decode step takes less than
   half the time of bf16; its cost grows with every few rows, and so it is only for few. Anything but bf16
-  activations runs a scalar reference, slower than the float GEMM; a K that is no multiple of 16 reads past
-  the row and crashes (seen with torch 2.13).
+  activations runs a scalar reference, slower than the float GEMM; a K that is no multiple of 16 puts rows
+  off a vector's boundary and crashes (seen with torch 2.13).
 - `run_onednn`: int8 × int8 with dynamic activations, `onednn.qlinear_pointwise`, int32 accumulation, exact.
   Activations go in as uint8 with zero 128: as int8 they would run a scalar reference, 300 times slower.
 - `run_int_mm`: the same arithmetic through `_int_mm`, for a torch without the above.
