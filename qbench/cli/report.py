@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from qbench.cli.options import ResultsArgument
+from qbench.cli.options import AllRunsOption, ResultsArgument
 
 
 def report(
@@ -15,6 +15,7 @@ def report(
     output: Annotated[Path, typer.Option("-o", "--output", help="The HTML file to write.")] = Path(
         "leaderboard.html"
     ),
+    all_runs: AllRunsOption = False,
     plotlyjs: Annotated[
         Literal["inline", "cdn", "directory"],
         typer.Option(
@@ -25,5 +26,5 @@ def report(
     """Write a leaderboard that opens in any browser, with no network."""
     from qbench.report.html import write_report
 
-    write_report(results, output, plotlyjs=plotlyjs)
+    write_report(results, output, runs="all" if all_runs else "newest", plotlyjs=plotlyjs)
     typer.echo(f"{output}")

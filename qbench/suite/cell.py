@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
 
@@ -65,11 +66,8 @@ class Cell:
 
     def identity(self) -> dict[str, Any]:
         """Everything that the id hashes, as plain JSON values."""
-        whole = self.to_dict()
-        for name in ("label", "timeout_s", "memory_limit"):
-            del whole[name]
-        for name in ("name", "source", "revision"):
-            del whole["model"][name]
+        whole = {name: getattr(self, name) for name in _COUNTED}
+        whole["model"] = {name: getattr(self.model, name) for name in _MODEL_COUNTED}
         for section in ("quality", "calibration"):
             if whole[section]:  # where a text lies changes no number; its hash stays
                 whole[section] = {
@@ -79,7 +77,7 @@ class Cell:
                 }
         return whole
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Sixteen hexadecimal digits of the SHA-256 of the canonical JSON of `identity()`."""
         text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -91,3 +89,11 @@ class Cell:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         return cls(**{**data, "model": ModelRef(**data["model"])})
+
+
+def _fields(cls: type, *left_out: str) -> tuple[str, ...]:
+    return tuple(one.name for one in dataclasses.fields(cls) if one.name not in left_out)
+
+
+_COUNTED = _fields(Cell, "label", "timeout_s", "memory_limit")
+_MODEL_COUNTED = _fields(ModelRef, "name", "source", "revision")
