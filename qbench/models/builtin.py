@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -11,6 +10,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from qbench.cache import cache_folder
 from qbench.errors import ModelError, did_you_mean
 
 DATA = Path(__file__).resolve().parent.parent / "data"
@@ -48,13 +48,6 @@ MODELS: dict[str, Embedded | Fetched] = {
         "groups of 32",
     ),
 }
-
-
-def cache_folder() -> Path:
-    """`$QBENCH_CACHE`, or `qbench` in the user's cache folder."""
-    if given := os.environ.get("QBENCH_CACHE"):
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qbench"
 
 
 def builtin_model(name: str) -> Path:

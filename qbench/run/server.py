@@ -49,6 +49,9 @@ def main() -> None:
     started = time.perf_counter()
     for name in PRELOAD:
         importlib.import_module(name)
+    from qbench.quant.kernels import native
+
+    native.why_not()  # compiles and loads the kernels in C once, for every worker
     gc.collect()
     gc.freeze()  # what is shared now stays shared: no collection touches these pages after a fork
     _tell(control, {"event": "ready", "seconds": time.perf_counter() - started, "threads": _threads()})

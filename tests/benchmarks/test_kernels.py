@@ -30,8 +30,8 @@ from qbench.quant.linear import QuantizedLinear
 from tests.quant.layers import activations, affine
 
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
-SLOW_ABOVE = {"int8_pack": 32}
-"""Rows from which a kernel is left out of the drawing: tens of times slower than the rest there."""
+DRAWN_UP_TO = {"int8_pack": 32, "int8_native": 4}
+"""Rows above which a kernel is not drawn: tens of times slower than the rest, or not to be had."""
 TIE = 1.15
 """Two kernels this close count as equally fast: what two runners of one kernel differ by on a shared 2-core
 machine. It settles which kernel is the fastest; no target is softened by it."""
@@ -53,7 +53,8 @@ def runners(size: int, copies: int, acts: Activations) -> dict[str, Runner]:
     names = [entry.name for entry in KERNELS if entry.why_not(spec, "bf16", cpu) is None]
     for name in ("auto", *names):
         layers = [
-            QuantizedLinear.from_weight(weight, dtype=torch.bfloat16, kernel=name) for weight in weights
+            QuantizedLinear.from_weight(weight, dtype=torch.bfloat16, kernel=name, allow_fallback=True)
+            for weight in weights
         ]
         found[name] = lambda x, turn, layers=layers: layers[turn % copies](x)  # type: ignore[misc]
     return found
@@ -62,7 +63,7 @@ def runners(size: int, copies: int, acts: Activations) -> dict[str, Runner]:
 def samples(run: dict[str, Runner], x: Tensor, turns: int, copies: int) -> dict[str, list[float]]:
     """Seconds of each turn of each runner, interleaved, after one untimed call on every copy."""
     rows = x.shape[0]
-    taken = {name: runner for name, runner in run.items() if rows <= SLOW_ABOVE.get(name, rows)}
+    taken = {name: runner for name, runner in run.items() if rows <= DRAWN_UP_TO.get(name, rows)}
     for runner in taken.values():
         for copy in range(copies):
             runner(x, copy)

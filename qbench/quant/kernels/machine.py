@@ -7,11 +7,14 @@ import platform
 
 import torch
 
+from qbench.quant.kernels import native
+
 FEATURES: dict[str, str] = {
     "onednn": "torch's oneDNN quantized operators (x86 builds of torch)",
     "exact_int8": "int8 products that do not saturate: VNNI or AMX, not masked by ONEDNN_MAX_CPU_ISA",
     "bf16_gemm": "bf16 dot products in hardware: AVX512-BF16 or AMX",
     "amx": "AMX tiles",
+    "native": "kernels in C, which a compiler (cc, gcc or clang) builds at first use",
     "cuda": "a CUDA device",
 }
 """Every word, with what it means to a reader."""
@@ -31,6 +34,8 @@ def features(device: str) -> frozenset[str]:
         found |= {"amx", "bf16_gemm"}
     if torch.cpu._is_avx512_bf16_supported():
         found.add("bf16_gemm")
+    if native.why_not() is None:
+        found.add("native")
     return frozenset(found)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from qbench.errors import KernelError, did_you_mean
-from qbench.quant.kernels import cpu, cuda, dequant
+from qbench.quant.kernels import cpu, cuda, dequant, native
 from qbench.quant.kernels.kernel import Kernel
 from qbench.quant.kernels.machine import features
 from qbench.quant.kernels.spec import LinearSpec
@@ -33,6 +33,19 @@ KERNELS: tuple[Kernel, ...] = (
         in_multiple=16,
         prepare=cpu.prepare_pack,
         run=cpu.run_pack,
+    ),
+    Kernel(
+        name="int8_native",
+        summary="weight-only int8 straight from the codes, in C, for the fewest rows",
+        devices=("cpu",),
+        activations=("none",),
+        num_bits=(8,),
+        strategies=("tensor", "channel"),
+        zeros=("none",),
+        dtypes=("bf16", "fp32"),
+        needs=("native",),
+        prepare=native.prepare_native,
+        run=native.run_native,
     ),
     Kernel(
         name="int8_onednn",
@@ -128,8 +141,10 @@ CHOICES: tuple[Choice, ...] = (
     Choice("int8_onednn"),  # ahead of bf16 at every row count that was measured, 1 to 2048
     Choice("int8_int_mm_cuda"),
     Choice("int8_int_mm"),
-    Choice("int8_pack", present=("amx",), max_rows=10),  # 0.42 ms + 0.17 a row meets 1.1 ms + the bf16 GEMM
-    Choice("int8_pack", present=("bf16_gemm",), absent=("amx",), max_rows=16),  # Zen 5: they cross at 16
+    # Up to its own four rows it takes what reading the weights takes; int8_pack takes a fifth more.
+    Choice("int8_native", max_rows=native.ROWS),
+    Choice("int8_pack", present=("amx",), max_rows=8),  # 0.42 ms + 0.17 a row meets 0.6 ms + the bf16 GEMM
+    Choice("int8_pack", present=("bf16_gemm",), absent=("amx",), max_rows=12),  # Zen 5: they cross there
     Choice(
         "int8_pack", absent=("bf16_gemm",)
     ),  # half the time of a bf16 GEMM in software, at every row count

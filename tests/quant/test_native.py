@@ -1,0 +1,124 @@
+"""The compiled kernels: right for every shape, and a named absence where they cannot be built."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from qbench.quant.affine import AffineWeight
+from qbench.quant.kernels import native
+from qbench.quant.linear import QuantizedLinear
+
+needs_compiler = pytest.mark.skipif(native.why_not() is not None, reason=f"not built: {native.why_not()}")
+
+
+def _layer(n: int, k: int, dtype: torch.dtype, bias: bool) -> QuantizedLinear:
+    drawn = torch.Generator().manual_seed(n * 1000 + k)
+    codes = torch.randint(1, 256, (n, k), dtype=torch.uint8, generator=drawn)
+    scale = torch.rand(n, 1, generator=drawn) * 0.01 + 0.001
+    added = torch.randn(n, generator=drawn) if bias else None
+    return QuantizedLinear.from_weight(AffineWeight(codes, scale, None, 8), added, dtype=dtype)
+
+
+@needs_compiler
+@pytest.mark.parametrize("rows", [1, 2, 3, 4])
+@pytest.mark.parametrize(("n", "k"), [(1, 1), (3, 15), (4, 16), (5, 17), (64, 576), (257, 100), (512, 1536)])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("bias", [False, True])
+def test_products_equal_float64_arithmetic(rows: int, n: int, k: int, dtype: torch.dtype, bias: bool) -> None:
+    layer = _layer(n, k, dtype, bias)
+    x = torch.randn(rows, k, generator=torch.Generator().manual_seed(rows)).to(dtype)
+    weight = layer.dequantize(torch.float32).double()
+    wanted = x.double() @ weight.t() + (0 if layer.bias is None else layer.bias.double())
+    room = x.abs().double() @ weight.abs().t()
+    got = layer(x)
+    assert [entry["kernel"] for entry in layer.report()["executed"]] == ["int8_native"]
+    assert got.dtype == dtype
+    unit = torch.finfo(dtype).eps
+    allowed = room * 2**-20 + wanted.abs() * unit + 1e-6  # float32 sums, then one rounding
+    assert bool(((got.double() - wanted).abs() <= allowed).all())
+
+
+@needs_compiler
+@pytest.mark.parametrize("count", [1, 31, 32, 33, 16_384, 16_385, 300_001])
+def test_int8_becomes_bf16_exactly(count: int) -> None:
+    codes = torch.randint(-128, 128, (count,), dtype=torch.int8)
+    out = torch.empty(count + 8, dtype=torch.bfloat16).fill_(7)
+    native.int8_to_bf16(codes, out[:count])
+    assert torch.equal(out[:count], codes.to(torch.bfloat16))
+    assert bool((out[count:] == 7).all()), "written past the end"
+
+
+@needs_compiler
+def test_rounding_is_to_nearest_even_and_nan_stays() -> None:
+    codes = torch.full((1, 2), 129, dtype=torch.uint8)  # both weights are 1·scale
+    layer = QuantizedLinear.from_weight(AffineWeight(codes, torch.ones(1, 1), None, 8), dtype=torch.bfloat16)
+    for pair in ([1.0, 2**-8], [1.0 + 2**-7, 2**-8], [-1.0, -(2**-8)], [float("nan"), 1.0], [3e38, 3e38]):
+        x = torch.tensor([pair]).to(torch.bfloat16)
+        wanted = x.float().sum(1, keepdim=True).to(torch.bfloat16)
+        assert torch.equal(layer(x).isnan(), wanted.isnan())
+        assert torch.equal(layer(x).nan_to_num(), wanted.nan_to_num())
+
+
+SUBNORMAL = """
+import numpy
+from qbench.quant.kernels import native
+assert native.why_not() is None
+print(float(numpy.float32(1e-40) * numpy.float32(1.0)) > 0)
+"""
+SAY = "from qbench.quant.kernels import native; print(native.why_not())"
+RUN = """
+import torch
+from qbench.quant.affine import AffineWeight
+from qbench.quant.linear import QuantizedLinear
+codes = torch.full((16, 16), 3, dtype=torch.uint8)
+weight = AffineWeight(codes, torch.ones(16, 1, dtype=torch.bfloat16), None, 8)
+layer = QuantizedLinear.from_weight(weight, dtype=torch.bfloat16)
+layer(torch.ones(1, 16, dtype=torch.bfloat16))
+print(layer.report()["executed"][0]["kernel"])
+"""
+
+
+def _python(code: str, **variables: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def test_without_a_compiler_the_reason_is_named_and_torchs_kernel_runs(tmp_path: Path) -> None:
+    bare = {"PATH": str(tmp_path), "CC": "", "QBENCH_CACHE": str(tmp_path)}
+    assert "no C compiler" in _python(SAY, **bare)
+    assert _python(RUN, **bare) in ("int8_pack", "channel_dequant_gemm")
+
+
+def test_a_compiler_that_fails_is_named(tmp_path: Path) -> None:
+    broken = tmp_path / "cc"
+    broken.write_text("#!/bin/sh\n[ \"$1\" = --version ] && exit 0\necho 'no such flag' >&2\nexit 3\n")
+    broken.chmod(0o755)
+    said = _python(SAY, CC=str(broken), QBENCH_CACHE=str(tmp_path / "cache"))
+    assert "no such flag" in said
+    assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
+
+
+@needs_compiler
+def test_loading_it_leaves_small_numbers_as_they_are() -> None:
+    assert _python(SUBNORMAL) == "True", "the process flushes subnormal numbers to zero"
+
+
+@needs_compiler
+def test_it_is_built_once_and_found_again(tmp_path: Path) -> None:
+    assert _python(SAY, QBENCH_CACHE=str(tmp_path)) == "None"
+    (built,) = tmp_path.rglob("*.so")
+    before = built.stat().st_mtime_ns
+    assert _python(SAY, QBENCH_CACHE=str(tmp_path)) == "None"
+    assert built.stat().st_mtime_ns == before
