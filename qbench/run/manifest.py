@@ -33,8 +33,8 @@ def open_run(run: Run, suite: Suite, planned: Sequence[Planned], environment: di
         "status": "running",
         "started_at": before.get("started_at", now),
         "ended_at": None,
-        "sessions": [
-            *before.get("sessions", []),
+        "launches": [
+            *before.get("launches", []),
             {"started_at": now, "load_average": environment["load_average"]},
         ],
         "environment": before.get("environment", environment),
@@ -53,10 +53,10 @@ def open_run(run: Run, suite: Suite, planned: Sequence[Planned], environment: di
 
 
 def close_run(run: Run, status: str) -> None:
-    """Notes the end of this session: `finished` or `interrupted`."""
+    """Notes the end of this launch: `finished` or `interrupted`."""
     manifest = _read(run)
     end = {"ended_at": utc_now(), "load_average_at_end": os.getloadavg(), "status": status}
-    manifest["sessions"][-1].update(end)
+    manifest["launches"][-1].update(end)
     manifest.update(status=status, ended_at=end["ended_at"])
     write_manifest(run.folder, manifest)
 

@@ -60,7 +60,7 @@ Run = Callable[..., Outcome]
 
 @pytest.fixture(scope="session")
 def pool() -> Iterator[Pool]:
-    """One warm server for the tests of this session; the plugin `misbehave` is installed for it."""
+    """One warm server for all tests; the plugin `misbehave` is installed for it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(PLUGIN))
         with Pool() as warm:
