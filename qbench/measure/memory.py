@@ -7,62 +7,21 @@ measured on one prefill and its decode steps (`WORKLOAD`, or the first corner of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from qbench.errors import ModelError
 from qbench.measure.probe import Bench
 from qbench.measure.process import Peak, rss_bytes
 from qbench.measure.workload import Generation, check_context, prompts
 from qbench.quant.linear import QuantizedLinear
+from qbench.quant.sizes import resident_bytes, tensors_of
 
 __all__ = ["Peak", "cache_bytes", "measure", "resident_bytes", "rss_bytes", "tensors_of", "weight_parts"]
 
 WORKLOAD = {"prompt_length": 128, "batch_size": 1, "generated_tokens": 32}
 """What runs for the peak and the KV cache where the cell asks for no latency."""
-
-
-def tensors_of(model: nn.Module) -> Iterator[Tensor]:
-    """Parameters, buffers, and tensors that a module keeps as or within plain attributes; some may repeat."""
-    for module in model.modules():
-        yield from _tensors_within(vars(module))
-
-
-def _tensors_within(value: object) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for inner in value.values():
-            yield from _tensors_within(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _tensors_within(inner)
-
-
-def resident_bytes(tensors: Iterable[Tensor]) -> int:
-    """Bytes of the storages behind the tensors, each storage once."""
-    return sum(dict(storage for tensor in tensors for storage in _storages(tensor)).values())
-
-
-def _storages(tensor: Tensor) -> Iterator[tuple[object, int]]:
-    """(identity, bytes) of each storage behind a tensor."""
-    flatten = getattr(tensor, "__tensor_flatten__", None)  # torch's protocol for wrapper subclasses
-    if flatten is not None:
-        for name in flatten()[0]:
-            yield from _storages(getattr(tensor, name))
-    elif tensor.layout == torch._mkldnn:  # type: ignore[attr-defined]
-        # Opaque to torch: no storage to identify, and detach() or .data make new handles of the same memory.
-        yield ("mkldnn", id(tensor)), int(torch.ops.mkldnn._nbytes(tensor))
-    elif tensor.layout == torch.strided:
-        storage = tensor.untyped_storage()
-        if tensor.device.type == "meta":
-            raise ModelError("a tensor on the meta device has no bytes to count")
-        yield (tensor.device, storage.data_ptr()), storage.nbytes()
-    else:
-        raise ModelError(f"memory of a tensor of layout {tensor.layout} cannot be counted")
 
 
 def weight_parts(model: nn.Module) -> dict[str, int]:

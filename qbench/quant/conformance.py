@@ -22,7 +22,7 @@ from qbench.quant import registry
 from qbench.quant.checkpoint import WEIGHTS, load_quantized, save_quantized
 from qbench.quant.convert import Conversion, facts, quantize_model, quantized_layers
 from qbench.quant.method import Method
-from qbench.quant.sizes import claimed_bytes, distinct_bytes, resident_bytes, rest_bytes
+from qbench.quant.sizes import claimed_bytes, model_bytes, resident_bytes, rest_bytes
 from qbench.quant.targets import select
 
 SEED = 20240229
@@ -168,13 +168,13 @@ def _finite(subject: Subject) -> str:
 
 def _memory_as_claimed(subject: Subject) -> str:
     detail = _compare(
-        resident_bytes(subject.model), claimed_bytes(subject.model), distinct_bytes(subject.before)
+        model_bytes(subject.model), claimed_bytes(subject.model), resident_bytes(subject.before.values())
     )
     _logits(subject.model)
     layers = dict(quantized_layers(subject.model))
     held = sum(sum(layer.resident_bytes().values()) for layer in layers.values())
     after = _compare(
-        resident_bytes(subject.model), held + rest_bytes(subject.model), distinct_bytes(subject.before)
+        model_bytes(subject.model), held + rest_bytes(subject.model), resident_bytes(subject.before.values())
     )
     return f"{detail}; after a run {after}"
 
@@ -188,7 +188,7 @@ def _disk_as_claimed(subject: Subject) -> str:
                 opened.read(8), "little"
             )  # the format: a length, a JSON header, the data
         measured = file.stat().st_size - header
-    return _compare(measured, claimed_bytes(subject.model), distinct_bytes(subject.before))
+    return _compare(measured, claimed_bytes(subject.model), resident_bytes(subject.before.values()))
 
 
 def _same_after_reload(subject: Subject) -> str:
