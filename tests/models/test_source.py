@@ -130,3 +130,19 @@ def test_a_fetched_file_with_another_hash_is_not_kept(
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     with pytest.raises(ModelError, match="qbench fetch smollm2-135m"):
         builtin.builtin_model("smollm2-135m")
+
+
+def test_a_hub_model_in_the_local_cache_is_pinned_to_its_commit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    stored = tmp_path / "models--somebody--austen"
+    shutil.copytree(AUSTEN, stored / "snapshots" / commit)
+    (stored / "refs").mkdir()
+    (stored / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    reference = pin("somebody/austen", None)
+    assert reference.weights == f"hub:somebody/austen@{commit}"
+    assert (reference.name, reference.revision) == ("austen", commit)
+    assert load_model(reference, "bf16", "cpu").facts["parameters"] == 5_770_496
