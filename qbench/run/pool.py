@@ -180,7 +180,7 @@ class Pool:
             return []
         source.events.extend(source.lines.read())
         if source.lines.closed:
-            self._selector.unregister(source.lines.sock)
+            self._ignore(source)
         return [source]
 
     def _control_news(self) -> list[Job]:
@@ -196,12 +196,16 @@ class Pool:
         job = next(job for job in self.jobs if job.pid == message["pid"])
         while not job.lines.closed and self._pending(job):
             job.events.extend(job.lines.read())
-        if not job.lines.closed:
-            self._selector.unregister(job.lines.sock)
+        self._ignore(job)
         job.lines.sock.close()
         job.exit_code, job.peak_rss_bytes = message["code"], message["peak_rss_bytes"]
         self.jobs.remove(job)
         return job
+
+    def _ignore(self, job: Job) -> None:
+        """Stops listening to a worker that has said its last; the number of its socket will be used again."""
+        if job.lines.sock.fileno() in self._selector.get_map():
+            self._selector.unregister(job.lines.sock)
 
     def _pending(self, job: Job) -> bool:
         """Whether the socket of a dead worker still holds something, its end included."""

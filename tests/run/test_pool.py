@@ -86,6 +86,17 @@ def test_a_worker_that_never_answers_is_killed_at_its_deadline() -> None:
         assert job.exit_code == -signal.SIGKILL
 
 
+def test_a_death_that_is_heard_before_the_last_words_leaves_no_ear_behind() -> None:
+    with Pool() as pool:
+        for _ in range(3):
+            job = pool.start({"kind": "nothing"}, 60)
+            time.sleep(1)  # it speaks and dies; both wait to be heard
+            while job.exit_code is None:
+                pool._control_news()  # the server's word first
+            assert [event["event"] for event in job.events] == ["started", "error"]
+            assert len(pool._selector.get_map()) == 1
+
+
 def test_a_server_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("raise ImportError('no torch today')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
