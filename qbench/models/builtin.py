@@ -52,9 +52,7 @@ MODELS: dict[str, Embedded | Fetched] = {
 
 def builtin_model(name: str) -> Path:
     """The folder or GGUF file of a built-in model; ModelError for an unknown or unfetched one."""
-    model = MODELS.get(name)
-    if model is None:
-        raise ModelError(f"no built-in model {name!r}; {did_you_mean(name, MODELS)}")
+    model = _known(name)
     if isinstance(model, Embedded):
         return model.folder
     path = _cached(model)
@@ -75,9 +73,7 @@ def fetch(name: str) -> Path:
 
     Safe to kill at any instant: the file appears under its name only when it is whole and right.
     """
-    model = MODELS.get(name)
-    if model is None:
-        raise ModelError(f"no built-in model {name!r}; {did_you_mean(name, MODELS)}")
+    model = _known(name)
     if isinstance(model, Embedded):
         return model.folder
     path = _cached(model)
@@ -101,6 +97,12 @@ def fetch(name: str) -> Path:
 def file_sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _known(name: str) -> Embedded | Fetched:
+    if name not in MODELS:
+        raise ModelError(f"no built-in model {name!r}; {did_you_mean(name, MODELS)}")
+    return MODELS[name]
 
 
 def _cached(model: Fetched) -> Path:

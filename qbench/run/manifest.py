@@ -53,7 +53,7 @@ def open_run(run: Run, suite: Suite, planned: Sequence[Planned], environment: di
 
 
 def close_run(run: Run, status: str) -> None:
-    """Notes the end of this launch: `finished` or `interrupted`."""
+    """Notes the end of this launch: `finished`, `interrupted` or `crashed`."""
     manifest = _read(run)
     end = {"ended_at": utc_now(), "load_average_at_end": os.getloadavg(), "status": status}
     manifest["launches"][-1].update(end)

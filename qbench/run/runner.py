@@ -64,12 +64,12 @@ def run_suite(
         manifest.open_run(run, suite, planned, here)
         schedule = Schedule(run, listener, jobs)
         listener.begin(run, planned)
-        status = "interrupted"
+        status = "crashed"
         try:
             _run_all(schedule, planned, pool)
             status = "finished"
         except KeyboardInterrupt:
-            pass  # said in the manifest, the outcome and the exit code
+            status = "interrupted"
         finally:
             manifest.close_run(run, status)
     return Outcome(run, planned, schedule.records, status == "interrupted")
