@@ -53,8 +53,7 @@ def runners(size: int, copies: int, acts: Activations) -> dict[str, Runner]:
     names = [entry.name for entry in KERNELS if entry.why_not(spec, "bf16", cpu) is None]
     for name in ("auto", *names):
         layers = [
-            QuantizedLinear.from_weight(weight, dtype=torch.bfloat16, kernel=name, allow_fallback=True)
-            for weight in weights
+            QuantizedLinear.from_weight(weight, dtype=torch.bfloat16, kernel=name) for weight in weights
         ]
         found[name] = lambda x, turn, layers=layers: layers[turn % copies](x)  # type: ignore[misc]
     return found
