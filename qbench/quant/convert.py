@@ -7,6 +7,7 @@ Every targeted layer is checked afterwards: a layer that is not packed is an err
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,8 @@ class Conversion:
     quantized: tuple[str, ...]
     left: dict[str, str]
     """Linear layers that stay in floating point, by name → why."""
+    seconds: float = 0.0
+    """What the method and the packing took; the harness's own checks of each layer are not in it."""
 
 
 @torch.no_grad()
@@ -45,11 +48,10 @@ def quantize_model(
     if not method.quantizes:
         return Conversion((), {})
     chosen = select(model, method, layers or {})
-    for target in chosen.targets:
-        _replace(model, target, allow_fallback)
+    seconds = sum(_replace(model, target, allow_fallback) for target in chosen.targets)
     for target in chosen.targets:
         _check_packed(model, target)
-    return Conversion(tuple(target.layer.name for target in chosen.targets), chosen.left)
+    return Conversion(tuple(target.layer.name for target in chosen.targets), chosen.left, seconds)
 
 
 def layer_table(model: nn.Module) -> list[dict[str, Any]]:
@@ -106,9 +108,11 @@ def place(model: nn.Module, names: tuple[str, ...], layer: QuantizedLinear, know
         setattr(model.get_submodule(parent), child, layer)
 
 
-def _replace(model: nn.Module, target: Target, allow_fallback: bool) -> None:
+def _replace(model: nn.Module, target: Target, allow_fallback: bool) -> float:
+    """Replaces one layer and returns the seconds of its codes and their packing alone."""
     module: Any = model.get_submodule(target.layer.name)
     weight = _weight(module, target.layer)
+    started = _now(weight)
     try:
         made = _codes(target, weight)
         bias = None if module.bias is None else module.bias.detach()
@@ -119,6 +123,7 @@ def _replace(model: nn.Module, target: Target, allow_fallback: bool) -> None:
         if _out_of_memory(error):
             raise
         raise MethodError(f"{_describe(target)}: {_said(error)}") from error
+    seconds = _now(weight) - started
     moved = _relative_error(weight, packed.dequantize())
     if moved is not None and not math.isfinite(moved):
         raise MethodError(f"{_describe(target)}: the dequantized weight holds inf or nan")
@@ -130,6 +135,14 @@ def _replace(model: nn.Module, target: Target, allow_fallback: bool) -> None:
     }
     packed.train(module.training)
     place(model, (target.layer.name, *target.aliases), packed, known)
+    return seconds
+
+
+def _now(tensor: Tensor) -> float:
+    """perf_counter, once the tensor's device has done what it was asked."""
+    if tensor.is_cuda:
+        torch.cuda.synchronize(tensor.device)
+    return time.perf_counter()
 
 
 def _weight(module: nn.Module, layer: Layer) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import time
 import weakref
 from dataclasses import dataclass
 from typing import Any
@@ -201,3 +202,20 @@ def test_every_layer_found_is_a_quantized_linear() -> None:
     names = quantize_model(model, make()).quantized
     assert tuple(name for name, _ in quantized_layers(model)) == names
     assert {row["kind"] for row in layer_table(model)} == {"Conv1D"}
+
+
+def test_quantizing_seconds_are_the_methods_and_not_the_harnesss(monkeypatch: pytest.MonkeyPatch) -> None:
+    from qbench.quant import convert
+    from qbench.quant.registry import make
+
+    def slow(weight: torch.Tensor, dequantized: torch.Tensor) -> float:
+        time.sleep(0.05)
+        return 0.0
+
+    monkeypatch.setattr(convert, "_relative_error", slow)
+    model = torch.nn.Sequential(*(torch.nn.Linear(32, 32) for _ in range(10)))
+    started = time.perf_counter()
+    done = convert.quantize_model(model, make("absmax", {}))
+    elapsed = time.perf_counter() - started
+    assert len(done.quantized) == 10
+    assert 0 < done.seconds <= elapsed - 0.5
