@@ -28,7 +28,7 @@ def weight_parts(model: nn.Module) -> dict[str, int]:
     """Resident bytes of the model: codes (prepared copies included), their metadata, the rest."""
     parts = [module.resident_bytes() for module in model.modules() if isinstance(module, QuantizedLinear)]
     quantized = sum(found["codes"] + found["prepared"] for found in parts)
-    metadata = sum(found["scales"] + found["zeros"] for found in parts)
+    metadata = sum(found["scales"] + found["zeros"] + found["permutation"] for found in parts)
     total = resident_bytes(tensors_of(model))
     return {
         "weight_bytes": total,

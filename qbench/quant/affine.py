@@ -46,6 +46,9 @@ class AffineWeight:
     """None for tensor and channel."""
     activations: Activations = "none"
     """`dynamic`: activations become int8, symmetric, one scale a token (row), at run time."""
+    permutation: Tensor | None = None
+    """int32 (K): column j of the codes is input feature permutation[j], for groups that do not lie side by
+    side (GPTQ's act-order without static groups). None: in order."""
 
     def why_invalid(self, shape: torch.Size) -> str | None:
         """What contradicts this class's promises for a weight of that shape, or None."""
@@ -55,6 +58,8 @@ class AffineWeight:
             return f"codes are {self.codes.dtype} {tuple(self.codes.shape)}, not uint8 {(n, k)}"
         if int(self.codes.max()) >= 2**self.num_bits:
             return f"a code is {int(self.codes.max())}, beyond {self.num_bits} bits"
+        if self.permutation is not None and not _is_permutation(self.permutation, k):
+            return f"permutation is no int32 order of {k} columns"
         rows, found = self.scale.shape if self.scale.dim() == 2 else (0, 0)
         if found != columns or not (rows == n or (rows == 1 and self.group_size is None)):
             return f"scale is {tuple(self.scale.shape)}, not (N, {columns:g})"
@@ -78,7 +83,16 @@ class AffineWeight:
         values = self.codes.to(torch.float32).view(n, self.scale.shape[1], -1)
         values -= 2.0 ** (self.num_bits - 1) if self.zero is None else self.zero.to(torch.float32)[..., None]
         values *= self.scale.to(torch.float32)[..., None]
-        return values.view(n, k).to(dtype)
+        made = values.view(n, k).to(dtype)
+        if self.permutation is None:
+            return made
+        return torch.empty_like(made).index_copy_(1, self.permutation.long(), made)
+
+
+def _is_permutation(order: Tensor, k: int) -> bool:
+    if order.dtype != torch.int32 or order.shape != (k,):
+        return False
+    return torch.equal(order.sort().values, torch.arange(k, dtype=torch.int32, device=order.device))
 
 
 def grouped(weight: Tensor, strategy: Strategy, group_size: int | None, name: str) -> Tensor:

@@ -2,7 +2,8 @@
 
 Stored, as plain buffers, so that a state_dict goes through safetensors and a reload needs only the module
 swap: `codes` (int8, code − 128, for 8 bits; else uint8, packed densely along K), `scale` in its own dtype,
-`zero` (integer zeros packed at num_bits, float ones as given, none when symmetric), `bias`.
+`zero` (integer zeros packed at num_bits, float ones as given, none when symmetric), `permutation` (int32 (K),
+for columns in an order of their own), `bias`.
 
 In memory a kernel may hold the codes in a layout of its own *instead of* the buffer; state_dict, copies and
 moves to another device get them back bit for bit, and `report()` counts what really stands in memory.
@@ -30,6 +31,7 @@ class QuantizedLinear(nn.Module):
     codes: Tensor | None
     scale: Tensor
     zero: Tensor | None
+    permutation: Tensor | None
     bias: Tensor | None
 
     def __init__(self, spec: LinearSpec, name: str = "", device: torch.device | str | None = None) -> None:
@@ -72,6 +74,8 @@ class QuantizedLinear(nn.Module):
         if weight.zero is not None:
             integer = layer.spec.zero == "integer"
             layer.zero = pack(weight.zero.reshape(1, -1), bits) if integer else weight.zero.clone()
+        if weight.permutation is not None:
+            layer.permutation = weight.permutation.clone()
         if bias is not None:
             layer.bias = bias.detach().to(dtype=dtype, device=weight.codes.device, copy=True)
         layer.planned()
@@ -99,7 +103,9 @@ class QuantizedLinear(nn.Module):
         if rows == 0:
             return x.new_empty(*x.shape[:-1], spec.out_features)
         entry = self._kernel(rows, x.dtype, x.device)
-        out = entry.run(self, self._ready(entry), x.reshape(rows, spec.in_features).contiguous())
+        flat = x.reshape(rows, spec.in_features)
+        flat = flat.contiguous() if self.permutation is None else flat.index_select(1, self.permutation)
+        out = entry.run(self, self._ready(entry), flat)
         self._count(entry.name, rows)
         return out.view(*x.shape[:-1], spec.out_features)
 
@@ -125,7 +131,15 @@ class QuantizedLinear(nn.Module):
         zero = self.zeros()
         if zero is not None:
             zero = zero.to(torch.uint8 if spec.zero == "integer" else DTYPES[str(spec.zero_dtype)])
-        return AffineWeight(unsigned, self.scale, zero, spec.num_bits, spec.group_size, spec.activations)
+        return AffineWeight(
+            codes=unsigned,
+            scale=self.scale,
+            zero=zero,
+            num_bits=spec.num_bits,
+            group_size=spec.group_size,
+            activations=spec.activations,
+            permutation=self.permutation,
+        )
 
     def dequantize(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """The float weight (N, K), equal to `AffineWeight.dequantize` of what was packed."""
@@ -141,10 +155,10 @@ class QuantizedLinear(nn.Module):
 
     @property
     def bits_per_weight(self) -> float:
-        """Stored bits a weight: codes with their padding, scales and zeros, over N·K."""
+        """Stored bits a weight: codes with their padding, scales, zeros and column order, over N·K."""
         spec = self.spec
         stored = spec.out_features * packed_width(spec.in_features, spec.num_bits)
-        stored += _nbytes(self.scale) + _nbytes(self.zero)
+        stored += _nbytes(self.scale) + _nbytes(self.zero) + _nbytes(self.permutation)
         return 8 * stored / (spec.in_features * spec.out_features)
 
     def resident_bytes(self) -> dict[str, int]:
@@ -156,6 +170,7 @@ class QuantizedLinear(nn.Module):
             "codes": _nbytes(self.codes),
             "scales": _nbytes(self.scale),
             "zeros": _nbytes(self.zero),
+            "permutation": _nbytes(self.permutation),
             "bias": _nbytes(self.bias),
             "prepared": prepared,
         }
@@ -282,10 +297,12 @@ def _empty_state(spec: LinearSpec, device: torch.device | str | None) -> dict[st
         zero = torch.empty(rows, groups, dtype=DTYPES[str(spec.zero_dtype)], device=device)
     codes_dtype = torch.int8 if spec.num_bits == 8 else torch.uint8
     bias = torch.empty(spec.out_features, dtype=DTYPES[spec.dtype], device=device) if spec.bias else None
+    order = torch.empty(spec.in_features, dtype=torch.int32, device=device) if spec.permuted else None
     return {
         "codes": torch.empty(spec.out_features, width, dtype=codes_dtype, device=device),
         "scale": torch.empty(rows, groups, dtype=DTYPES[spec.scale_dtype], device=device),
         "zero": zero,
+        "permutation": order,
         "bias": bias,
     }
 

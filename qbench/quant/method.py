@@ -20,13 +20,17 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from qbench.quant.affine import AffineWeight
+    from qbench.quant.inputs import Inputs
     from qbench.suite.cell import Cell
+
+Statistic = Literal["hessian", "columns", "range"]
+"""What can be gathered of a layer's inputs on the calibration text; see `qbench.quant.inputs.Inputs`."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class Layer:
     """`Linear` or `Conv1D` (GPT-2; its weight is handed over transposed, as out × in)."""
     in_features: int
     out_features: int
+    inputs: Inputs | None = None
+    """What the layer's inputs were on the calibration text, for a method that names `statistics`."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +55,24 @@ class Method:
     combination) goes into `__post_init__` as a ValueError.
     """
 
-    needs_calibration: ClassVar[bool] = False
-    """Whether `quantize` reads the calibration text; decides whether it enters the cell."""
     quantizes: ClassVar[bool] = True
     """False for the unquantized baseline alone."""
+
+    @property
+    def statistics(self) -> tuple[Statistic, ...]:
+        """What `quantize_layer` reads from `layer.inputs`; none: the method needs no calibration text."""
+        return ()
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether layers of a block see the outputs of those quantized before them in the same block
+        (GPTQ's true-sequential), or all see the block's unquantized ones."""
+        return False
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether the calibration text is read; decides whether it enters the cell."""
+        return bool(self.statistics)
 
     def unsupported(self, cell: Cell) -> str | None:
         """Why this method cannot run this cell (it becomes `skipped`), or None."""

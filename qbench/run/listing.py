@@ -29,7 +29,7 @@ def methods() -> Rows:
                 "parameters": "\n".join(
                     f"{one.name} = {one.default} ({_type(one.type)})" for one in parameters
                 ),
-                "calibration": cls.needs_calibration,
+                "calibration": cls().needs_calibration,
                 "from": source,
                 "what": (inspect.getdoc(cls) or "").partition("\n")[0],
             }

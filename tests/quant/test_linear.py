@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import pickle
 from pathlib import Path
@@ -240,3 +241,27 @@ def test_codes_of_a_mapped_file_are_aligned_once() -> None:
     layer(activations(1, 64, torch.bfloat16))
     assert first % 64 == 0
     assert layer.stored_codes().data_ptr() == first
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("rows", [1, 5, 40])
+def test_columns_in_an_order_of_their_own(dtype: torch.dtype, rows: int) -> None:
+    given = affine(48, 128, num_bits=4, strategy="group", zero="integer")
+    order = torch.randperm(128, generator=torch.Generator().manual_seed(3)).to(torch.int32)
+    weight = dataclasses.replace(given, permutation=order)
+    layer = QuantizedLinear.from_weight(weight, dtype=dtype)
+    expected = torch.empty(48, 128)
+    for column, feature in enumerate(order.tolist()):
+        expected[:, feature] = given.dequantize()[:, column]
+    assert torch.equal(weight.dequantize(), expected)
+    assert torch.equal(layer.dequantize(), expected)
+    x = activations(rows, 128, dtype)
+    exact = x.double() @ expected.double().t()
+    bound = (x.double().abs() @ expected.double().abs().t()) * 2 * torch.finfo(dtype).eps + 1e-6
+    assert bool(((layer(x).double() - exact).abs() <= bound).all())
+    again = QuantizedLinear.from_config(layer.config())
+    again.load_state_dict(layer.state_dict())
+    assert torch.equal(again(x), layer(x))
+    assert layer.bits_per_weight == pytest.approx(4 + (32 + 4) / 32 + 32 / 48)
+    wrong = dataclasses.replace(given, permutation=order.clone().fill_(1))
+    assert "permutation" in str(wrong.why_invalid(torch.Size((48, 128))))

@@ -106,7 +106,7 @@ def layer(
         "executed": [{"kernel": kernel, "min_rows": 1, "max_rows": 512, "calls": 12}],
         "fallback_reason": None,
         "bits_per_weight": bits,
-        "bytes": {"codes": shape[0] * shape[1], "scales": 512, "zeros": 0},
+        "bytes": {"codes": shape[0] * shape[1], "scales": 512, "zeros": 0, "permutation": 0},
         "weight_error": 0.004,
     }
 

@@ -47,6 +47,8 @@ class LinearSpec:
     """Name of the kernel asked for, or `auto`."""
     allow_fallback: bool = False
     """Whether another kernel may run where the one asked for cannot; the reason is then reported."""
+    permuted: bool = False
+    """Whether the columns stand in an order of their own; the layer brings its input into it."""
 
     @property
     def groups(self) -> int:
@@ -101,6 +103,7 @@ def spec_of(
         dtype=dtype_name(dtype),
         kernel=kernel,
         allow_fallback=allow_fallback,
+        permuted=weight.permutation is not None,
     )
 
 
