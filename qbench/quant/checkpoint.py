@@ -30,7 +30,7 @@ from qbench.quant.convert import aliases, facts, place, quantized_layers
 from qbench.quant.linear import QuantizedLinear
 from qbench.quant.skeleton import fingerprint, skeleton, unsaved_buffers
 
-FORMAT = 1
+FORMAT = 2
 FACTS = "qbench.json"
 WEIGHTS = "qbench.safetensors"
 
@@ -132,7 +132,10 @@ def _read_facts(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{folder / FACTS} cannot be read: {error}") from error
     if not isinstance(known, dict) or known.get("format") != FORMAT:
         found = known.get("format") if isinstance(known, dict) else known
-        raise ModelError(f"{folder}: checkpoint format {found!r}, this qbench reads {FORMAT}; upgrade qbench")
+        raise ModelError(
+            f"{folder}: checkpoint format {found!r}, this qbench reads {FORMAT}; "
+            "use the qbench that wrote it, or quantize the model again"
+        )
     kinds = {"class": str, "dtype": str, "tied": dict, "unsaved_buffers": dict, "layers": dict}
     for key, kind in kinds.items():
         if not isinstance(known.get(key), kind):

@@ -153,7 +153,7 @@ def test_wrong_tensors_are_named(saved: Path, change: Any, said: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"format": 2}, "checkpoint format 2, this qbench reads 1; upgrade qbench"),
+        ({"format": 1}, "checkpoint format 1, this qbench reads 2"),
         ({"format": None}, "checkpoint format None"),
         ({"layers": []}, "'layers' is missing or no dict"),
         ({"layers": {"model.layers.7.mlp": {"config": {}, "facts": {}}}}, "does not load"),

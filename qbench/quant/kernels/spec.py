@@ -121,6 +121,10 @@ class Operand(Protocol):
     def scale(self) -> Tensor: ...
 
     @property
+    def zero(self) -> Tensor | None:
+        """As it is stored: packed integer codes, or floats of the scale's shape."""
+
+    @property
     def bias(self) -> Tensor | None: ...
 
     def zeros(self) -> Tensor | None:
