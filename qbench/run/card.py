@@ -84,15 +84,15 @@ def suite_text(folder: str, base: ModelRef, device: str, origin: dict[str, Any])
     """A suite that measures the checkpoint, whose folder it lies in, beside its base."""
     name = Path(folder).name
     base_name = base.name if base.name != name else f"{name} (base)"
-    dtypes = [origin["dtype"]]
-    unquantized: dict[str, Any] = {"source": _from(folder, base.source), "name": base_name, "dtypes": dtypes}
+    dtype = origin["dtype"]
+    unquantized: dict[str, Any] = {"source": _from(folder, base.source), "name": base_name, "dtypes": [dtype]}
     if base.revision:
         unquantized["revision"] = base.revision
     if base.allow_pickle:
         unquantized["allow_pickle"] = True
     suite = {
         "name": re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip("._-")[:64] or "checkpoint",
-        "models": [unquantized, {"source": ".", "name": name, "dtypes": dtypes}],
+        "models": [unquantized, {"source": ".", "name": name, "dtypes": [dtype]}],
         "methods": [{"name": "none"}, {"name": "saved"}],
         "devices": [device],
         "exclude": [{"model": base_name, "method": "saved"}, {"model": name, "method": "none"}],

@@ -8,7 +8,7 @@ import random
 import numpy as np
 import torch
 
-from qbench.errors import DeviceError
+from qbench.errors import DeviceError, MethodError
 from qbench.measure.memory import Peak, rss_bytes
 from qbench.measure.probe import Bench
 from qbench.measure.probes import PROBES
@@ -60,6 +60,10 @@ def quantize(cell: Cell, loaded: LoadedModel, channel: Channel) -> int | None:
     method = registry.make(cell.method, cell.params)
     if not method.quantizes:
         return None
+    if method.needs_calibration:  # the windows of cell.calibration are handed over here, for both callers
+        raise MethodError(
+            f"method {cell.method} reads the calibration text, which this qbench does not gather"
+        )
     with channel.phase("quantize", timed=True), Peak(cell.device) as peak:
         done = quantize_model(loaded.model, method, cell.layers, allow_fallback=cell.allow_fallback)
     channel.part("phases", {"quantize": done.seconds})  # without the harness's checks

@@ -21,7 +21,6 @@ from qbench.models.corpora import corpus_name, read_corpus, text_sha256
 from qbench.models.saved import saved_at
 from qbench.models.source import pin
 from qbench.quant import registry
-from qbench.quant.method import Method
 from qbench.quant.overrides import overrides
 from qbench.run.card import SUITE
 from qbench.run.devices import Devices
@@ -70,7 +69,8 @@ def quantize(
     """
     _check_folder(folder)
     cell = _cell(order)
-    job = {"kind": "quantize", "cell": cell.to_dict(), "folder": str(folder), "origin": _origin(order, cell)}
+    origin, place = _origin(order, cell), str(folder.absolute())
+    job = {"kind": "quantize", "cell": cell.to_dict(), "folder": place, "origin": origin}
     with contextlib.nullcontext(pool) if pool else Pool() as warm:
         flight, job_done = _carry_out(warm, cell, job, said)
     _raise_unless_ok(order, folder, flight, job_done)
@@ -106,8 +106,8 @@ def _cell(order: Order) -> Cell:
             f"method {order.method} quantizes nothing; see qbench list methods for one that does"
         )
     layers = order.layers.model_dump()
-    overrides(method, layers["overrides"])
-    calibration = _calibration(order, method)
+    used = [method, *(rule.method for rule in overrides(method, layers["overrides"]))]
+    calibration = _calibration(order, needed=any(one.needs_calibration for one in used))
     device, missing = Devices.here().find(order.device)
     if missing:
         raise DeviceError(missing)
@@ -121,7 +121,6 @@ def _cell(order: Order) -> Cell:
         layers=layers,
         calibration=calibration,
         seed=order.seed,
-        timeout_s=math.inf,
         memory_limit=order.memory_limit,
     )
     if reason := method.unsupported(cell):
@@ -129,13 +128,12 @@ def _cell(order: Order) -> Cell:
     return cell
 
 
-def _calibration(order: Order, method: Method) -> dict[str, Any] | None:
+def _calibration(order: Order, needed: bool) -> dict[str, Any] | None:
     """The cell's section of that name, as the planner of a suite fills it in.
 
-    What `qbench.run.measurement.quantize` does with it is what a suite's cells do with it: the windows are
-    handed over there, for both.
+    Its windows are handed to the method in `qbench.run.measurement.quantize`, as those of a suite's cells.
     """
-    if not method.needs_calibration:
+    if not needed:
         if order.calibration is not None:
             raise MethodError(f"method {order.method} reads no calibration text; drop --calibration")
         return None
