@@ -18,12 +18,13 @@ from qbench.models.source import FACTS, pin
 from qbench.quant import checkpoint, registry
 from qbench.report.context import build_view
 from qbench.results.frame import from_records
+from qbench.run import quantize as parent
 from qbench.run.plan import Planned, Planner
 from qbench.run.pool import Pool
 from qbench.run.quantize import Order, quantize
 from qbench.suite.cell import ModelRef
 from qbench.suite.load import load_suite
-from qbench.suite.spec import LayersSpec
+from qbench.suite.spec import CalibrationSpec, LayersSpec
 from tests.results import factory
 from tests.run.conftest import Run, suite
 
@@ -276,3 +277,20 @@ def test_phases_are_heard_and_nothing_quantized_is_nothing_saved(tmp_path: Path,
     with pytest.raises(MethodError, match="leave no layer to quantize"):
         quantize(order, tmp_path / "it", heard.append, pool)
     assert heard == ["load", "quantize"]
+
+
+@pytest.mark.parametrize("text", [None, "mine.txt"])
+def test_a_calibrated_method_gets_the_text_that_a_suite_would_give_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
+) -> None:
+    monkeypatch.setattr(registry.method_class("absmax"), "statistics", property(lambda self: ("hessian",)))
+    (tmp_path / "mine.txt").write_text("A text of one's own, read to see what the inputs are. " * 20)
+    said = {"corpus": str(tmp_path / text), "samples": 3} if text else {}
+    spec = CalibrationSpec.model_validate(said)
+    cell = parent._cell(Order("builtin:austen-6m", "absmax", calibration=spec if said else None))
+    (planned,) = _planned(tmp_path, [{"name": "absmax"}], calibration=said)
+    assert cell.calibration == planned.cell.calibration
+    noted = parent._origin(Order("builtin:austen-6m", "absmax"), cell)["calibration"]
+    assert cell.calibration is not None
+    assert noted["sha256"] == cell.calibration["corpus_sha256"]
+    assert (noted["corpus"], noted["samples"]) == (text or "builtin:calibration", said.get("samples", 128))
