@@ -17,6 +17,7 @@ import math
 import os
 import secrets
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,19 @@ FACTS = "qbench.json"
 WEIGHTS = "qbench.safetensors"
 
 
-def save_quantized(model: Any, folder: Path | str, *, origin: dict[str, Any], tokenizer: Any = None) -> int:
+def save_quantized(
+    model: Any,
+    folder: Path | str,
+    *,
+    origin: dict[str, Any],
+    tokenizer: Any = None,
+    texts: Mapping[str, str] | None = None,
+) -> int:
     """Writes a checkpoint and returns its size in bytes.
 
     `origin` says where the model came from, in JSON values; `tokenizer`, when given, is saved beside the
-    weights. Raises ModelError where the folder exists, and OSError where the disk does not take it.
+    weights, and so are `texts`, by file name, such as a model card. Raises ModelError where the folder
+    exists, and OSError where the disk does not take it.
     """
     folder = Path(folder)
     if folder.exists():
@@ -53,6 +62,8 @@ def save_quantized(model: Any, folder: Path | str, *, origin: dict[str, Any], to
         _write(model, draft, origin)
         if tokenizer is not None:
             tokenizer.save_pretrained(draft)
+        for name, text in (texts or {}).items():
+            (draft / name).write_text(text, encoding="utf-8")
         for path in [*(path for path in draft.rglob("*") if path.is_file()), draft]:
             _flush(path)
         draft.rename(folder)

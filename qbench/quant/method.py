@@ -56,7 +56,9 @@ class Method:
     """
 
     quantizes: ClassVar[bool] = True
-    """False for the unquantized baseline alone."""
+    """False where it leaves the model as it is loaded: the unquantized baseline, and `saved`."""
+    reads_checkpoint: ClassVar[bool] = False
+    """True for `saved` alone: it runs on what `qbench quantize` wrote, and on nothing else."""
 
     @property
     def statistics(self) -> tuple[Statistic, ...]:
