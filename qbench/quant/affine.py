@@ -22,16 +22,14 @@ import torch
 from torch import Tensor
 
 from qbench.errors import MethodError
+from qbench.quant.weight import Activations, PackedWeight, Strategy, wrong_input_scale
 
 SLICE_WEIGHTS = 2**20
 """Weights that are rounded at a time; 4 MiB in float32, which a core's cache nearly holds."""
 
-Strategy = Literal["tensor", "channel", "group"]
-Activations = Literal["none", "dynamic"]
-
 
 @dataclass(frozen=True)
-class AffineWeight:
+class AffineWeight(PackedWeight):
     """Codes of one weight of N rows (output features) and K columns (input features)."""
 
     codes: Tensor
@@ -45,10 +43,13 @@ class AffineWeight:
     group_size: int | None = None
     """None for tensor and channel."""
     activations: Activations = "none"
-    """`dynamic`: activations become int8, symmetric, one scale a token (row), at run time."""
+    """`dynamic`: activations become int8, symmetric, one scale a token (row), at run time. `static`: the
+    same with `input_scale` for all."""
     permutation: Tensor | None = None
     """int32 (K): column j of the codes is input feature permutation[j], for groups that do not lie side by
     side (GPTQ's act-order without static groups). None: in order."""
+    input_scale: Tensor | None = None
+    """float32 (1, 1): what one step of static int8 activations is worth. None for the others."""
 
     def why_invalid(self, shape: torch.Size) -> str | None:
         """What contradicts this class's promises for a weight of that shape, or None."""
@@ -60,6 +61,10 @@ class AffineWeight:
             return f"a code is {int(self.codes.max())}, beyond {self.num_bits} bits"
         if self.permutation is not None and not _is_permutation(self.permutation, k):
             return f"permutation is no int32 order of {k} columns"
+        return wrong_input_scale(self.activations, self.input_scale) or self._wrong_scale(n, columns)
+
+    def _wrong_scale(self, n: int, columns: float) -> str | None:
+        """What is wrong with scale or zero, or None."""
         rows, found = self.scale.shape if self.scale.dim() == 2 else (0, 0)
         if found != columns or not (rows == n or (rows == 1 and self.group_size is None)):
             return f"scale is {tuple(self.scale.shape)}, not (N, {columns:g})"

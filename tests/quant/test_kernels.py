@@ -45,10 +45,20 @@ def int8_rows(x: Tensor) -> Tensor:
     return torch.where(scale > 0, (x.double() / scale).round() * scale, 0.0)
 
 
+def rounded(x: Tensor, weight: AffineWeight) -> Tensor:
+    """x in float64 as the format rounds it."""
+    if weight.activations == "none":
+        return x.double()
+    if weight.input_scale is None:
+        return int8_rows(x)
+    step = weight.input_scale.double()
+    return (x.double() / step).round().clamp(-127, 127) * step
+
+
 def check(layer: QuantizedLinear, weight: AffineWeight, x: Tensor, bias: Tensor | None = None) -> None:
     """Asserts |y − x·Ŵᵀ| within what rounding in x.dtype and float32 sums can do."""
-    dynamic = weight.activations == "dynamic"
-    exact_x = int8_rows(x) if dynamic else x.double()
+    dynamic = weight.activations != "none"
+    exact_x = rounded(x, weight)
     w = weight.dequantize().double()
     product = exact_x @ w.t()
     expected = product + (0 if bias is None else bias.double())
@@ -191,6 +201,7 @@ def test_a_plan_says_what_choose_does() -> None:
     ("case", "dtype", "expected"),
     [
         ({"activations": "dynamic"}, "bf16", "int8_onednn"),
+        ({"activations": "static"}, "bf16", "int8_onednn"),
         ({"activations": "dynamic", "zero": "integer"}, "fp32", "int8_onednn"),
         ({"activations": "dynamic", "strategy": "group"}, "bf16", "dequant_gemm"),
         ({"zero": "integer"}, "bf16", "channel_dequant_gemm"),
@@ -292,7 +303,7 @@ def test_cuda_kernels(entry: Kernel) -> None:
             moved = QuantizedLinear.from_weight(weight, dtype=dtype, kernel="auto").cuda()
             moved.spec = dataclasses.replace(moved.spec, kernel=entry.name)
             x = activations(rows, 96, dtype, seed=rows)
-            exact_x = int8_rows(x) if weight.activations == "dynamic" else x.double()
+            exact_x = rounded(x, weight)
             expected = exact_x @ weight.dequantize().double().t()
             got = moved(x.cuda()).cpu().double()
             assert (got - expected).norm() <= 0.01 * expected.norm()

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from qbench.errors import KernelError
-from qbench.quant.affine import Activations, AffineWeight, Strategy
+from qbench.quant.affine import AffineWeight
+from qbench.quant.weight import Activations, PackedWeight, Strategy
 
 Zero = Literal["none", "integer", "float"]
 
@@ -77,9 +78,11 @@ class LinearSpec:
 
 
 def spec_of(
-    weight: AffineWeight, bias: bool, dtype: torch.dtype, kernel: str, allow_fallback: bool
+    weight: PackedWeight, bias: bool, dtype: torch.dtype, kernel: str, allow_fallback: bool
 ) -> LinearSpec:
     """The spec of a weight; `dtype` is that of the activations."""
+    if not isinstance(weight, AffineWeight):
+        raise TypeError(f"no spec of {type(weight).__name__}")
     n, k = weight.codes.shape
     strategy: Strategy = "channel"
     if weight.group_size is not None:
@@ -122,6 +125,10 @@ class Operand(Protocol):
 
     @property
     def bias(self) -> Tensor | None: ...
+
+    @property
+    def input_scale(self) -> Tensor | None:
+        """float32 (1, 1) for static activations."""
 
     def zeros(self) -> Tensor | None:
         """None (symmetric), or float32 of the scale's shape, in units of unsigned codes."""
