@@ -165,6 +165,7 @@ class QuantizedLinear(nn.Module):
         return {
             "name": self.name,
             "shape": [spec.out_features, spec.in_features],
+            "code": spec.code,
             "num_bits": spec.num_bits,
             "strategy": spec.strategy,
             "group_size": spec.group_size,
@@ -187,7 +188,8 @@ class QuantizedLinear(nn.Module):
     def extra_repr(self) -> str:
         spec = self.spec
         shape = f"{spec.in_features}, {spec.out_features}"
-        return f"{shape}, {spec.num_bits} bits, {spec.strategy}, kernel={spec.kernel}"
+        code = f"{spec.num_bits} bits" if spec.code == "int" else spec.code
+        return f"{shape}, {code}, {spec.strategy}, kernel={spec.kernel}"
 
     def _kernel(self, rows: int, dtype: torch.dtype, device: torch.device) -> Kernel:
         known = self._chosen.get((rows, dtype, device))

@@ -1,8 +1,8 @@
 """What a quantized layer stores: empty buffers for a spec, a weight's buffers, and the weight back from them.
 
-`codes` (int8, code − 128, for 8 bits; else uint8, packed densely along K), `scale` in its own dtype, `zero`
-(integer zeros packed at num_bits, float ones as given), `permutation` (int32 (K)), `input_scale` (float32
-(1, 1), static activations). A buffer that the format does not have is None.
+`codes` (int8, code − 128, for 8 bits; else uint8, packed densely along K; 8-bit floats as they are), `scale`
+in its own dtype, `zero` (integer zeros packed at num_bits, float ones as given), `permutation` (int32 (K)),
+`input_scale` (float32 (1, 1), static activations). A buffer that the format does not have is None.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from qbench.quant.affine import AffineWeight
+from qbench.quant.fp8 import FORMATS, Fp8Weight
 from qbench.quant.kernels.spec import DTYPES, LinearSpec
 from qbench.quant.packing import pack, packed_width, unpack
 from qbench.quant.weight import PackedWeight
@@ -45,6 +46,9 @@ def empty_state(spec: LinearSpec, device: torch.device | str | None) -> State:
 
 def state_of(weight: PackedWeight) -> State:
     """A weight's buffers, all but the bias, in memory of their own."""
+    if isinstance(weight, Fp8Weight):
+        scale, step = weight.scale.clone(), _copy(weight.input_scale)
+        return {"codes": weight.codes.clone(), "scale": scale, "input_scale": step}
     if not isinstance(weight, AffineWeight):
         raise TypeError(f"no stored form of {type(weight).__name__}")
     bits = weight.num_bits
@@ -65,6 +69,8 @@ def weight_of(spec: LinearSpec, state: State) -> PackedWeight:
     codes, scale = state["codes"], state["scale"]
     assert codes is not None
     assert scale is not None
+    if spec.code != "int":
+        return Fp8Weight(codes, scale, spec.group_size, spec.activations, state["input_scale"])
     zero = float_zeros(spec, state["zero"])
     if zero is not None:
         zero = zero.to(torch.uint8 if spec.zero == "integer" else DTYPES[str(spec.zero_dtype)])
@@ -97,6 +103,8 @@ def code_bytes(spec: LinearSpec) -> int:
 
 
 def code_dtype(spec: LinearSpec) -> torch.dtype:
+    if spec.code != "int":
+        return FORMATS[spec.code]
     return torch.int8 if spec.num_bits == 8 else torch.uint8
 
 

@@ -38,7 +38,7 @@ class PackedWeight(ABC):
 
     def collapsed(self) -> bool:
         """Whether every code is the same, which only a constant weight may have."""
-        first = self.codes.view(torch.uint8).view(-1)
+        first = self.codes.contiguous().view(torch.uint8).view(-1)
         return bool((first == first[0]).all())
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from qbench.quant.kernels.machine import FEATURES, cuda_capability, features
-from qbench.quant.kernels.spec import LinearSpec, Operand, Zero
+from qbench.quant.kernels.spec import Code, LinearSpec, Operand, Zero
 from qbench.quant.weight import Activations, Strategy
 
 Prepare = Callable[[Operand], tuple[Tensor, ...]]
@@ -36,6 +36,7 @@ class Kernel:
     """Of the activations."""
     run: Run
     """(layer, prepared, x of shape (M, K), contiguous) → (M, N)."""
+    codes: tuple[Code, ...] = ("int",)
     needs: tuple[str, ...] = ()
     """Words of `machine.FEATURES`."""
     cuda_capability: tuple[int, int] = (0, 0)
@@ -72,6 +73,7 @@ class Kernel:
         if device.type == "cuda" and cuda_capability(device.index or 0) < self.cuda_capability:
             return f"needs compute capability {self.cuda_capability[0]}.{self.cuda_capability[1]}"
         for what, value, allowed in (
+            ("code", spec.code, self.codes),
             ("activations", spec.activations, self.activations),
             ("num_bits", spec.num_bits, self.num_bits),
             ("strategy", spec.strategy, self.strategies),
