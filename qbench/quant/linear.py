@@ -31,6 +31,8 @@ class QuantizedLinear(nn.Module):
     zero: Tensor | None
     permutation: Tensor | None
     input_scale: Tensor | None
+    outlier_columns: Tensor | None
+    outlier_weights: Tensor | None
     bias: Tensor | None
 
     def __init__(self, spec: LinearSpec, name: str = "", device: torch.device | str | None = None) -> None:
@@ -45,6 +47,8 @@ class QuantizedLinear(nn.Module):
         self._chosen: dict[tuple[int, torch.dtype, torch.device], tuple[Kernel, str | None]] = {}
         self._executed: dict[str, list[int]] = {}
         """Kernel name → fewest rows, most rows, calls."""
+        self._outliers_found = [0, 0]
+        """Calls, and the outlier columns that they found beside those stored."""
         self.fallback_reason: str | None = None
         for key, value in empty_state(spec, device).items():
             self.register_buffer(key, value)
@@ -140,6 +144,7 @@ class QuantizedLinear(nn.Module):
             "zeros": nbytes(self.zero),
             "permutation": nbytes(self.permutation),
             "input_scale": nbytes(self.input_scale),
+            "outliers": nbytes(self.outlier_columns) + nbytes(self.outlier_weights),
             "bias": nbytes(self.bias),
             "prepared": prepared,
         }
@@ -162,6 +167,7 @@ class QuantizedLinear(nn.Module):
     def report(self) -> dict[str, Any]:
         """What was asked for, what ran, and what it holds, as JSON values."""
         spec = self.spec
+        outliers = {} if spec.threshold is None else self._outlier_report()
         return {
             "name": self.name,
             "shape": [spec.out_features, spec.in_features],
@@ -179,11 +185,17 @@ class QuantizedLinear(nn.Module):
             "fallback_reason": self.fallback_reason,
             "bits_per_weight": self.bits_per_weight,
             "bytes": self.resident_bytes(),
+            **outliers,
         }
 
     def reset_counts(self) -> None:
         """Forgets which kernels ran."""
         self._executed.clear()
+        self._outliers_found = [0, 0]
+
+    def count_outliers(self, found: int) -> None:
+        """Notes that a call took so many columns out of the int8 product beside those stored apart."""
+        self._outliers_found = [self._outliers_found[0] + 1, self._outliers_found[1] + found]
 
     def extra_repr(self) -> str:
         spec = self.spec
@@ -198,6 +210,16 @@ class QuantizedLinear(nn.Module):
             self._chosen[rows, dtype, device] = known
             self.fallback_reason = known[1] or self.fallback_reason
         return known[0]
+
+    def _outlier_report(self) -> dict[str, Any]:
+        """Outlier columns stored, their share of K, and the share taken out at run time, mean over calls."""
+        spec, (calls, found) = self.spec, self._outliers_found
+        return {
+            "outlier_threshold": spec.threshold,
+            "outlier_columns": spec.outliers,
+            "outlier_share": spec.outliers / spec.in_features,
+            "outlier_share_seen": (spec.outliers + found / calls) / spec.in_features if calls else None,
+        }
 
     def _count(self, name: str, rows: int) -> None:
         seen = self._executed.get(name)

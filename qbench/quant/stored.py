@@ -2,7 +2,8 @@
 
 `codes` (int8, code − 128, for 8 bits; else uint8, packed densely along K; 8-bit floats as they are), `scale`
 in its own dtype, `zero` (integer zeros packed at num_bits, float ones as given), `permutation` (int32 (K)),
-`input_scale` (float32 (1, 1), static activations). A buffer that the format does not have is None.
+`input_scale` (float32 (1, 1), static activations), `outlier_columns` (int32 (C)),
+`outlier_weights` (N, C). A buffer that the format does not have is None.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from torch import Tensor
 from qbench.quant.affine import AffineWeight
 from qbench.quant.fp8 import FORMATS, Fp8Weight
 from qbench.quant.kernels.spec import DTYPES, LinearSpec
+from qbench.quant.outliers import Outliers
 from qbench.quant.packing import pack, packed_width, unpack
 from qbench.quant.weight import PackedWeight
 
@@ -28,6 +30,8 @@ def empty_state(spec: LinearSpec, device: torch.device | str | None) -> State:
         "zero": None,
         "permutation": None,
         "input_scale": None,
+        "outlier_columns": None,
+        "outlier_weights": None,
         "bias": None,
     }
     if spec.zero == "integer":
@@ -39,6 +43,10 @@ def empty_state(spec: LinearSpec, device: torch.device | str | None) -> State:
         state["permutation"] = torch.empty(spec.in_features, dtype=torch.int32, device=device)
     if spec.activations == "static":
         state["input_scale"] = torch.empty(1, 1, dtype=torch.float32, device=device)
+    if spec.outliers:
+        shape = (spec.out_features, spec.outliers)
+        state["outlier_columns"] = torch.empty(spec.outliers, dtype=torch.int32, device=device)
+        state["outlier_weights"] = torch.empty(shape, dtype=DTYPES[str(spec.outlier_dtype)], device=device)
     if spec.bias:
         state["bias"] = torch.empty(spec.out_features, dtype=DTYPES[spec.dtype], device=device)
     return state
@@ -61,6 +69,8 @@ def state_of(weight: PackedWeight) -> State:
         "zero": zero,
         "permutation": _copy(weight.permutation),
         "input_scale": _copy(weight.input_scale),
+        "outlier_columns": _copy(weight.outliers.columns if weight.outliers else None),
+        "outlier_weights": _copy(weight.outliers.weights if weight.outliers else None),
     }
 
 
@@ -74,6 +84,9 @@ def weight_of(spec: LinearSpec, state: State) -> PackedWeight:
     zero = float_zeros(spec, state["zero"])
     if zero is not None:
         zero = zero.to(torch.uint8 if spec.zero == "integer" else DTYPES[str(spec.zero_dtype)])
+    outliers = None
+    if spec.threshold is not None:
+        outliers = Outliers(spec.threshold, state["outlier_columns"], state["outlier_weights"])
     eight = spec.num_bits == 8
     return AffineWeight(
         codes=codes.view(torch.uint8) + 128 if eight else unpack(codes, spec.num_bits, spec.in_features),
@@ -84,6 +97,7 @@ def weight_of(spec: LinearSpec, state: State) -> PackedWeight:
         activations=spec.activations,
         permutation=state["permutation"],
         input_scale=state["input_scale"],
+        outliers=outliers,
     )
 
 

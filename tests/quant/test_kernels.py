@@ -30,8 +30,9 @@ ROWS = (1, 2, 3, 7, 8, 9, 16, 17, 33, 128, 300)
 CPU = torch.device("cpu")
 EPS = {torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11, torch.float32: 2.0**-24}
 """Half a unit in the last place, relative."""
-HERE = [entry for entry in KERNELS if entry.missing("cpu") is None and "int" in entry.codes]
-"""Kernels of integer codes that run on this machine; those of 8-bit floats are tried in test_fp8.py."""
+PLAIN = [entry for entry in KERNELS if "int" in entry.codes and not entry.outliers]
+"""Kernels of integer codes alone; the others are tried in test_fp8.py and test_outliers.py."""
+HERE = [entry for entry in PLAIN if entry.missing("cpu") is None]
 
 
 def layer_of(
@@ -293,9 +294,7 @@ def test_a_cpu_whose_products_saturate_gets_no_int8_kernel() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize(
-    "entry", [e for e in KERNELS if "cuda" in e.devices and "int" in e.codes], ids=lambda entry: entry.name
-)
+@pytest.mark.parametrize("entry", [e for e in PLAIN if "cuda" in e.devices], ids=lambda entry: entry.name)
 def test_cuda_kernels(entry: Kernel) -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")

@@ -85,12 +85,12 @@ def run_onednn(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tenso
         # A single token's scale is the GEMM's own: everything in one call.
         codes, row_scale = quantized_rows(layer, x, ACTIVATION_ZERO, torch.uint8)
         bias = None if layer.bias is None else layer.bias.to(torch.float32)
-        return _qlinear(codes, row_scale.item(), packed, scale, bias, x.dtype)
+        return qlinear(codes, row_scale.item(), packed, scale, bias, x.dtype)
     out = torch.empty(x.shape[0], scale.shape[0], dtype=x.dtype)
     for first in range(0, x.shape[0], ROWS):
         codes, row_scale = quantized_rows(layer, x[first : first + ROWS], ACTIVATION_ZERO, torch.uint8)
         sums = None if symmetric else _row_sums(codes, ACTIVATION_ZERO)
-        products = _qlinear(codes, 1.0, packed, scale, None, torch.float32)
+        products = qlinear(codes, 1.0, packed, scale, None, torch.float32)
         correction = None if symmetric else zero[0]
         finish_rows(products, row_scale, sums, correction, layer.bias, out[first : first + ROWS])
     return out
@@ -133,7 +133,7 @@ def zero_correction(layer: Operand, scale: Tensor) -> tuple[Tensor, ...]:
     return ((zeros.view(-1) - layer.spec.half) * scale,)
 
 
-def _qlinear(
+def qlinear(
     codes: Tensor,
     scale: float,
     packed: Tensor,
@@ -141,6 +141,7 @@ def _qlinear(
     bias: Tensor | None,
     dtype: torch.dtype,
 ) -> Tensor:
+    """Codes uint8 (M, K), zero at ACTIVATION_ZERO, times a prepacked weight and its scales: (M, N)."""
     activations = (codes, scale, ACTIVATION_ZERO)
     weight = (packed, channel_scale, WEIGHT_ZERO)
     unscaled = (1.0, 0, dtype)  # the output stays float

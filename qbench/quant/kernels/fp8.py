@@ -17,6 +17,7 @@ from torch.nn.functional import pad
 from qbench.quant.fp8 import ACTIVATION_FORMAT, LARGEST, cast, spread
 from qbench.quant.kernels.activations import ROWS, SMALLEST_AMAX
 from qbench.quant.kernels.dequant import tiled_gemm
+from qbench.quant.kernels.kernel import Kernel
 from qbench.quant.kernels.output import scale_columns
 from qbench.quant.kernels.spec import Operand
 
@@ -130,3 +131,36 @@ def _rows(layer: Operand, first: int, last: int) -> Tensor:
     size = int(spec.group_size or 0)
     whole = torch.Size((shape[0] + first % size, shape[1]))
     return spread(scale[first // size :], size, whole)[first % size :]
+
+
+KERNELS: tuple[Kernel, ...] = (
+    Kernel(
+        name="fp8_scaled_mm",
+        summary="fp8 × fp8 on tensor cores, torch._scaled_mm",
+        devices=("cuda",),
+        codes=("e4m3",),  # a scale a token refuses an E5M2 weight
+        activations=("dynamic", "static"),
+        num_bits=(8,),
+        strategies=("tensor", "channel"),
+        zeros=("none",),
+        dtypes=("bf16",),
+        cuda_capability=(8, 9),
+        in_multiple=16,
+        out_multiple=16,
+        prepare=prepare_scaled_mm,
+        run=run_scaled_mm,
+    ),
+    Kernel(
+        name="fp8_dequant_gemm",
+        summary="fp8 made float by tiles, activations rounded to fp8 and made float too; float GEMM",
+        devices=("cpu", "cuda"),
+        codes=("e4m3", "e5m2"),
+        activations=("none", "dynamic", "static"),
+        num_bits=(8,),
+        strategies=("tensor", "channel", "block"),
+        zeros=("none",),
+        dtypes=("bf16", "fp16", "fp32"),
+        run=run_fp8_dequant,
+    ),
+)
+"""In the order in which they are tried."""

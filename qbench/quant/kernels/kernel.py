@@ -37,6 +37,8 @@ class Kernel:
     run: Run
     """(layer, prepared, x of shape (M, K), contiguous) → (M, N)."""
     codes: tuple[Code, ...] = ("int",)
+    outliers: bool = False
+    """Whether it runs layers with outlier columns (and no others)."""
     needs: tuple[str, ...] = ()
     """Words of `machine.FEATURES`."""
     cuda_capability: tuple[int, int] = (0, 0)
@@ -82,6 +84,8 @@ class Kernel:
         ):
             if value not in allowed:
                 return f"{what} is {value}, it takes {', '.join(map(str, allowed))}"
+        if (spec.threshold is not None) != self.outliers:
+            return f"it takes {'only' if self.outliers else 'no'} layers with outlier columns"
         if spec.in_features < self.min_in_features:
             return f"in_features {spec.in_features} is below {self.min_in_features}"
         for what, size, multiple in (

@@ -55,6 +55,11 @@ class LinearSpec:
     """Whether the columns stand in an order of their own; the layer brings its input into it."""
     code: Code = "int"
     """Unsigned integers of `num_bits` bits, or 8-bit floats."""
+    threshold: float | None = None
+    """Magnitude from which an input is an outlier whose column is multiplied in its own dtype; None: none."""
+    outliers: int = 0
+    """Columns stored apart, in `outlier_dtype`."""
+    outlier_dtype: str | None = None
 
     @property
     def groups(self) -> int:
@@ -119,6 +124,7 @@ def spec_of(
 
 
 def _affine_spec(common: LinearSpec, weight: AffineWeight) -> LinearSpec:
+    kept = None if weight.outliers is None else weight.outliers.weights
     zero: Zero = "none"
     zero_dtype: str | None = None
     if weight.zero is not None:
@@ -133,6 +139,9 @@ def _affine_spec(common: LinearSpec, weight: AffineWeight) -> LinearSpec:
         zero_dtype=zero_dtype,
         activations=weight.activations,
         permuted=weight.permutation is not None,
+        threshold=None if weight.outliers is None else weight.outliers.threshold,
+        outliers=0 if kept is None else kept.shape[1],
+        outlier_dtype=None if kept is None else dtype_name(kept.dtype),
     )
 
 
@@ -156,6 +165,17 @@ class Operand(Protocol):
     @property
     def input_scale(self) -> Tensor | None:
         """float32 (1, 1) for static activations."""
+
+    @property
+    def outlier_columns(self) -> Tensor | None:
+        """int32 (C): input features stored apart; None where there are none."""
+
+    @property
+    def outlier_weights(self) -> Tensor | None:
+        """(N, C): their weights."""
+
+    def count_outliers(self, found: int) -> None:
+        """Notes that a call found so many outlier columns beside those stored."""
 
     def zeros(self) -> Tensor | None:
         """None (symmetric), or float32 of the scale's shape, in units of unsigned codes."""

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from qbench.errors import KernelError, did_you_mean
-from qbench.quant.kernels import cpu, cuda, dequant, fp8, native
+from qbench.quant.kernels import cpu, cuda, dequant, fp8, native, outliers
 from qbench.quant.kernels.kernel import Kernel
 from qbench.quant.kernels.machine import features
 from qbench.quant.kernels.spec import LinearSpec
@@ -125,34 +125,8 @@ KERNELS: tuple[Kernel, ...] = (
         dtypes=("bf16", "fp16", "fp32"),
         run=dequant.run_any,
     ),
-    Kernel(
-        name="fp8_scaled_mm",
-        summary="fp8 × fp8 on tensor cores, torch._scaled_mm",
-        devices=("cuda",),
-        codes=("e4m3",),  # a scale a token refuses an E5M2 weight
-        activations=("dynamic", "static"),
-        num_bits=(8,),
-        strategies=("tensor", "channel"),
-        zeros=("none",),
-        dtypes=("bf16",),
-        cuda_capability=(8, 9),
-        in_multiple=16,
-        out_multiple=16,
-        prepare=fp8.prepare_scaled_mm,
-        run=fp8.run_scaled_mm,
-    ),
-    Kernel(
-        name="fp8_dequant_gemm",
-        summary="fp8 made float by tiles, activations rounded to fp8 and made float too; float GEMM",
-        devices=("cpu", "cuda"),
-        codes=("e4m3", "e5m2"),
-        activations=("none", "dynamic", "static"),
-        num_bits=(8,),
-        strategies=("tensor", "channel", "block"),
-        zeros=("none",),
-        dtypes=("bf16", "fp16", "fp32"),
-        run=fp8.run_fp8_dequant,
-    ),
+    *fp8.KERNELS,
+    *outliers.KERNELS,
 )
 
 
@@ -179,8 +153,7 @@ CHOICES: tuple[Choice, ...] = (
     ),  # half the time of a bf16 GEMM in software, at every row count
     Choice("channel_dequant_gemm"),
     Choice("dequant_gemm"),
-    Choice("fp8_scaled_mm"),
-    Choice("fp8_dequant_gemm"),
+    *(Choice(entry.name) for entry in (*fp8.KERNELS, *outliers.KERNELS)),
 )
 
 
@@ -256,6 +229,7 @@ def listing() -> list[dict[str, Any]]:
                 "summary": entry.summary,
                 "devices": list(entry.devices),
                 "codes": list(entry.codes),
+                "outliers": entry.outliers,
                 "activations": list(entry.activations),
                 "num_bits": list(entry.num_bits),
                 "strategies": list(entry.strategies),
