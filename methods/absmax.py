@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from qbench import AffineWeight
+    from qbench.quant.method import Statistic
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,20 @@ class Absmax(Method):
     """Inputs that share a scale; only for strategy group, where it is 64 unless given."""
     scale_range: Literal["restricted", "full"] = "restricted"
     """Codes symmetric about zero, or the whole two's-complement range."""
-    activations: Literal["none", "dynamic"] = "none"
-    """`dynamic`: activations too become int8, a scale a token; needs 8 bits, strategy tensor or channel."""
+    activations: Literal["none", "dynamic", "static"] = "none"
+    """Activations become int8 too, symmetric: `dynamic` a scale a token, `static` one a layer, calibrated.
+    Needs 8 bits, strategy tensor or channel."""
 
     def __post_init__(self) -> None:
         size = checked_group_size(self.num_bits, self.strategy, self.group_size, self.activations)
         object.__setattr__(self, "group_size", size)
 
+    @property
+    def statistics(self) -> tuple[Statistic, ...]:
+        return ("range",) if self.activations == "static" else ()
+
     def quantize_layer(self, weight: Tensor, layer: Layer) -> AffineWeight:
-        from qbench.quant import affine
+        from qbench.quant import affine, calibrated
 
         groups = affine.grouped(weight, self.strategy, self.group_size, layer.name)
         scale = affine.stored_scale(
@@ -54,4 +60,5 @@ class Absmax(Method):
             num_bits=self.num_bits,
             group_size=self.group_size,
             activations=self.activations,
+            input_scale=calibrated.int8_scale(layer, self.activations, weight.device),
         )

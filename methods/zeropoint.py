@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from qbench import AffineWeight
+    from qbench.quant.method import Statistic
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,9 @@ class ZeroPoint(Method):
     zero is no code, and where it holds 0 both settings are the same."""
     zero: Literal["integer", "float"] = "integer"
     """`integer`: a code of num_bits bits. `float`: in units of codes, in the model's dtype."""
-    activations: Literal["none", "dynamic"] = "none"
-    """`dynamic`: activations too become int8, a scale a token; needs 8 bits, strategy tensor or channel."""
+    activations: Literal["none", "dynamic", "static"] = "none"
+    """Activations become int8 too, symmetric: `dynamic` a scale a token, `static` one a layer, calibrated.
+    Needs 8 bits, strategy tensor or channel."""
 
     def __post_init__(self) -> None:
         if self.zero == "integer" and not self.zero_in_range:
@@ -42,8 +44,12 @@ class ZeroPoint(Method):
         size = checked_group_size(self.num_bits, self.strategy, self.group_size, self.activations)
         object.__setattr__(self, "group_size", size)
 
+    @property
+    def statistics(self) -> tuple[Statistic, ...]:
+        return ("range",) if self.activations == "static" else ()
+
     def quantize_layer(self, weight: Tensor, layer: Layer) -> AffineWeight:
-        from qbench.quant import affine
+        from qbench.quant import affine, calibrated
 
         groups = affine.grouped(weight, self.strategy, self.group_size, layer.name)
         scale, low = affine.minmax_scale_zero(groups, self.num_bits, self.zero_in_range)
@@ -60,4 +66,5 @@ class ZeroPoint(Method):
             num_bits=self.num_bits,
             group_size=self.group_size,
             activations=self.activations,
+            input_scale=calibrated.int8_scale(layer, self.activations, weight.device),
         )

@@ -22,16 +22,15 @@ import torch
 from torch import Tensor
 
 from qbench.errors import MethodError
+from qbench.quant.outliers import Outliers
+from qbench.quant.weight import Activations, PackedWeight, Strategy, wrong_input_scale
 
 SLICE_WEIGHTS = 2**20
 """Weights that are rounded at a time; 4 MiB in float32, which a core's cache nearly holds."""
 
-Strategy = Literal["tensor", "channel", "group"]
-Activations = Literal["none", "dynamic"]
-
 
 @dataclass(frozen=True)
-class AffineWeight:
+class AffineWeight(PackedWeight):
     """Codes of one weight of N rows (output features) and K columns (input features)."""
 
     codes: Tensor
@@ -45,10 +44,15 @@ class AffineWeight:
     group_size: int | None = None
     """None for tensor and channel."""
     activations: Activations = "none"
-    """`dynamic`: activations become int8, symmetric, one scale a token (row), at run time."""
+    """`dynamic`: activations become int8, symmetric, one scale a token (row), at run time. `static`: the
+    same with `input_scale` for all."""
     permutation: Tensor | None = None
     """int32 (K): column j of the codes is input feature permutation[j], for groups that do not lie side by
     side (GPTQ's act-order without static groups). None: in order."""
+    input_scale: Tensor | None = None
+    """float32 (1, 1): what one step of static int8 activations is worth. None for the others."""
+    outliers: Outliers | None = None
+    """Columns that are multiplied in the activations' dtype; needs dynamic activations. None: no such."""
 
     def why_invalid(self, shape: torch.Size) -> str | None:
         """What contradicts this class's promises for a weight of that shape, or None."""
@@ -60,6 +64,17 @@ class AffineWeight:
             return f"a code is {int(self.codes.max())}, beyond {self.num_bits} bits"
         if self.permutation is not None and not _is_permutation(self.permutation, k):
             return f"permutation is no int32 order of {k} columns"
+        if self.outliers is not None and (self.activations != "dynamic" or self.permutation is not None):
+            return "outlier columns need dynamic activations and columns in order"
+        wrong = wrong_input_scale(self.activations, self.input_scale) or self._wrong_scale(n, columns)
+        return wrong or (None if self.outliers is None else self.outliers.why_invalid(shape))
+
+    def collapsed(self) -> bool:
+        kept = self.outliers is not None and self.outliers.columns is not None
+        return not kept and super().collapsed()
+
+    def _wrong_scale(self, n: int, columns: float) -> str | None:
+        """What is wrong with scale or zero, or None."""
         rows, found = self.scale.shape if self.scale.dim() == 2 else (0, 0)
         if found != columns or not (rows == n or (rows == 1 and self.group_size is None)):
             return f"scale is {tuple(self.scale.shape)}, not (N, {columns:g})"
@@ -84,6 +99,8 @@ class AffineWeight:
         values -= 2.0 ** (self.num_bits - 1) if self.zero is None else self.zero.to(torch.float32)[..., None]
         values *= self.scale.to(torch.float32)[..., None]
         made = values.view(n, k).to(dtype)
+        if self.outliers is not None:
+            return self.outliers.put(made)
         if self.permutation is None:
             return made
         return torch.empty_like(made).index_copy_(1, self.permutation.long(), made)

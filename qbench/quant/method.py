@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from qbench.quant.affine import AffineWeight
     from qbench.quant.inputs import Inputs
+    from qbench.quant.weight import PackedWeight
     from qbench.suite.cell import Cell
 
 Statistic = Literal["hessian", "columns", "range"]
@@ -80,7 +80,7 @@ class Method:
         """Why this method cannot run this cell (it becomes `skipped`), or None."""
         return None
 
-    def quantize_layer(self, weight: Tensor, layer: Layer) -> AffineWeight:
+    def quantize_layer(self, weight: Tensor, layer: Layer) -> PackedWeight:
         """Codes for one weight of shape (out_features, in_features), float, on the cell's device."""
         raise NotImplementedError(f"{type(self).__name__} has no quantize_layer")
 

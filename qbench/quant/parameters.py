@@ -10,15 +10,15 @@ def checked_group_size(num_bits: int, strategy: str, group_size: int | None, act
     """The group size in force: as given, or DEFAULT_GROUP_SIZE for strategy group, None for the others.
 
     Raises ValueError for a width outside 2 … 8, a group size that the strategy does not use (two cells
-    would differ in name and agree in every number), or dynamic activations beside codes that no int8
+    would differ in name and agree in every number), or int8 activations beside codes that no int8
     multiplication takes.
     """
     if not 2 <= num_bits <= 8:
         raise ValueError(f"num_bits = {num_bits}: it lies in 2 … 8")
-    if activations == "dynamic" and (num_bits != 8 or strategy == "group"):
+    if activations != "none" and (num_bits != 8 or strategy == "group"):
         raise ValueError(
-            f"activations 'dynamic' is int8 times int8: it needs num_bits 8, strategy tensor or channel; "
-            f"this is {num_bits} and {strategy}"
+            f"activations {activations!r} is int8 times int8: it needs num_bits 8, strategy tensor or "
+            f"channel; this is {num_bits} and {strategy}"
         )
     if strategy != "group":
         if group_size is not None:

@@ -30,7 +30,9 @@ ROWS = (1, 2, 3, 7, 8, 9, 16, 17, 33, 128, 300)
 CPU = torch.device("cpu")
 EPS = {torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11, torch.float32: 2.0**-24}
 """Half a unit in the last place, relative."""
-HERE = [entry for entry in KERNELS if entry.missing("cpu") is None]
+PLAIN = [entry for entry in KERNELS if "int" in entry.codes and not entry.outliers]
+"""Kernels of integer codes alone; the others are tried in test_fp8.py and test_outliers.py."""
+HERE = [entry for entry in PLAIN if entry.missing("cpu") is None]
 
 
 def layer_of(
@@ -45,10 +47,20 @@ def int8_rows(x: Tensor) -> Tensor:
     return torch.where(scale > 0, (x.double() / scale).round() * scale, 0.0)
 
 
+def rounded(x: Tensor, weight: AffineWeight) -> Tensor:
+    """x in float64 as the format rounds it."""
+    if weight.activations == "none":
+        return x.double()
+    if weight.input_scale is None:
+        return int8_rows(x)
+    step = weight.input_scale.double()
+    return (x.double() / step).round().clamp(-127, 127) * step
+
+
 def check(layer: QuantizedLinear, weight: AffineWeight, x: Tensor, bias: Tensor | None = None) -> None:
     """Asserts |y − x·Ŵᵀ| within what rounding in x.dtype and float32 sums can do."""
-    dynamic = weight.activations == "dynamic"
-    exact_x = int8_rows(x) if dynamic else x.double()
+    dynamic = weight.activations != "none"
+    exact_x = rounded(x, weight)
     w = weight.dequantize().double()
     product = exact_x @ w.t()
     expected = product + (0 if bias is None else bias.double())
@@ -193,6 +205,7 @@ def test_a_plan_says_what_choose_does() -> None:
     ("case", "dtype", "expected"),
     [
         ({"activations": "dynamic"}, "bf16", "int8_onednn"),
+        ({"activations": "static"}, "bf16", "int8_onednn"),
         ({"activations": "dynamic", "zero": "integer"}, "fp32", "int8_onednn"),
         ({"activations": "dynamic", "strategy": "group"}, "bf16", "dequant_gemm"),
         ({"zero": "integer"}, "bf16", "packed_native"),
@@ -285,7 +298,7 @@ def test_a_cpu_whose_products_saturate_gets_no_int8_kernel() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("entry", [e for e in KERNELS if "cuda" in e.devices], ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", [e for e in PLAIN if "cuda" in e.devices], ids=lambda entry: entry.name)
 def test_cuda_kernels(entry: Kernel) -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
@@ -296,7 +309,7 @@ def test_cuda_kernels(entry: Kernel) -> None:
             moved = QuantizedLinear.from_weight(weight, dtype=dtype, kernel="auto").cuda()
             moved.spec = dataclasses.replace(moved.spec, kernel=entry.name)
             x = activations(rows, 96, dtype, seed=rows)
-            exact_x = int8_rows(x) if weight.activations == "dynamic" else x.double()
+            exact_x = rounded(x, weight)
             expected = exact_x @ weight.dequantize().double().t()
             got = moved(x.cuda()).cpu().double()
             assert (got - expected).norm() <= 0.01 * expected.norm()

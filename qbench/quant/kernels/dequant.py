@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from qbench.quant.kernels import native
-from qbench.quant.kernels.activations import fake_quantize_rows
+from qbench.quant.kernels.activations import rounded_activations
 from qbench.quant.kernels.machine import features
 from qbench.quant.kernels.output import scale_columns
 from qbench.quant.kernels.scratch import SCRATCH, tile_rows
@@ -56,7 +56,7 @@ def run_channel(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tens
         tile.copy_(stored_codes(layer, first, last))
         subtract_zero(layer, zeros, first, last, tile)
 
-    out = _tiled_gemm(layer, _activations(layer, x), fill, None)
+    out = tiled_gemm(layer, rounded_activations(layer, x), fill, None)
     return scale_columns(out, layer.scale.view(1, -1), layer.bias)
 
 
@@ -78,7 +78,7 @@ def run_any(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tensor:
         if exact is not tile:
             tile.copy_(exact)
 
-    return _tiled_gemm(layer, _activations(layer, x), fill, layer.bias)
+    return tiled_gemm(layer, rounded_activations(layer, x), fill, layer.bias)
 
 
 def stored_codes(layer: Operand, first: int, last: int) -> Tensor:
@@ -104,7 +104,8 @@ def subtract_zero(layer: Operand, zeros: Tensor | None, first: int, last: int, c
     _grouped(codes, spec.groups).sub_(shift[..., None])
 
 
-def _tiled_gemm(layer: Operand, x: Tensor, fill: Fill, bias: Tensor | None) -> Tensor:
+def tiled_gemm(layer: Operand, x: Tensor, fill: Fill, bias: Tensor | None) -> Tensor:
+    """x·Wᵀ + bias, (M, N), from tiles of W that `fill` writes."""
     spec = layer.spec
     n, k = spec.out_features, spec.in_features
     out = torch.empty(x.shape[0], n, dtype=x.dtype, device=x.device)
@@ -118,10 +119,6 @@ def _tiled_gemm(layer: Operand, x: Tensor, fill: Fill, bias: Tensor | None) -> T
         else:
             torch.addmm(bias[first:last].to(x.dtype), x, tile.t(), out=out[:, first:last])
     return out
-
-
-def _activations(layer: Operand, x: Tensor) -> Tensor:
-    return fake_quantize_rows(x) if layer.spec.activations == "dynamic" else x
 
 
 def _rows(values: Tensor, first: int, last: int) -> Tensor:

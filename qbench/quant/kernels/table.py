@@ -1,8 +1,9 @@
 """The kernels there are, and which of those that can run a layer is the fastest at a number of rows.
 
 Both are data. `CHOICES` is read from the top: the first line whose kernel can run the layer, whose machine
-words hold and whose rows suffice is taken; the last line runs everything. Where its thresholds come from
-stands beside each line; `tests/benchmarks/test_kernels.py` draws the curves again and checks them.
+words hold and whose rows suffice is taken; each format has a last line that runs all
+of it. Where its thresholds come from stands beside each line; `tests/benchmarks/test_kernels.py` draws the
+curves again and checks them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 
 from qbench.errors import KernelError, did_you_mean
-from qbench.quant.kernels import cpu, cuda, dequant, native
+from qbench.quant.kernels import cpu, cuda, dequant, fp8, native, outliers
 from qbench.quant.kernels.kernel import Kernel
 from qbench.quant.kernels.machine import features
 from qbench.quant.kernels.spec import LinearSpec
@@ -62,9 +63,9 @@ KERNELS: tuple[Kernel, ...] = (
     ),
     Kernel(
         name="int8_onednn",
-        summary="int8 × int8 with dynamic activations, exact int32 sums, prepacked weight",
+        summary="int8 × int8 with rounded activations, exact int32 sums, prepacked weight",
         devices=("cpu",),
-        activations=("dynamic",),
+        activations=("dynamic", "static"),
         num_bits=WIDTHS,
         strategies=("tensor", "channel"),
         zeros=("none", "integer", "float"),
@@ -76,9 +77,9 @@ KERNELS: tuple[Kernel, ...] = (
     ),
     Kernel(
         name="int8_int_mm",
-        summary="int8 × int8 with dynamic activations, exact int32 sums, torch._int_mm",
+        summary="int8 × int8 with rounded activations, exact int32 sums, torch._int_mm",
         devices=("cpu",),
-        activations=("dynamic",),
+        activations=("dynamic", "static"),
         num_bits=(8,),
         strategies=("tensor", "channel"),
         zeros=("none", "integer", "float"),
@@ -90,9 +91,9 @@ KERNELS: tuple[Kernel, ...] = (
     ),
     Kernel(
         name="int8_int_mm_cuda",
-        summary="int8 × int8 with dynamic activations on tensor cores, torch._int_mm",
+        summary="int8 × int8 with rounded activations on tensor cores, torch._int_mm",
         devices=("cuda",),
-        activations=("dynamic",),
+        activations=("dynamic", "static"),
         num_bits=(8,),
         strategies=("tensor", "channel"),
         zeros=("none", "integer", "float"),
@@ -119,7 +120,7 @@ KERNELS: tuple[Kernel, ...] = (
         name="channel_dequant_gemm",
         summary="codes made float by tiles, exactly; float GEMM; scale on its output",
         devices=("cpu", "cuda"),
-        activations=("none", "dynamic"),
+        activations=("none", "dynamic", "static"),
         num_bits=WIDTHS,
         strategies=("tensor", "channel"),
         zeros=("none", "integer"),
@@ -131,7 +132,7 @@ KERNELS: tuple[Kernel, ...] = (
         name="dequant_gemm",
         summary="weight dequantized by tiles into the activation dtype; float GEMM; runs everything",
         devices=("cpu", "cuda"),
-        activations=("none", "dynamic"),
+        activations=("none", "dynamic", "static"),
         num_bits=WIDTHS,
         strategies=("tensor", "channel", "group"),
         zeros=("none", "integer", "float"),
@@ -139,6 +140,8 @@ KERNELS: tuple[Kernel, ...] = (
         prepare=dequant.prepare_any,
         run=dequant.run_any,
     ),
+    *fp8.KERNELS,
+    *outliers.KERNELS,
 )
 
 
@@ -172,6 +175,7 @@ CHOICES: tuple[Choice, ...] = (
     ),  # half the time of a bf16 GEMM in software, at every row count
     Choice("channel_dequant_gemm"),
     Choice("dequant_gemm"),
+    *(Choice(entry.name) for entry in (*fp8.KERNELS, *outliers.KERNELS)),
 )
 
 
@@ -246,6 +250,8 @@ def listing() -> list[dict[str, Any]]:
                 "name": entry.name,
                 "summary": entry.summary,
                 "devices": list(entry.devices),
+                "codes": list(entry.codes),
+                "outliers": entry.outliers,
                 "activations": list(entry.activations),
                 "num_bits": list(entry.num_bits),
                 "strategies": list(entry.strategies),
