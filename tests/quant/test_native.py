@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from qbench.quant.affine import AffineWeight, Strategy
+from qbench.quant.fp8 import FORMATS, Fp8Weight
 from qbench.quant.kernels import compiler, native
 from qbench.quant.linear import QuantizedLinear
 from tests.quant.layers import ZeroKind, activations, affine
@@ -186,3 +187,25 @@ def test_it_is_built_once_and_found_again(tmp_path: Path) -> None:
     before = built.stat().st_mtime_ns
     assert _python(SAY, QBENCH_CACHE=str(tmp_path)) == "None"
     assert built.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("form", ["e4m3", "e5m2"])
+@pytest.mark.parametrize("block", [None, 128])
+def test_floats_of_8_bits_are_expanded_exactly(
+    library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch, form: str, block: int | None
+) -> None:
+    """All finite codes, subnormal ones too, in rows and columns that blocks do not divide."""
+    monkeypatch.setattr(native, "_library", lambda: library)
+    every = torch.arange(256, dtype=torch.uint8).view(FORMATS[form])
+    finite = every[every.float().isfinite()]
+    drawn = torch.Generator().manual_seed(5)
+    codes = finite.view(torch.uint8)[torch.randint(len(finite), (150, 416), generator=drawn)]
+    codes[0, : len(finite)] = finite.view(torch.uint8)
+    scale = torch.rand((2, 4) if block else (150, 1), generator=drawn) + 0.5
+    weight = Fp8Weight(codes.view(FORMATS[form]), scale, block)
+    layer = QuantizedLinear.from_weight(weight, dtype=torch.bfloat16)
+    tile = torch.empty(150, 416, dtype=torch.bfloat16)
+    native.expand(layer, native.describe(layer, exact=False)[0], 0, 150, tile)
+    assert torch.equal(tile, weight.dequantize(torch.bfloat16))
+    native.expand(layer, native.describe(layer, exact=False)[0], 37, 140, tile[37:140])
+    assert torch.equal(tile, weight.dequantize(torch.bfloat16))

@@ -29,6 +29,11 @@ Fill = Callable[[int, int, Tensor], object]
 """Writes rows first … last of the weight to a scratch tile (last − first, K)."""
 
 
+def prepare_tiles(layer: Operand) -> tuple[Tensor, ...]:
+    """For `native.expand`: weights that a bf16 tile holds exactly where that can be, else rounded ones."""
+    return native.prepare_packed(layer) if _compiled(layer) else ()
+
+
 def prepare_channel(layer: Operand) -> tuple[Tensor, ...]:
     """For `native.expand`: codes minus zero; nothing where compiled code cannot fill the tiles."""
     return native.describe(layer, exact=True) if _compiled(layer) else ()
@@ -47,10 +52,11 @@ def _compiled(layer: Operand) -> bool:
 
 def run_channel(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tensor:
     """x (M, K) → (M, N); strategies tensor and channel, symmetric or integer zero, bf16 or float32."""
-    zeros = layer.zeros()
+    compiled = bool(prepared) and x.dtype == torch.bfloat16
+    zeros = None if compiled else layer.zeros()
 
     def fill(first: int, last: int, tile: Tensor) -> None:
-        if prepared and tile.dtype == torch.bfloat16:
+        if compiled:
             native.expand(layer, prepared[0], first, last, tile)
             return
         tile.copy_(stored_codes(layer, first, last))
@@ -62,13 +68,15 @@ def run_channel(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tens
 
 def run_any(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tensor:
     """x (M, K) → (M, N); every strategy, zero, width and dtype."""
-    spec, zeros = layer.spec, layer.zeros()
+    spec = layer.spec
+    compiled = bool(prepared) and x.dtype == torch.bfloat16
+    zeros = None if compiled else layer.zeros()
     # (q − z) is exact in any dtype where z is an integer, and its product with a scale of the same dtype is
     # rounded once: then the tile itself can be worked on. Elsewhere float32 comes first.
     in_place = spec.zero != "float" and layer.scale.dtype == x.dtype
 
     def fill(first: int, last: int, tile: Tensor) -> None:
-        if prepared and tile.dtype == torch.bfloat16:
+        if compiled:
             native.expand(layer, prepared[0], first, last, tile)
             return
         exact = tile if in_place else torch.empty_like(tile, dtype=torch.float32)

@@ -3,9 +3,11 @@
 - `run_scaled_mm`: the codes themselves on a GPU's tensor cores, `torch._scaled_mm` (compute capability 8.9).
   One scale on either side is the GEMM's own; otherwise a scale a token and a channel, both float32, and the
   output is bf16. The weight is handed over as its transpose, which is column-major as the GEMM wants it.
-- `run_fp8_dequant`: tiles of the weight made float, and a float GEMM; any device. Activations are rounded to
-  8 bits and made float again, so that the result is the method's. On a CPU there is no faster way: torch's
-  `_scaled_mm` is emulated there, twenty times slower than this.
+- `run_fp8_native`: compiled code for a CPU, weights straight from the codes, for up to some hundred rows.
+- `run_fp8_dequant`: tiles of the weight made float, and a float GEMM; any device.
+
+In both of the latter activations are rounded to 8 bits and made float again, so that the result is the
+method's: a CPU has no products of 8-bit floats, and torch's `_scaled_mm` is emulated there, far slower.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from qbench.quant.fp8 import ACTIVATION_FORMAT, LARGEST, cast, spread
+from qbench.quant.kernels import native
 from qbench.quant.kernels.activations import ROWS, SMALLEST_AMAX
-from qbench.quant.kernels.dequant import tiled_gemm
+from qbench.quant.kernels.dequant import prepare_tiles, tiled_gemm
 from qbench.quant.kernels.kernel import Kernel
 from qbench.quant.kernels.output import scale_columns
 from qbench.quant.kernels.spec import Operand
@@ -54,14 +57,22 @@ def run_scaled_mm(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Te
     return out if layer.bias is None else out + layer.bias
 
 
+def run_fp8_native(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tensor:
+    """x bf16 (M, K) → bf16 (M, N); both formats, every strategy."""
+    return native.run_packed(layer, prepared, rounded_float8(layer, x))
+
+
 def run_fp8_dequant(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tensor:
     """x (M, K) → (M, N); both formats, every strategy and dtype."""
     spec, stored = layer.spec, float8_codes(layer)
+    compiled = bool(prepared) and x.dtype == torch.bfloat16
     # A code is exact in bf16 and float32, and a row's scale can wait for the output; float16 would overflow.
     late = spec.strategy != "block" and x.dtype != torch.float16
 
     def fill(first: int, last: int, tile: Tensor) -> None:
-        if late:
+        if compiled:
+            native.expand(layer, prepared[0], first, last, tile)
+        elif late:
             widen(stored[first:last], tile)
         else:
             tile.copy_(stored[first:last].to(torch.float32).mul_(_rows(layer, first, last)))
@@ -151,6 +162,20 @@ KERNELS: tuple[Kernel, ...] = (
         run=run_scaled_mm,
     ),
     Kernel(
+        name="fp8_native",
+        summary="fp8 weights made bf16 in registers, in C; activations rounded to fp8; float32 sums",
+        devices=("cpu",),
+        codes=("e4m3", "e5m2"),
+        activations=("none", "dynamic", "static"),
+        num_bits=(8,),
+        strategies=("tensor", "channel", "block"),
+        zeros=("none",),
+        dtypes=("bf16",),
+        needs=("native",),
+        prepare=native.prepare_packed,
+        run=run_fp8_native,
+    ),
+    Kernel(
         name="fp8_dequant_gemm",
         summary="fp8 made float by tiles, activations rounded to fp8 and made float too; float GEMM",
         devices=("cpu", "cuda"),
@@ -160,7 +185,7 @@ KERNELS: tuple[Kernel, ...] = (
         strategies=("tensor", "channel", "block"),
         zeros=("none",),
         dtypes=("bf16", "fp16", "fp32"),
+        prepare=prepare_tiles,
         run=run_fp8_dequant,
     ),
 )
-"""In the order in which they are tried."""

@@ -1,7 +1,7 @@
 """Kernels in C (`c/`), called through ctypes with plain pointers.
 
-- `run_packed`: codes of 2 to 8 bits, any scales and zeros, bf16 activations. Weights are rounded to bf16 as
-  `AffineWeight.dequantize` does (one scale a row and an integer zero: not at all), sums are float32.
+- `run_packed`: integers of 2 to 8 bits, 8-bit floats, any scales and zeros, bf16 activations. Weights are
+  rounded to bf16 as their `dequantize` does (one scale a row and no float zero: not at all); float32 sums.
 - `expand`: the same weights into a tile of memory, for the kernels that leave the product to torch.
 - `run_native`: int8 with one scale a row in float32 arithmetic, for the fewest rows.
 """
@@ -24,6 +24,7 @@ ROWS = 4
 """Of x at a time in `run_native`: more run out of registers."""
 WIDE = 32
 """bf16 values in a register; rows of x end on a multiple of it."""
+FLOATS = {"e4m3": 9, "e5m2": 10}
 NUMBERS = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2, torch.uint8: 3}
 
 
@@ -32,8 +33,8 @@ class Weight(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("scale", "zero", "out_scale", "bias")),
-        *((name, ctypes.c_int64) for name in ("rows", "columns", "row_bytes", "group")),
-        *((name, ctypes.c_int32) for name in ("bits", "scale_type", "zero_type", "shared")),
+        *((name, ctypes.c_int64) for name in ("rows", "columns", "row_bytes", "group", "shared")),
+        *((name, ctypes.c_int32) for name in ("format", "scale_type", "zero_type")),
     )
 
 
@@ -54,17 +55,18 @@ def describe(layer: Operand, exact: bool) -> tuple[Tensor, ...]:
         kept["bias"] = layer.bias.to(torch.float32)
     found = {name: tensor for name, tensor in kept.items() if tensor is not None}
     weight = Weight(**{name: tensor.data_ptr() for name, tensor in found.items()})
-    weight.rows, weight.columns, weight.bits = spec.out_features, spec.in_features, spec.num_bits
-    codes = _codes(layer)
-    weight.row_bytes, weight.group = codes.shape[1], spec.group_size or spec.in_features
-    weight.scale_type, weight.shared = NUMBERS[scale.dtype], spec.strategy == "tensor"
+    weight.rows, weight.columns = spec.out_features, spec.in_features
+    weight.format = FLOATS.get(spec.code, spec.num_bits)
+    weight.row_bytes, weight.group = _codes(layer).shape[1], spec.group_size or spec.in_features
+    weight.shared = {"tensor": spec.out_features, "block": spec.group_size}.get(spec.strategy, 1)
+    weight.scale_type = NUMBERS[scale.dtype]
     weight.zero_type = 0 if zeros is None else NUMBERS[zeros.dtype]
     return (torch.frombuffer(bytearray(weight), dtype=torch.uint8), *found.values())
 
 
 def exact(layer: Operand) -> bool:
     """Whether codes minus zero can be multiplied as they are and scaled afterwards."""
-    return layer.spec.strategy != "group" and layer.spec.zero != "float"
+    return layer.spec.strategy in ("tensor", "channel") and layer.spec.zero != "float"
 
 
 def prepare_packed(layer: Operand) -> tuple[Tensor, ...]:

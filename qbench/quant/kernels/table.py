@@ -175,7 +175,12 @@ CHOICES: tuple[Choice, ...] = (
     ),  # half the time of a bf16 GEMM in software, at every row count
     Choice("channel_dequant_gemm"),
     Choice("dequant_gemm"),
-    *(Choice(entry.name) for entry in (*fp8.KERNELS, *outliers.KERNELS)),
+    Choice("fp8_scaled_mm"),
+    Choice("fp8_native", present=("bf16_gemm",), absent=("amx",), max_rows=128),  # as packed_native
+    Choice("fp8_native", present=("amx",), max_rows=8),
+    Choice("fp8_native", absent=("bf16_gemm",), max_rows=native.ROWS),
+    Choice("fp8_dequant_gemm"),
+    *(Choice(entry.name) for entry in outliers.KERNELS),
 )
 
 

@@ -19,22 +19,24 @@ static void convert(const void *from, long first, long count, int type, float *t
 }
 
 void affine_row(const struct weight *w, long row, float *scales, float *zeros) {
-  const long groups = groups_of(w), first = w->shared ? 0 : row * groups;
+  const long groups = groups_of(w), first = row / w->shared * groups;
   if (w->scale) convert(w->scale, first, groups, w->scale_type, scales);
   if (w->zero) convert(w->zero, first, groups, w->zero_type, zeros);
   for (long g = 0; g < groups && !w->scale; g++) scales[g] = 1;
-  for (long g = 0; g < groups && !w->zero; g++) zeros[g] = (float)(1 << (w->bits - 1));
+  const float middle = w->format > 8 ? 0 : (float)(1 << (w->format - 1));
+  for (long g = 0; g < groups && !w->zero; g++) zeros[g] = middle;
 }
 
-/* Codes of columns first ... end - 1 as bytes; first is a multiple of BLOCK, and so is end unless it is K. */
+/* Integer codes of columns first ... end - 1 as bytes; first is a multiple of BLOCK, and so is end unless it is K. */
 static void unpack(const struct weight *w, const uint8_t *row, long first, long end, uint8_t *out) {
   const long whole = planes_of(w);
-  if (w->bits == 8) {
-    for (long k = first; k < end; k++) out[k - first] = (uint8_t)(row[k] + 128);
+  if (w->format >= 8) {
+    const int offset = w->format == 8 ? 128 : 0;
+    for (long k = first; k < end; k++) out[k - first] = (uint8_t)(row[k] + offset);
     return;
   }
   int low = 0;
-  for (const int *plane = PLANES[w->bits]; low < w->bits; low += *plane++) {
+  for (const int *plane = PLANES[w->format]; low < w->format; low += *plane++) {
     const int width = *plane;
     const uint8_t mask = (uint8_t)((1 << width) - 1);
     for (long block = first; block < end; block += BLOCK) {
@@ -61,7 +63,10 @@ static void expand_plainly(const struct weight *w, const uint8_t *row, long firs
     for (long k = start; k < end;) {
       const long group = k / w->group, next = (group + 1) * w->group, stop = next < end ? next : end;
       const float scale = scales[group], zero = zeros[group];
-      for (; k < stop; k++) out[k] = to_bf16(((float)bytes[k - start] - zero) * scale);
+      if (w->format > 8)
+        for (; k < stop; k++) out[k] = to_bf16(from_fp8(bytes[k - start], w->format) * scale);
+      else
+        for (; k < stop; k++) out[k] = to_bf16(((float)bytes[k - start] - zero) * scale);
     }
   }
 }
@@ -69,23 +74,23 @@ static void expand_plainly(const struct weight *w, const uint8_t *row, long firs
 #ifdef QBENCH_AVX512_BF16
 
 #define STORE(half, k, values) _mm512_storeu_si512(out + (k), values)
-#define EXPAND(BITS)                                                                                              \
-  static long expand_##BITS(const struct weight *w, const uint8_t *row, long first, long end, const float *s,     \
+#define EXPAND(FORMAT)                                                                                            \
+  static long expand_##FORMAT(const struct weight *w, const uint8_t *row, long first, long end, const float *s,     \
                             const float *z, uint16_t *out) {                                                      \
     const long whole = first + (end - first) / BLOCK * BLOCK;                                                     \
-    EACH_REGISTER(w, BITS, row, first, whole, s, z, STORE);                                                       \
+    EACH_REGISTER(w, FORMAT, row, first, whole, s, z, STORE);                                                       \
     return whole;                                                                                                 \
   }
-EXPAND(2) EXPAND(3) EXPAND(4) EXPAND(5) EXPAND(6) EXPAND(7) EXPAND(8)
+EXPAND(2) EXPAND(3) EXPAND(4) EXPAND(5) EXPAND(6) EXPAND(7) EXPAND(8) EXPAND(9) EXPAND(10)
 
 typedef long (*expand)(const struct weight *, const uint8_t *, long, long, const float *, const float *, uint16_t *);
-static const expand EXPAND_BY_BITS[9] = {0,        0,        expand_2, expand_3, expand_4,
-                                         expand_5, expand_6, expand_7, expand_8};
+static const expand BY_FORMAT[11] = {0,        0,        expand_2, expand_3, expand_4, expand_5,
+                                     expand_6, expand_7, expand_8, expand_9, expand_10};
 
 static long expand_fast(const struct weight *w, const uint8_t *row, long first, long end, const float *scales,
                         const float *zeros, uint16_t *out) {
   if (w->group % WIDE && w->group != w->columns) return first;
-  return EXPAND_BY_BITS[w->bits](w, row, first, end, scales, zeros, out);
+  return BY_FORMAT[w->format](w, row, first, end, scales, zeros, out);
 }
 
 #else

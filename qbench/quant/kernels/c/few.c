@@ -19,26 +19,27 @@
 
 static inline __attribute__((always_inline)) void row_dot(const struct weight *w, const uint8_t *row, const uint16_t *x,
                                                           const float *scales, const float *zeros, float *sums,
-                                                          long stride, const int bits, const int M) {
+                                                          long stride, const int format, const int M) {
   const long K = w->columns;
   __m512 acc[FEW][2];
   for (int m = 0; m < M; m++) acc[m][0] = acc[m][1] = _mm512_setzero_ps();
-  EACH_REGISTER(w, bits, row, 0, K, scales, zeros, ADD);
+  EACH_REGISTER(w, format, row, 0, K, scales, zeros, ADD);
   for (int m = 0; m < M; m++) sums[m * stride] = _mm512_reduce_add_ps(_mm512_add_ps(acc[m][0], acc[m][1]));
 }
 
-#define ROW_DOT(BITS, M)                                                                                      \
-  static void row_dot_##BITS##_##M(const struct weight *w, const uint8_t *row, const uint16_t *x,             \
+#define ROW_DOT(FORMAT, M)                                                                                      \
+  static void row_dot_##FORMAT##_##M(const struct weight *w, const uint8_t *row, const uint16_t *x,             \
                                    const float *scales, const float *zeros, float *sums, long stride) {       \
-    row_dot(w, row, x, scales, zeros, sums, stride, BITS, M);                                                 \
+    row_dot(w, row, x, scales, zeros, sums, stride, FORMAT, M);                                                 \
   }
-#define ROW_DOTS(BITS) ROW_DOT(BITS, 1) ROW_DOT(BITS, 2) ROW_DOT(BITS, 3) ROW_DOT(BITS, 4)
-ROW_DOTS(2) ROW_DOTS(3) ROW_DOTS(4) ROW_DOTS(5) ROW_DOTS(6) ROW_DOTS(7) ROW_DOTS(8)
+#define ROW_DOTS(FORMAT) ROW_DOT(FORMAT, 1) ROW_DOT(FORMAT, 2) ROW_DOT(FORMAT, 3) ROW_DOT(FORMAT, 4)
+ROW_DOTS(2) ROW_DOTS(3) ROW_DOTS(4) ROW_DOTS(5) ROW_DOTS(6) ROW_DOTS(7) ROW_DOTS(8) ROW_DOTS(9) ROW_DOTS(10)
 
 typedef void (*row_dots)(const struct weight *, const uint8_t *, const uint16_t *, const float *, const float *,
                          float *, long);
-#define BY_M(BITS) {0, row_dot_##BITS##_1, row_dot_##BITS##_2, row_dot_##BITS##_3, row_dot_##BITS##_4}
-static const row_dots BY_BITS[9][FEW + 1] = {{0}, {0}, BY_M(2), BY_M(3), BY_M(4), BY_M(5), BY_M(6), BY_M(7), BY_M(8)};
+#define BY_M(FORMAT) {0, row_dot_##FORMAT##_1, row_dot_##FORMAT##_2, row_dot_##FORMAT##_3, row_dot_##FORMAT##_4}
+static const row_dots BY_FORMAT[11][FEW + 1] = {{0},     {0},     BY_M(2), BY_M(3), BY_M(4), BY_M(5),
+                                               BY_M(6), BY_M(7), BY_M(8), BY_M(9), BY_M(10)};
 
 int few_rows_fit(const struct weight *w, long M) {
   return M <= FEW && w->columns % BLOCK == 0 && (w->group % WIDE == 0 || w->group == w->columns);
@@ -48,7 +49,7 @@ void few_rows(const struct weight *w, const uint8_t *codes, const uint16_t *x, l
               float *sums, long stride) {
   float *scales = work, *zeros = work + groups_of(w);
   affine_row(w, row, scales, zeros);
-  BY_BITS[w->bits][M](w, codes + row * w->row_bytes, x, scales, zeros, sums, stride);
+  BY_FORMAT[w->format][M](w, codes + row * w->row_bytes, x, scales, zeros, sums, stride);
 }
 
 #else

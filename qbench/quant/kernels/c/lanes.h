@@ -21,20 +21,22 @@ typedef uint16_t halves __attribute__((vector_size(2 * LANES)));
 typedef uint32_t words __attribute__((vector_size(4 * LANES)));
 
 enum number { FP32, BF16, FP16, UINT8 };
+enum format { E4M3 = 9, E5M2 = 10 }; /* 2 ... 8: integers of that many bits; 8: int8, code - 128 */
+#define BITS(format) ((format) > 8 ? 8 : (format))
 
-/* A weight of N rows and K columns: the value of a code q is (q - zero) * scale, per group of columns.
+/* A weight of N rows and K columns: the value of a code q is (q - zero) * scale, of an 8-bit float q * scale.
  * Field by field the same as native.py's Weight. */
 struct weight {
-  const void *scale;       /* (N, K / group), or (1, 1) where scale_rows is 0; null: 1 */
+  const void *scale;       /* (rows / shared, ceil(K / group)); null: 1 */
   const void *zero;        /* of the same shape; null: 2^(bits - 1) */
   const float *out_scale;  /* (N): what the sum of an output is multiplied with; null: nothing */
   const float *bias;       /* (N), or null */
   int64_t rows, columns;   /* N, K */
   int64_t row_bytes;       /* of the packed codes */
   int64_t group;           /* columns that share a scale; K where there is one a row */
-  int32_t bits;            /* 2 ... 8; 8: int8, code - 128 */
+  int64_t shared;          /* rows that share a scale */
+  int32_t format;          /* bits of an integer, or enum format */
   int32_t scale_type, zero_type;
-  int32_t shared;          /* whether all rows share one scale and zero */
 };
 
 static inline long padded(long columns) { return (columns + WIDE - 1) / WIDE * WIDE; }
@@ -66,13 +68,19 @@ static inline float from_fp16(uint16_t half) {
   return value;
 }
 
-static inline long groups_of(const struct weight *w) { return w->columns / w->group; }
+static inline long groups_of(const struct weight *w) { return (w->columns + w->group - 1) / w->group; }
 
 /* Columns that a plane holds, so that a plane of width b takes planes_of * b / 8 bytes. */
 static inline long planes_of(const struct weight *w) { return (w->columns + 7) / 8 * 8; }
 
 /* Scales and zeros of a row as floats, one pair for each of its groups. */
 void affine_row(const struct weight *w, long row, float *scales, float *zeros);
+
+/* The value of an 8-bit float: the upper half of an fp16, in E4M3 but for an exponent that is off by 8. */
+static inline float from_fp8(uint8_t code, int format) {
+  if (format == E5M2) return from_fp16((uint16_t)(code << 8));
+  return from_fp16((uint16_t)((code & 0x80) << 8 | (code & 0x7f) << 7)) * 256;
+}
 
 /* Columns first ... last - 1 of a row of the codes as bf16 of (q - zero) * scale, rounded once; zeros from K on.
  * first is a multiple of BLOCK, and so is last unless it is padded(K); scales, zeros: what affine_row made. */

@@ -86,23 +86,39 @@ static inline __m512i computed(__m512i first, __m512i second, float scale, float
                                       valued(_mm512_cvtepi32_ps(first), scale, zero));
 }
 
+/* 16 floats of 8 bits, one in the lower half of each word: as an fp16 they differ by an exponent at most. */
+static inline __m512 fp8_values(__m256i codes, const int format) {
+  if (format == E5M2) return _mm512_cvtph_ps(_mm256_slli_epi16(codes, 8));
+  const __m256i sign = _mm256_slli_epi16(_mm256_and_si256(codes, _mm256_set1_epi16(0x80)), 8);
+  const __m256i rest = _mm256_slli_epi16(_mm256_and_si256(codes, _mm256_set1_epi16(0x7f)), 7);
+  return _mm512_mul_ps(_mm512_cvtph_ps(_mm256_or_si256(sign, rest)), _mm512_set1_ps(256));
+}
+
 /* Half `half` of the block at column k: 32 weights of a group with that scale, zero and table. */
-static inline __attribute__((always_inline)) __m512i values_at(const int bits, const uint8_t *row, long planes, long k,
+static inline __attribute__((always_inline)) __m512i values_at(const int format, const uint8_t *row, long planes, long k,
                                                                const int half, __m512i table, float scale, float zero) {
-  if (bits == 8) { /* stored is code - 128 */
+  if (format > 8) {
+    const __m256i *at = (const __m256i *)(row + k + half * WIDE);
+    const __m512i codes = _mm512_cvtepu8_epi16(_mm256_loadu_si256(at));
+    const __m512 first = fp8_values(_mm512_castsi512_si256(codes), format);
+    const __m512 second = fp8_values(_mm512_extracti64x4_epi64(codes, 1), format);
+    const __m512 scales = _mm512_set1_ps(scale);
+    return (__m512i)_mm512_cvtne2ps_pbh(_mm512_mul_ps(second, scales), _mm512_mul_ps(first, scales));
+  }
+  if (format == 8) { /* stored is code - 128 */
     const __m128i *at = (const __m128i *)(row + k + half * WIDE);
     return computed(_mm512_cvtepi8_epi32(_mm_loadu_si128(at)), _mm512_cvtepi8_epi32(_mm_loadu_si128(at + 1)), scale,
                     zero - 128);
   }
-  const __m512i codes = half_block(bits, row, planes, k, half);
-  if (bits <= 5) return _mm512_permutexvar_epi16(codes, table);
+  const __m512i codes = half_block(format, row, planes, k, half);
+  if (format <= 5) return _mm512_permutexvar_epi16(codes, table);
   return computed(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(codes)),
                   _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(codes, 1)), scale, zero);
 }
 
 /* Does BODY(half, k, values) for every 32 columns k of the blocks first ... end - 1, in order, half 0 and 1 in turn.
  * Groups of whole blocks take one table for many blocks; groups of 32, 96 and so on may change within a block. */
-#define EACH_REGISTER(w, bits, row, first, end, scales, zeros, BODY)                                             \
+#define EACH_REGISTER(w, format, row, first, end, scales, zeros, BODY)                                             \
   do {                                                                                                           \
     const long planes_ = planes_of(w), size_ = (w)->group;                                                       \
     long k_ = (first), group_ = k_ / size_;                                                                      \
@@ -112,28 +128,28 @@ static inline __attribute__((always_inline)) __m512i values_at(const int bits, c
       for (; k_ < (end); group_++) {                                                                             \
         const long stop_ = (group_ + 1) * size_ < (end) ? (group_ + 1) * size_ : (end);                          \
         scale_ = (scales)[group_], zero_ = (zeros)[group_];                                                      \
-        if ((bits) <= 5) table_ = table_of(bits, scale_, zero_);                                                 \
+        if ((format) <= 5) table_ = table_of(format, scale_, zero_);                                                 \
         for (; k_ < stop_; k_ += BLOCK) {                                                                        \
-          __builtin_prefetch((row) + k_ * (bits) / 8 + AHEAD, 0, 3);                                             \
-          BODY(0, k_, values_at(bits, row, planes_, k_, 0, table_, scale_, zero_));                              \
-          BODY(1, k_ + WIDE, values_at(bits, row, planes_, k_, 1, table_, scale_, zero_));                       \
+          __builtin_prefetch((row) + k_ * BITS(format) / 8 + AHEAD, 0, 3);                                             \
+          BODY(0, k_, values_at(format, row, planes_, k_, 0, table_, scale_, zero_));                              \
+          BODY(1, k_ + WIDE, values_at(format, row, planes_, k_, 1, table_, scale_, zero_));                       \
         }                                                                                                        \
       }                                                                                                          \
     } else {                                                                                                     \
       for (long until_ = group_ * size_; k_ < (end); k_ += BLOCK) {                                              \
-        __builtin_prefetch((row) + k_ * (bits) / 8 + AHEAD, 0, 3);                                               \
-        if (k_ >= until_ || k_ == (first)) NEXT_GROUP_(bits, scales, zeros)                                      \
-        BODY(0, k_, values_at(bits, row, planes_, k_, 0, table_, scale_, zero_));                                \
-        if (k_ + WIDE == until_) NEXT_GROUP_(bits, scales, zeros)                                                \
-        BODY(1, k_ + WIDE, values_at(bits, row, planes_, k_, 1, table_, scale_, zero_));                         \
+        __builtin_prefetch((row) + k_ * BITS(format) / 8 + AHEAD, 0, 3);                                               \
+        if (k_ >= until_ || k_ == (first)) NEXT_GROUP_(format, scales, zeros)                                      \
+        BODY(0, k_, values_at(format, row, planes_, k_, 0, table_, scale_, zero_));                                \
+        if (k_ + WIDE == until_) NEXT_GROUP_(format, scales, zeros)                                                \
+        BODY(1, k_ + WIDE, values_at(format, row, planes_, k_, 1, table_, scale_, zero_));                         \
       }                                                                                                          \
     }                                                                                                            \
   } while (0)
 
-#define NEXT_GROUP_(bits, scales, zeros)                                                                         \
+#define NEXT_GROUP_(format, scales, zeros)                                                                         \
   {                                                                                                              \
     scale_ = (scales)[group_], zero_ = (zeros)[group_];                                                          \
-    if ((bits) <= 5) table_ = table_of(bits, scale_, zero_);                                                     \
+    if ((format) <= 5) table_ = table_of(format, scale_, zero_);                                                     \
     until_ = ++group_ * size_;                                                                                   \
   }
 
