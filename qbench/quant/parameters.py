@@ -5,6 +5,25 @@ from __future__ import annotations
 DEFAULT_GROUP_SIZE = 64
 """Divides the widths of nearly every model, SmolLM2's 576 among them; 128 does not."""
 
+DEFAULT_PERCENTILE = 99.9
+"""Leaves one weight in a thousand outside the range, at each end that is chosen."""
+
+
+def checked_percentile(range: str, percentile: float | None) -> float | None:
+    """The percentile in force: as given, or DEFAULT_PERCENTILE for range percentile, None for the others.
+
+    Raises ValueError for a percentile outside 50 … 100 (100 is range minmax), or one that the range ignores.
+    """
+    if range != "percentile":
+        if percentile is not None:
+            raise ValueError(f"percentile = {percentile} has no meaning for range {range!r}; leave it out")
+        return None
+    if percentile is None:
+        return DEFAULT_PERCENTILE
+    if not 50 < percentile < 100:
+        raise ValueError(f"percentile = {percentile}: it lies between 50 and 100; 100 is range minmax")
+    return float(percentile)
+
 
 def checked_group_size(num_bits: int, strategy: str, group_size: int | None, activations: str) -> int | None:
     """The group size in force: as given, or DEFAULT_GROUP_SIZE for strategy group, None for the others.
