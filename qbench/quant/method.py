@@ -19,7 +19,7 @@ checked, planned and listed in an instant; a method's file imports torch inside 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ class Layer:
     out_features: int
     inputs: Inputs | None = None
     """What the layer's inputs were on the calibration text, for a method that names `statistics`."""
+    notes: dict[str, Any] = field(default_factory=dict, compare=False)
+    """What the method found out on the way and the record should know, as JSON values; it is written to."""
 
 
 @dataclass(frozen=True)

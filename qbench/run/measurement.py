@@ -7,13 +7,16 @@ import random
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from qbench.errors import DeviceError, MethodError
+from qbench.errors import DeviceError
 from qbench.measure.memory import Peak, rss_bytes
 from qbench.measure.probe import Bench
 from qbench.measure.probes import PROBES
+from qbench.measure.workload import check_context
 from qbench.models.corpora import read_corpus
 from qbench.models.load import LoadedModel
+from qbench.models.windows import draw_windows
 from qbench.quant import registry
 from qbench.quant.convert import bits_per_weight, layer_table, quantize_model
 from qbench.run.channel import Channel
@@ -60,17 +63,30 @@ def quantize(cell: Cell, loaded: LoadedModel, channel: Channel) -> int | None:
     method = registry.make(cell.method, cell.params)
     if not method.quantizes:
         return None
-    if method.needs_calibration:  # the windows of cell.calibration are handed over here, for both callers
-        raise MethodError(
-            f"method {cell.method} reads the calibration text, which this qbench does not gather"
-        )
+    windows = _calibration(cell, loaded)
     with channel.phase("quantize", timed=True), Peak(cell.device) as peak:
-        done = quantize_model(loaded.model, method, cell.layers, allow_fallback=cell.allow_fallback)
+        done = quantize_model(
+            loaded.model, method, cell.layers, calibration=windows, allow_fallback=cell.allow_fallback
+        )
     channel.part("phases", {"quantize": done.seconds})  # without the harness's checks
-    found = {"left_unquantized": done.left, "bits_per_weight": bits_per_weight(loaded.model)}
+    found = {
+        "left_unquantized": done.left,
+        "bits_per_weight": bits_per_weight(loaded.model),
+        "calibration_tokens": done.calibration_tokens,
+    }
     loaded.facts.update(found)
     channel.part("model", found)
     return peak.bytes
+
+
+def _calibration(cell: Cell, loaded: LoadedModel) -> Tensor | None:
+    """The windows that the cell's calibration asks for; None where its methods need none."""
+    wanted = cell.calibration
+    if wanted is None:
+        return None
+    check_context(loaded.model, wanted["seqlen"], "calibration.seqlen")
+    text = read_corpus(wanted["corpus"])
+    return draw_windows(loaded.tokenizer, text, wanted["samples"], wanted["seqlen"], wanted["seed"])
 
 
 def prepare(cell: Cell) -> None:

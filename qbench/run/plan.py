@@ -12,6 +12,7 @@ from qbench.models.saved import Saved, saved_at
 from qbench.models.source import pin
 from qbench.quant import registry
 from qbench.quant.method import Method
+from qbench.quant.overrides import overrides
 from qbench.run.devices import Devices
 from qbench.suite.cell import Cell, ModelRef
 from qbench.suite.checks import EVERY_METHOD
@@ -55,8 +56,9 @@ class Planner:
         selected = select(whole, rules)  # a filter sees defaults too, not only what the suite says
         corners = [corner for corner in selected if self._asked_for(corner)] or selected
         methods = [self._method(corner) for corner in corners]
+        self._check_calibration(corners, methods)
         said = "calibration" in self.suite.model_fields_set
-        if said or any(method.needs_calibration for method in methods):
+        if said or any(self._needs_calibration(method) for method in methods):
             self._check_overlap()
         pairs = zip(corners, methods, strict=True)
         planned = [(corner, self._planned(corner, method, done)) for corner, method in pairs]
@@ -113,6 +115,19 @@ class Planner:
                 (*entry, error.parameter) if error.parameter else entry, str(error)
             ) from error
 
+    def _needs_calibration(self, method: Method) -> bool:
+        """Whether the method, or one that an override names, reads the calibration text.
+
+        An override that does not suit the method says so in the cell, as every fault of a layer does.
+        """
+        if not method.quantizes:
+            return False
+        try:
+            rules = overrides(method, self.suite.layers.model_dump()["overrides"])
+        except MethodError:
+            rules = []
+        return method.needs_calibration or any(rule.method.needs_calibration for rule in rules)
+
     def _model(self, spec: ModelSpec) -> ModelRef | ModelError:
         key = spec.model_dump_json()
         if key not in self._models:
@@ -150,7 +165,7 @@ class Planner:
             label=self._label(corner, method, model),
             layers=suite.layers.model_dump() if method.quantizes else {},
             quality=self._with_corpus("quality"),
-            calibration=self._with_corpus("calibration") if method.needs_calibration else None,
+            calibration=self._with_corpus("calibration") if self._needs_calibration(method) else None,
             latency=suite.latency.model_dump() if suite.latency else None,
             memory=suite.memory.model_dump() if suite.memory else None,
             energy=suite.energy.model_dump() if suite.energy else None,
@@ -200,6 +215,15 @@ class Planner:
                 raise self.suite.error(
                     ("methods", corner.entry),
                     f"{corner.label!r} is {twin.label!r} once the defaults are filled in; keep one",
+                )
+
+    def _check_calibration(self, corners: Sequence[Corner], methods: Sequence[Method]) -> None:
+        if self.suite.calibration is not None:
+            return
+        for corner, method in zip(corners, methods, strict=True):
+            if self._needs_calibration(method):
+                raise self.suite.error(
+                    ("calibration",), f"is switched off, and {corner.label!r} reads it; leave the key out"
                 )
 
     def _check_overlap(self) -> None:
