@@ -31,9 +31,10 @@ from torch import Tensor
 
 from qbench.errors import MethodError
 from qbench.quant import affine
-from qbench.quant.affine import AffineWeight, Strategy
+from qbench.quant.affine import AffineWeight
 from qbench.quant.factor import Factor, factorized
 from qbench.quant.method import Layer
+from qbench.quant.weight import Strategy
 
 NORM, GRID, STEPS = 2.4, 100, 80
 """Of range `mse`: the norm, and the shrink factors 1 − i/GRID for i < STEPS."""
