@@ -77,7 +77,7 @@ class Grid:
         return scale, affine.integer_zero(scale, low, self.num_bits)
 
     def _error(self, groups: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
-        made = (groups / scale).add_(zero).round_().clamp_(0, 2**self.num_bits - 1).sub_(zero).mul_(scale)
+        made = (groups / scale).round_().add_(zero).clamp_(0, 2**self.num_bits - 1).sub_(zero).mul_(scale)
         return made.sub_(groups).abs_().pow_(NORM).sum(dim=-1)
 
 
@@ -195,7 +195,7 @@ def _round_block(
     spare = torch.empty_like(columns[0])
     for i, (scale, zero) in enumerate(scales):
         target = wanted[i].addmv_(left[:i].t(), moves[i, :i])
-        code = torch.div(target, scale, out=codes[i]).add_(zero).round_().clamp_(0, top)
+        code = torch.div(target, scale, out=codes[i]).round_().add_(zero).clamp_(0, top)
         torch.sub(code, zero, out=spare)
         torch.addcmul(columns[i], spare, scale, value=-1, out=left[i])
     return codes

@@ -1,9 +1,8 @@
 """hqq beside the package of its authors, on the same CPU, threads and tensors, in turns.
 
 4096 × 4096 weights of a model's size (0.02) in groups of 64. Targets: at least five times as fast, at no
-larger loss (mean |w − ŵ|). Also printed, without a target: weights of size 1, where the shrinkage is at work
-and the power |e|^(p−1) is really taken. An ordinary test run walks through the same code once, on a small
-weight.
+larger loss (mean |w − ŵ|). Also printed, without a target of speed: weights of size 1, where the shrinkage is
+at work and the power |e|^(p−1) is really taken. An ordinary test run does the same once on a small weight.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 N = K = 4096, bf16 activations; `curves.py` says how the samples are taken.
 
 Targets (2 cores): weight-only int8 at least 2× bf16 at one row and 0.95× from 256 rows; dynamic int8 × int8
-at least 1.3× at every row count; the dispatcher takes the fastest kernel. They are asserted where timing is on
-(`make bench`); an ordinary test run walks through the same code once on a small layer.
+at least 1.3× at every row count; the dispatcher takes the fastest kernel. They are asserted where timing is
+on (`make bench`); an ordinary test run walks through the same code once on a small layer.
 """
 
 from __future__ import annotations
