@@ -1,10 +1,11 @@
 """Dense bit packing: codes of 2 to 8 bits stored at their true width along K, and nothing else stored.
 
 A code of b bits is cut into planes of 8, 4, 2 or 1 bits (3 = 2+1, 5 = 4+1, 6 = 4+2, 7 = 4+2+1), lowest bits
-first, and the planes stand one after the other in each row. Inside a plane of width w a byte holds 8/w
-codes that lie K·w/8 apart (byte j of a 4-bit plane holds codes j and j+K/2), so that unpacking is a few
-whole-tensor shifts with contiguous writes instead of a shuffle. A K that is no multiple of 8 is padded
-with zero codes up to one: that padding is stored, and `bits_per_weight` of a layer counts it.
+first, and the planes stand one after the other in each row. Inside a plane of width w each block of 64
+columns takes 8·w bytes, and byte j of a block holds its columns j, j + 8·w, j + 2·8·w …, lowest bits first:
+whoever reads a stretch of columns finds all their bits in a stretch of bytes. A K that is no multiple of 8
+is padded with zero codes up to one, which `bits_per_weight` of a layer counts; a last block of r < 64 columns
+takes r·w bits and follows the same rule.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ import torch
 from torch import Tensor
 
 from qbench.errors import MethodError
+
+BLOCK = 64
+"""Columns whose bits stand together."""
 
 PLANES: dict[int, tuple[int, ...]] = {
     2: (2,),
@@ -78,21 +82,35 @@ def _padded(columns: int) -> int:
     return -(-columns // 8) * 8
 
 
+def _pieces(columns: int) -> tuple[tuple[int, int, int], ...]:
+    """(first column, blocks, columns of a block) for the whole blocks and for what is left."""
+    whole = columns // BLOCK * BLOCK
+    found = ((0, whole // BLOCK, BLOCK), (whole, 1, columns - whole))
+    return tuple(piece for piece in found if piece[1] and piece[2])
+
+
 def _pack_plane(bits: Tensor, width: int) -> Tensor:
     """(N, K) values of `width` bits → (N, K·width/8)."""
-    pieces = bits.chunk(8 // width, dim=1)
-    packed = pieces[0].clone()
-    for index, piece in enumerate(pieces[1:], start=1):
-        packed |= piece << (index * width)
-    return packed
+    parts = []
+    for first, blocks, size in _pieces(bits.shape[1]):
+        part = bits[:, first : first + blocks * size].reshape(-1, blocks, 8 // width, size * width // 8)
+        packed = part[:, :, 0].clone()
+        for index in range(1, 8 // width):
+            packed |= part[:, :, index] << (index * width)
+        parts.append(packed.flatten(1))
+    return torch.cat(parts, dim=1)
 
 
 def _unpack_plane(plane: Tensor, width: int, low: int, codes: Tensor) -> None:
     """Writes (the first plane) or adds (the others) a plane's bits at bit `low` of `codes`, in place."""
     mask = 2**width - 1
-    for index, target in enumerate(codes.chunk(8 // width, dim=1)):
-        bits = (plane >> (index * width)) & mask
-        if low == 0:
-            target.copy_(bits)
-        else:
-            target |= bits << low
+    for first, blocks, size in _pieces(codes.shape[1]):
+        start, length = first * width // 8, size * width // 8
+        source = plane[:, start : start + blocks * length].unflatten(1, (blocks, length))
+        target = codes[:, first : first + blocks * size].unflatten(1, (blocks, 8 // width, length))
+        for index in range(8 // width):
+            bits = (source >> (index * width)) & mask
+            if low == 0:
+                target[:, :, index] = bits
+            else:
+                target[:, :, index] |= bits << low

@@ -84,3 +84,24 @@ def test_a_code_that_does_not_fit_is_refused() -> None:
 def test_other_tensors_are_refused(codes: Tensor) -> None:
     with pytest.raises(MethodError, match="uint8"):
         pack(codes, 4)
+
+
+@pytest.mark.parametrize("num_bits", [bits for bits in WIDTHS if bits != 8])
+@pytest.mark.parametrize("columns", [8, 64, 72, 200])
+def test_the_layout_is_the_one_that_is_written_down(num_bits: int, columns: int) -> None:
+    """Bit by bit, from the words of the module: the kernels that read packed codes rely on them."""
+    codes = random_codes(1, columns, num_bits)
+    packed = pack(codes, num_bits)
+    place, low = 0, 0
+    for width in PLANES[num_bits]:
+        for first in range(0, columns, 64):
+            size = min(64, columns - first) * width // 8
+            for byte in range(size):
+                held = [
+                    int(codes[0, first + byte + piece * size]) >> low & (2**width - 1)
+                    for piece in range(8 // width)
+                ]
+                assert int(packed[0, place]) == sum(bits << (i * width) for i, bits in enumerate(held))
+                place += 1
+        low += width
+    assert place == packed.shape[1]
