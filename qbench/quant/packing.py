@@ -106,8 +106,8 @@ def _unpack_plane(plane: Tensor, width: int, low: int, codes: Tensor) -> None:
     mask = 2**width - 1
     for first, blocks, size in _pieces(codes.shape[1]):
         start, length = first * width // 8, size * width // 8
-        source = plane[:, start : start + blocks * length].unflatten(1, (blocks, length))
-        target = codes[:, first : first + blocks * size].unflatten(1, (blocks, 8 // width, length))
+        source = plane[:, start : start + blocks * length].view(-1, blocks, length)
+        target = codes[:, first : first + blocks * size].view(-1, blocks, 8 // width, length)
         for index in range(8 // width):
             bits = (source >> (index * width)) & mask
             if low == 0:

@@ -13,12 +13,30 @@ from typing import Any
 import torch
 
 from qbench.errors import KernelError, did_you_mean
-from qbench.quant.kernels import cpu, cuda, dequant, native
-from qbench.quant.kernels.kernel import Kernel
+from qbench.quant.kernels import cpu, cuda, dequant, native, tinygemm, triton_gemm
+from qbench.quant.kernels.kernel import Kernel, Run
 from qbench.quant.kernels.machine import features
 from qbench.quant.kernels.spec import LinearSpec
 
 WIDTHS = (2, 3, 4, 5, 6, 7, 8)
+
+
+def _triton(name: str, summary: str, run: Run) -> Kernel:
+    return Kernel(
+        name=name,
+        summary=summary,
+        devices=("cuda",),
+        activations=("none",),
+        num_bits=WIDTHS,
+        strategies=("tensor", "channel", "group"),
+        zeros=("none", "integer", "float"),
+        dtypes=("bf16", "fp16", "fp32"),
+        needs=("triton",),
+        cuda_capability=(8, 0),
+        prepare=triton_gemm.prepare_zeros,
+        run=run,
+    )
+
 
 KERNELS: tuple[Kernel, ...] = (
     Kernel(
@@ -102,6 +120,39 @@ KERNELS: tuple[Kernel, ...] = (
         prepare=cuda.prepare_pack_cuda,
         run=cuda.run_pack_cuda,
     ),
+    _triton(
+        "triton_gemv",
+        "packed codes of 2 to 8 bits straight into float32 products, for single rows",
+        triton_gemm.run_gemv,
+    ),
+    _triton(
+        "triton_gemm",
+        "packed codes of 2 to 8 bits unpacked in registers, tensor cores; for few rows",
+        triton_gemm.run_gemm,
+    ),
+    _triton(
+        "triton_dequant_gemm",
+        "weight dequantized by one Triton launch into the activation dtype; float GEMM",
+        triton_gemm.run_dequant_gemm,
+    ),
+    Kernel(
+        name="int4_tinygemm",
+        summary="4 bits in tensor-core order, torch._weight_int4pack_mm; only by name",
+        devices=("cuda",),
+        activations=("none",),
+        num_bits=(4,),
+        strategies=("tensor", "channel", "group"),
+        zeros=("none", "integer", "float"),
+        dtypes=("bf16",),
+        cuda_capability=(8, 0),
+        group_sizes=tinygemm.GROUP_SIZES,
+        scale_dtypes=("bf16",),
+        in_multiple=tinygemm.LEAST_MULTIPLE,
+        out_multiple=8,
+        prepare=tinygemm.prepare_tinygemm,
+        run=tinygemm.run_tinygemm,
+        restore=tinygemm.restore_tinygemm,
+    ),
     Kernel(
         name="channel_dequant_gemm",
         summary="codes made float by tiles, exactly; float GEMM; scale on its output",
@@ -140,6 +191,13 @@ class Choice:
 CHOICES: tuple[Choice, ...] = (
     Choice("int8_onednn"),  # ahead of bf16 at every row count that was measured, 1 to 2048
     Choice("int8_int_mm_cuda"),
+    # The three below, unmeasured until a GPU ran them. One row leaves tensor cores idle whoever does it, and
+    # the memory's rate decides. A tile of more than 64 rows unpacks the weight again for each 128 of them:
+    # from two such tiles on one pass over the codes and torch's GEMM should cost less. int4_tinygemm is not
+    # chosen: it holds the codes in its own order, and sharing a layer by rows would repack it at each change.
+    Choice("triton_gemv", max_rows=1),
+    Choice("triton_gemm", max_rows=128),
+    Choice("triton_dequant_gemm"),
     Choice("int8_int_mm"),
     # Up to its own four rows it takes what reading the weights takes; int8_pack takes a fifth more.
     Choice("int8_native", max_rows=native.ROWS),
@@ -230,6 +288,8 @@ def listing() -> list[dict[str, Any]]:
                 "zeros": list(entry.zeros),
                 "dtypes": list(entry.dtypes),
                 "needs": list(entry.needs),
+                "group_sizes": None if entry.group_sizes is None else list(entry.group_sizes),
+                "scale_dtypes": None if entry.scale_dtypes is None else list(entry.scale_dtypes),
                 "min_in_features": entry.min_in_features,
                 "in_multiple": entry.in_multiple,
                 "out_multiple": entry.out_multiple,
