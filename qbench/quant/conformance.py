@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from qbench.errors import MethodError
 from qbench.quant import registry
 from qbench.quant.checkpoint import WEIGHTS, load_quantized, save_quantized
 from qbench.quant.convert import Conversion, facts, quantize_model, quantized_layers
-from qbench.quant.method import Method
+from qbench.quant.inputs import Inputs
+from qbench.quant.method import Layer, Method
 from qbench.quant.sizes import claimed_bytes, model_bytes, resident_bytes, rest_bytes
 from qbench.quant.targets import select
 
@@ -53,15 +54,20 @@ class Subject:
     """State of the unquantized model, copied."""
     kinds: dict[str, type[nn.Module]]
     """The class of every module of the unquantized model."""
+    calibration: Tensor | None
+    """Windows of ids, for a method that reads its layers' inputs."""
     model: nn.Module
     """Quantized, unless the method is the baseline."""
     done: Conversion
 
 
-def check(name: str, model_loader: Callable[[], nn.Module]) -> list[Outcome]:
+def check(
+    name: str, model_loader: Callable[[], nn.Module], calibration: Tensor | None = None
+) -> list[Outcome]:
     """Checks one method, with its default parameters, on the model that the loader gives anew each time.
 
-    Raises MethodError for an unknown name; everything that the method itself does wrong is an outcome.
+    `calibration` is int64 (samples, seqlen), for methods that read their layers' inputs. Raises MethodError
+    for an unknown name; everything that the method itself does wrong is an outcome.
     """
     cls = registry.method_class(name)
     found = [_outcome(label, partial(run, name)) for label, run in PARAMETER_CHECKS.items()]
@@ -69,20 +75,21 @@ def check(name: str, model_loader: Callable[[], nn.Module]) -> list[Outcome]:
         found.append(_outcome("short file", partial(_short_file, name)))
     checks = MODEL_CHECKS if cls.quantizes else BASELINE_CHECKS
     try:
-        subject = _subject(name, model_loader)
+        subject = _subject(name, model_loader, calibration)
     except Exception as error:
         return [*found, Outcome("quantizes the model", False, _said(error))]
     found.append(Outcome("quantizes the model", True, f"{len(subject.done.quantized)} layers"))
     return [*found, *(_outcome(label, partial(run, subject)) for label, run in checks.items())]
 
 
-def _subject(name: str, load: Callable[[], nn.Module]) -> Subject:
+def _subject(name: str, load: Callable[[], nn.Module], calibration: Tensor | None) -> Subject:
     method = registry.make(name, {})
     model = load().eval()
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     kinds = {key: type(module) for key, module in model.named_modules()}
     torch.manual_seed(SEED)
-    return Subject(name, method, load, before, kinds, model, quantize_model(model, method))
+    done = quantize_model(model, method, calibration=calibration)
+    return Subject(name, method, load, before, kinds, calibration, model, done)
 
 
 def _outcome(label: str, run: Callable[[], str]) -> Outcome:
@@ -124,19 +131,29 @@ def _short_file(name: str) -> str:
 
 def _keeps_its_input(subject: Subject) -> str:
     model = subject.load()
-    target = select(model, subject.method, {}).targets[0]
-    weight = torch.randn(target.layer.out_features, target.layer.in_features, generator=_generator())
+    layer = select(model, subject.method, {}).targets[0].layer
+    weight = torch.randn(layer.out_features, layer.in_features, generator=_generator())
     given = weight.clone()
-    subject.method.quantize_layer(given, target.layer)
+    inputs = _random_inputs(subject.method, layer) if subject.method.statistics else None
+    subject.method.quantize_layer(given, replace(layer, inputs=inputs))
     if not torch.equal(given, weight):
         raise Fault("quantize_layer changed the weight that it was given")
-    return target.layer.name
+    return layer.name
+
+
+def _random_inputs(method: Method, layer: Layer) -> Inputs:
+    """Statistics of twice as many random inputs as there are features, of which some are larger."""
+    features = layer.in_features
+    inputs = Inputs(features, method.statistics, "cpu")
+    x = torch.randn(2 * features, features, generator=_generator())
+    inputs.add(x * torch.linspace(0.1, 3, features))
+    return inputs
 
 
 def _same_codes(subject: Subject) -> str:
     again = subject.load().eval()
     torch.manual_seed(SEED)
-    quantize_model(again, subject.method)
+    quantize_model(again, subject.method, calibration=subject.calibration)
     first, second = subject.model.state_dict(), again.state_dict()
     differing = [key for key in first if not torch.equal(first[key], second[key])]
     if differing:

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from qbench.errors import MethodError
-from qbench.quant.affine import AffineWeight
+from qbench.quant.calibration import Calibrated, quantize_calibrated
 from qbench.quant.linear import QuantizedLinear
 from qbench.quant.method import Layer, Method
 from qbench.quant.targets import Target, select
+from qbench.quant.weight import PackedWeight
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -32,33 +34,43 @@ class Conversion:
     left: dict[str, str]
     """Linear layers that stay in floating point, by name → why."""
     seconds: float = 0.0
-    """What the method and the packing took; the harness's own checks of each layer are not in it."""
+    """What the method, its calibration and the packing took; the harness's own checks of each layer are not
+    in it."""
+    calibration_tokens: int = 0
+    """Tokens of the calibration text that ran through the model; 0 for a method that needs none."""
 
 
 @torch.no_grad()
 def quantize_model(
-    model: nn.Module, method: Method, layers: dict[str, Any] | None = None, *, allow_fallback: bool = False
+    model: nn.Module,
+    method: Method,
+    layers: dict[str, Any] | None = None,
+    *,
+    calibration: Tensor | None = None,
+    allow_fallback: bool = False,
 ) -> Conversion:
     """Replaces each targeted layer by a `QuantizedLinear`, in place.
 
-    `layers` holds `include`, `exclude`, `overrides` (see `qbench.quant.targets.select`). Raises
+    `layers` holds `include`, `exclude`, `overrides` (see `qbench.quant.targets.select`). `calibration` is
+    int64 (samples, seqlen), for methods that name statistics; the others do not look at it. Raises
     MethodError naming layer, method and parameters; running out of memory passes as it is. After an
     error the model is half converted and must be loaded anew.
     """
     if not method.quantizes:
         return Conversion((), {})
     chosen = select(model, method, layers or {})
-    seconds = sum(_replace(model, target, allow_fallback) for target in chosen.targets)
+    done = _quantize(model, chosen.targets, calibration, partial(_replace, model, allow_fallback))
     for target in chosen.targets:
         _check_packed(model, target)
-    return Conversion(tuple(target.layer.name for target in chosen.targets), chosen.left, seconds)
+    names = tuple(target.layer.name for target in chosen.targets)
+    return Conversion(names, chosen.left, done.seconds, done.tokens)
 
 
 def layer_table(model: nn.Module) -> list[dict[str, Any]]:
     """One entry per quantized layer: what it is, what it ran, and how far its weight moved.
 
-    The layer's own report, with `name`, `kind`, `method`, `params` and `weight_error`: ‖w − ŵ‖/‖w‖
-    measured at quantization, None for a weight of zeros.
+    The layer's own report, with `name`, `kind`, `method`, `params`, `weight_error` (‖w − ŵ‖/‖w‖ measured at
+    quantization, None for a weight of zeros), `calibration_tokens` and the method's own `notes`.
     """
     return [{**layer.report(), **facts(layer)} for _, layer in quantized_layers(model)]
 
@@ -96,7 +108,7 @@ def aliases(model: nn.Module, name: str) -> list[str]:
 
 def facts(layer: QuantizedLinear) -> dict[str, Any]:
     """What is known of the layer's making; each is None for a layer that `place` did not put there."""
-    unknown = dict.fromkeys(("kind", "method", "params", "weight_error"))
+    unknown = dict.fromkeys(("kind", "method", "params", "weight_error", "calibration_tokens", "notes"))
     return {**unknown, **vars(layer).get("origin", {})}
 
 
@@ -108,7 +120,16 @@ def place(model: nn.Module, names: tuple[str, ...], layer: QuantizedLinear, know
         setattr(model.get_submodule(parent), child, layer)
 
 
-def _replace(model: nn.Module, target: Target, allow_fallback: bool) -> float:
+def _quantize(
+    model: nn.Module, targets: list[Target], calibration: Tensor | None, replace: Callable[[Target], float]
+) -> Calibrated:
+    """Layer after layer, or block after block where a method looks at the layers' inputs."""
+    if any(target.method.statistics for target in targets):
+        return quantize_calibrated(model, targets, calibration, replace)
+    return Calibrated(sum(map(replace, targets)), 0)
+
+
+def _replace(model: nn.Module, allow_fallback: bool, target: Target) -> float:
     """Replaces one layer and returns the seconds of its codes and their packing alone."""
     module: Any = model.get_submodule(target.layer.name)
     weight = _weight(module, target.layer)
@@ -132,6 +153,8 @@ def _replace(model: nn.Module, target: Target, allow_fallback: bool) -> float:
         "method": target.method_name,
         "params": target.method.params(),
         "weight_error": moved,
+        "calibration_tokens": target.layer.inputs.tokens if target.layer.inputs else None,
+        "notes": dict(target.layer.notes),
     }
     packed.train(module.training)
     place(model, (target.layer.name, *target.aliases), packed, known)
@@ -159,16 +182,18 @@ def _weight(module: nn.Module, layer: Layer) -> Tensor:
     return (weight.detach().t() if layer.kind == "Conv1D" else weight.detach()).contiguous()
 
 
-def _codes(target: Target, weight: Tensor) -> AffineWeight:
-    """The method's codes; raises MethodError where they break the promises of `AffineWeight`."""
+def _codes(target: Target, weight: Tensor) -> PackedWeight:
+    """The method's codes; raises MethodError where they break the promises of their format."""
     made = target.method.quantize_layer(weight, target.layer)
-    if not isinstance(made, AffineWeight):
-        raise MethodError(f"quantize_layer returned {type(made).__name__}, not an AffineWeight")
+    if not isinstance(made, PackedWeight):
+        raise MethodError(f"quantize_layer returned {type(made).__name__}, not an AffineWeight or Fp8Weight")
     wrong = made.why_invalid(weight.shape)
     if wrong is not None:
         raise MethodError(wrong)
-    if bool(made.codes.min() == made.codes.max()) and bool(weight.min() != weight.max()):
-        raise MethodError(f"every code is {int(made.codes.max())}: the weight collapsed to a constant")
+    if made.collapsed() and bool(weight.min() != weight.max()):
+        raise MethodError(
+            f"every code is {made.codes.view(-1)[0].item()}: the weight collapsed to a constant"
+        )
     return made
 
 

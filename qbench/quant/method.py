@@ -19,14 +19,14 @@ checked, planned and listed in an instant; a method's file imports torch inside 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from qbench.quant.affine import AffineWeight
     from qbench.quant.inputs import Inputs
+    from qbench.quant.weight import PackedWeight
     from qbench.suite.cell import Cell
 
 Statistic = Literal["hessian", "columns", "range"]
@@ -45,6 +45,8 @@ class Layer:
     out_features: int
     inputs: Inputs | None = None
     """What the layer's inputs were on the calibration text, for a method that names `statistics`."""
+    notes: dict[str, Any] = field(default_factory=dict, compare=False)
+    """What the method found out on the way and the record should know, as JSON values; it is written to."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,9 @@ class Method:
     """
 
     quantizes: ClassVar[bool] = True
-    """False for the unquantized baseline alone."""
+    """False where it leaves the model as it is loaded: the unquantized baseline, and `saved`."""
+    reads_checkpoint: ClassVar[bool] = False
+    """True for `saved` alone: it runs on what `qbench quantize` wrote, and on nothing else."""
 
     @property
     def statistics(self) -> tuple[Statistic, ...]:
@@ -78,7 +82,7 @@ class Method:
         """Why this method cannot run this cell (it becomes `skipped`), or None."""
         return None
 
-    def quantize_layer(self, weight: Tensor, layer: Layer) -> AffineWeight:
+    def quantize_layer(self, weight: Tensor, layer: Layer) -> PackedWeight:
         """Codes for one weight of shape (out_features, in_features), float, on the cell's device."""
         raise NotImplementedError(f"{type(self).__name__} has no quantize_layer")
 

@@ -23,10 +23,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from qbench.quant.affine import Activations
 from qbench.quant.kernels import KERNELS, choose
 from qbench.quant.kernels.machine import features
 from qbench.quant.linear import QuantizedLinear
+from qbench.quant.weight import Activations
 from tests.quant.layers import activations, affine
 
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)

@@ -25,7 +25,7 @@ def failed(name: str) -> set[str]:
     return {outcome.name for outcome in outcomes(name).values() if not outcome.passed}
 
 
-@pytest.mark.parametrize("name", ["absmax", "none", "zeropoint"])
+@pytest.mark.parametrize("name", ["absmax", "fp8", "none", "zeropoint"])
 def test_built_in_methods_pass_on_the_embedded_model(name: str) -> None:
     start = time.perf_counter()
     found = check(name, tiny.embedded)

@@ -8,6 +8,7 @@ compilation for a launch, several shapes and unaligned sizes in turn, and launch
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import Any
 
 import pytest
@@ -15,17 +16,17 @@ import torch
 from torch import Tensor
 
 from qbench.quant.affine import AffineWeight
-from qbench.quant.kernels import KERNELS, Kernel, kernel, plan
+from qbench.quant.kernels import Kernel, kernel, plan
 from qbench.quant.linear import QuantizedLinear
 from tests.quant.layers import activations, affine
-from tests.quant.test_kernels import DTYPES, EPS, cases, int8_rows
+from tests.quant.test_kernels import DTYPES, EPS, PLAIN, cases, rounded
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
 ]
 CUDA = torch.device("cuda:0")
-ENTRIES = [entry for entry in KERNELS if "cuda" in entry.devices]
+ENTRIES = [entry for entry in PLAIN if "cuda" in entry.devices]
 ROWS = (1, 2, 5, 16, 17, 33, 64, 65, 129, 300)
 SHAPES = ((64, 96), (8, 32), (72, 160), (136, 576), (1024, 2048), (264, 4096))
 """Multiples of 8 and 32, which every kernel takes."""
@@ -36,14 +37,8 @@ ROUNDED = ("dequant_gemm", "triton_gemm", "triton_dequant_gemm", "int4_tinygemm"
 
 def there(weight: AffineWeight, name: str, dtype: torch.dtype, bias: Tensor | None = None) -> QuantizedLinear:
     """The layer on the GPU, made for one kernel by name."""
-    on = AffineWeight(
-        weight.codes.to(CUDA),
-        weight.scale.to(CUDA),
-        None if weight.zero is None else weight.zero.to(CUDA),
-        weight.num_bits,
-        weight.group_size,
-        weight.activations,
-    )
+    tensors = {name: value.to(CUDA) for name, value in vars(weight).items() if isinstance(value, Tensor)}
+    on = dataclasses.replace(weight, **tensors)
     return QuantizedLinear.from_weight(on, bias, dtype=dtype, name="it", kernel=name)
 
 
@@ -58,8 +53,8 @@ def scale_dtype(entry: Kernel, dtype: torch.dtype) -> torch.dtype:
 
 def check(layer: QuantizedLinear, weight: AffineWeight, x: Tensor, bias: Tensor | None = None) -> None:
     """Asserts y against float64, and that the kernel asked for is the one that ran."""
-    name, dynamic = layer.spec.kernel, weight.activations == "dynamic"
-    exact_x, w = int8_rows(x) if dynamic else x.double(), weight.dequantize().double()
+    name, dynamic = layer.spec.kernel, weight.activations != "none"
+    exact_x, w = rounded(x, weight), weight.dequantize().double()
     product = exact_x @ w.t()
     expected = product + (0 if bias is None else bias.double())
     size = exact_x.abs() @ w.abs().t()

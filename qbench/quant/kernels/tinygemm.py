@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from qbench.quant.kernels.dequant import stored_codes
+from qbench.quant.kernels.kernel import Kernel
 from qbench.quant.kernels.spec import LinearSpec, Operand
 from qbench.quant.packing import pack
 
@@ -89,3 +90,25 @@ def _convert(pairs: Tensor, tiles: int) -> Tensor:
 def _multiply(x: Tensor, packed: Tensor, group: int, scales: Tensor) -> Tensor:
     out: Tensor = torch.ops.aten._weight_int4pack_mm(x, packed, group, scales)
     return out
+
+
+KERNELS = (
+    Kernel(
+        name="int4_tinygemm",
+        summary="4 bits in tensor-core order, torch._weight_int4pack_mm; only by name",
+        devices=("cuda",),
+        activations=("none",),
+        num_bits=(4,),
+        strategies=("tensor", "channel", "group"),
+        zeros=("none", "integer", "float"),
+        dtypes=("bf16",),
+        cuda_capability=(8, 0),
+        group_sizes=GROUP_SIZES,
+        scale_dtypes=("bf16",),
+        in_multiple=LEAST_MULTIPLE,
+        out_multiple=8,
+        prepare=prepare_tinygemm,
+        run=run_tinygemm,
+        restore=restore_tinygemm,
+    ),
+)

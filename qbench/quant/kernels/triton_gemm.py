@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qbench.quant.kernels.kernel import Kernel, Run
 from qbench.quant.kernels.scratch import SCRATCH
 from qbench.quant.kernels.spec import Operand
 
@@ -174,3 +175,31 @@ def _strides(layer: Operand) -> tuple[int, int, int]:
 
 def _blocks(size: int, block: int) -> int:
     return -(-size // block)
+
+
+def _entry(name: str, summary: str, run: Run) -> Kernel:
+    return Kernel(
+        name=name,
+        summary=summary,
+        devices=("cuda",),
+        activations=("none",),
+        num_bits=(2, 3, 4, 5, 6, 7, 8),
+        strategies=("tensor", "channel", "group"),
+        zeros=("none", "integer", "float"),
+        dtypes=("bf16", "fp16", "fp32"),
+        needs=("triton",),
+        cuda_capability=(8, 0),
+        prepare=prepare_zeros,
+        run=run,
+    )
+
+
+KERNELS = (
+    _entry("triton_gemv", "packed codes straight into float32 products, for single rows", run_gemv),
+    _entry("triton_gemm", "packed codes unpacked in registers, tensor cores; for few rows", run_gemm),
+    _entry(
+        "triton_dequant_gemm",
+        "weight dequantized by one Triton launch into the activation dtype; float GEMM",
+        run_dequant_gemm,
+    ),
+)
