@@ -6,7 +6,6 @@ bf16 keeps 8 significant bits (rounding to nearest moves a value by up to 2â»â
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -295,21 +294,3 @@ def test_a_cpu_whose_products_saturate_gets_no_int8_kernel() -> None:
         pytest.skip("oneDNN ignores ONEDNN_MAX_CPU_ISA here")
     assert found == "False channel_dequant_gemm"
     assert float(error) < 1e-3
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("entry", [e for e in PLAIN if "cuda" in e.devices], ids=lambda entry: entry.name)
-def test_cuda_kernels(entry: Kernel) -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    for number, case in enumerate(cases(entry)):
-        dtype = DTYPES[case.pop("dtype")]
-        weight = affine(64, 96, **case, seed=number)
-        for rows in (1, 16, 17, 300):
-            moved = QuantizedLinear.from_weight(weight, dtype=dtype, kernel="auto").cuda()
-            moved.spec = dataclasses.replace(moved.spec, kernel=entry.name)
-            x = activations(rows, 96, dtype, seed=rows)
-            exact_x = rounded(x, weight)
-            expected = exact_x @ weight.dequantize().double().t()
-            got = moved(x.cuda()).cpu().double()
-            assert (got - expected).norm() <= 0.01 * expected.norm()

@@ -43,6 +43,10 @@ class Kernel:
     """Words of `machine.FEATURES`."""
     cuda_capability: tuple[int, int] = (0, 0)
     """Least one, on CUDA."""
+    group_sizes: tuple[int, ...] | None = None
+    """Of strategy group; None: any."""
+    scale_dtypes: tuple[str, ...] | None = None
+    """Of the stored scales; None: any."""
     min_rows: int = 1
     max_rows: int | None = None
     min_in_features: int = 1
@@ -81,8 +85,10 @@ class Kernel:
             ("strategy", spec.strategy, self.strategies),
             ("zero", spec.zero, self.zeros),
             ("dtype", dtype, self.dtypes),
+            ("group_size", spec.group_size, None if spec.strategy != "group" else self.group_sizes),
+            ("scale dtype", spec.scale_dtype, self.scale_dtypes),
         ):
-            if value not in allowed:
+            if allowed is not None and value not in allowed:
                 return f"{what} is {value}, it takes {', '.join(map(str, allowed))}"
         if (spec.threshold is not None) != self.outliers:
             return f"it takes {'only' if self.outliers else 'no'} layers with outlier columns"

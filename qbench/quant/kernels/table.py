@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from qbench.errors import KernelError, did_you_mean
-from qbench.quant.kernels import cpu, cuda, dequant, fp8, native, outliers
+from qbench.quant.kernels import cpu, cuda, dequant, fp8, native, outliers, tinygemm, triton_gemm
 from qbench.quant.kernels.kernel import Kernel
 from qbench.quant.kernels.machine import features
 from qbench.quant.kernels.spec import LinearSpec
@@ -140,6 +140,8 @@ KERNELS: tuple[Kernel, ...] = (
         prepare=dequant.prepare_any,
         run=dequant.run_any,
     ),
+    *triton_gemm.KERNELS,
+    *tinygemm.KERNELS,
     *fp8.KERNELS,
     *outliers.KERNELS,
 )
@@ -158,6 +160,13 @@ class Choice:
 CHOICES: tuple[Choice, ...] = (
     Choice("int8_onednn"),  # ahead of bf16 at every row count that was measured, 1 to 2048
     Choice("int8_int_mm_cuda"),
+    # The three below, unmeasured until a GPU ran them. One row leaves tensor cores idle whoever does it, and
+    # the memory's rate decides. A tile of more than 64 rows unpacks the weight again for each 128 of them:
+    # from two such tiles on one pass over the codes and torch's GEMM should cost less. int4_tinygemm is not
+    # chosen: it holds the codes in its own order, and sharing a layer by rows would repack it at each change.
+    Choice("triton_gemv", max_rows=1),
+    Choice("triton_gemm", max_rows=128),
+    Choice("triton_dequant_gemm"),
     Choice("int8_int_mm"),
     # Up to its own four rows it takes what reading the weights takes; int8_pack takes a fifth more.
     Choice("int8_native", max_rows=native.ROWS),
@@ -263,6 +272,8 @@ def listing() -> list[dict[str, Any]]:
                 "zeros": list(entry.zeros),
                 "dtypes": list(entry.dtypes),
                 "needs": list(entry.needs),
+                "group_sizes": None if entry.group_sizes is None else list(entry.group_sizes),
+                "scale_dtypes": None if entry.scale_dtypes is None else list(entry.scale_dtypes),
                 "min_in_features": entry.min_in_features,
                 "in_multiple": entry.in_multiple,
                 "out_multiple": entry.out_multiple,
