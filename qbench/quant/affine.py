@@ -196,7 +196,7 @@ def codes(groups: Tensor, scale: Tensor, zero: Tensor | float, low: int, high: i
     """Round to nearest: clamp(round(w / scale) + zero, low, high) as uint8; a float zero is added first.
 
     Ties go to the even multiple of the scale, as in GPTQ and torchao, and not to the even code: weights that
-    were quantized before have many. Taken in slices of rows, so that no second float copy of the weight stands
+    were quantized before have many. Taken in slices of rows: no second float copy of the weight stands
     in memory.
     """
     steps = scale.to(torch.float32)[..., None]
