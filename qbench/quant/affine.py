@@ -193,16 +193,20 @@ def float_zero(scale: Tensor, low: Tensor, dtype: torch.dtype) -> tuple[Tensor, 
 
 
 def codes(groups: Tensor, scale: Tensor, zero: Tensor | float, low: int, high: int) -> Tensor:
-    """Round to nearest (ties to even): clamp(round(w / scale + zero), low, high) as uint8.
+    """Round to nearest: clamp(round(w / scale) + zero, low, high) as uint8; a float zero is added first.
 
-    Taken in slices of rows, so that no second float copy of the weight stands in memory.
+    Ties go to the even multiple of the scale, as in GPTQ and torchao, and not to the even code: weights that
+    were quantized before have many. Taken in slices of rows: no second float copy of the weight stands
+    in memory.
     """
     steps = scale.to(torch.float32)[..., None]
+    float_zero = isinstance(zero, Tensor) and zero.is_floating_point()
     made = torch.empty(groups.shape, dtype=torch.uint8, device=groups.device)
     rows = max(1, SLICE_WEIGHTS // (groups.shape[1] * groups.shape[2]))
     for first in range(0, groups.shape[0], rows):
         part = slice(first, first + rows)
         exact = groups[part] / steps[part]
-        exact += zero.to(torch.float32)[part, ..., None] if isinstance(zero, Tensor) else zero
-        made[part] = exact.round_().clamp_(low, high)
+        shift = zero.to(torch.float32)[part, ..., None] if isinstance(zero, Tensor) else zero
+        rounded = exact.add_(shift).round_() if float_zero else exact.round_().add_(shift)
+        made[part] = rounded.clamp_(low, high)
     return made

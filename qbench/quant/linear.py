@@ -193,6 +193,11 @@ class QuantizedLinear(nn.Module):
         self._executed.clear()
         self._outliers_found = [0, 0]
 
+    def release(self) -> None:
+        """Drops every kernel's own layout and forgets which ran, as after `from_weight`."""
+        self._give_back()
+        self.reset_counts()
+
     def count_outliers(self, found: int) -> None:
         """Notes that a call took so many columns out of the int8 product beside those stored apart."""
         self._outliers_found = [self._outliers_found[0] + 1, self._outliers_found[1] + found]

@@ -3,7 +3,6 @@
 
 #define PART 1024 /* columns that the plain code takes at a time */
 
-
 static void convert(const void *from, long first, long count, int type, float *to) {
   switch (type) {
     case FP32: memcpy(to, (const float *)from + first, (size_t)count * sizeof *to); break;
@@ -18,13 +17,20 @@ static void convert(const void *from, long first, long count, int type, float *t
   }
 }
 
-void affine_row(const struct weight *w, long row, float *scales, float *zeros) {
-  const long groups = groups_of(w), first = row / w->shared * groups;
-  if (w->scale) convert(w->scale, first, groups, w->scale_type, scales);
-  if (w->zero) convert(w->zero, first, groups, w->zero_type, zeros);
-  for (long g = 0; g < groups && !w->scale; g++) scales[g] = 1;
-  const float middle = w->format > 8 ? 0 : (float)(1 << (w->format - 1));
-  for (long g = 0; g < groups && !w->zero; g++) zeros[g] = middle;
+static void convert_rows(const struct weight *w, const void *from, int type, float constant, long row, long count,
+                         float *to) {
+  const long groups = groups_of(w);
+  if (!from)
+    for (long g = 0; g < count * groups; g++) to[g] = constant;
+  else if (w->shared == 1)
+    convert(from, row * groups, count * groups, type, to);
+  else
+    for (long r = 0; r < count; r++) convert(from, (row + r) / w->shared * groups, groups, type, to + r * groups);
+}
+
+void affine_rows(const struct weight *w, long row, long count, float *scales, float *zeros) {
+  convert_rows(w, w->scale, w->scale_type, 1, row, count, scales);
+  convert_rows(w, w->zero, w->zero_type, w->format > 8 ? 0 : (float)(1 << (w->format - 1)), row, count, zeros);
 }
 
 /* Integer codes of columns first ... end - 1 as bytes; first is a multiple of BLOCK, and so is end unless it is K. */

@@ -45,10 +45,8 @@ int few_rows_fit(const struct weight *w, long M) {
   return M <= FEW && w->columns % BLOCK == 0 && (w->group % WIDE == 0 || w->group == w->columns);
 }
 
-void few_rows(const struct weight *w, const uint8_t *codes, const uint16_t *x, long M, long row, float *work,
-              float *sums, long stride) {
-  float *scales = work, *zeros = work + groups_of(w);
-  affine_row(w, row, scales, zeros);
+void few_rows(const struct weight *w, const uint8_t *codes, const uint16_t *x, long M, long row, const float *scales,
+              const float *zeros, float *sums, long stride) {
   BY_FORMAT[w->format][M](w, codes + row * w->row_bytes, x, scales, zeros, sums, stride);
 }
 
@@ -59,9 +57,9 @@ int few_rows_fit(const struct weight *w, long M) {
   return 0;
 }
 
-void few_rows(const struct weight *w, const uint8_t *codes, const uint16_t *x, long M, long row, float *work,
-              float *sums, long stride) {
-  (void)w, (void)codes, (void)x, (void)M, (void)row, (void)work, (void)sums, (void)stride;
+void few_rows(const struct weight *w, const uint8_t *codes, const uint16_t *x, long M, long row, const float *scales,
+              const float *zeros, float *sums, long stride) {
+  (void)w, (void)codes, (void)x, (void)M, (void)row, (void)scales, (void)zeros, (void)sums, (void)stride;
 }
 
 #endif

@@ -73,8 +73,8 @@ static inline long groups_of(const struct weight *w) { return (w->columns + w->g
 /* Columns that a plane holds, so that a plane of width b takes planes_of * b / 8 bytes. */
 static inline long planes_of(const struct weight *w) { return (w->columns + 7) / 8 * 8; }
 
-/* Scales and zeros of a row as floats, one pair for each of its groups. */
-void affine_row(const struct weight *w, long row, float *scales, float *zeros);
+/* Scales and zeros of `count` rows as floats, (count, groups_of). */
+void affine_rows(const struct weight *w, long row, long count, float *scales, float *zeros);
 
 /* The value of an 8-bit float: the upper half of an fp16, in E4M3 but for an exponent that is off by 8. */
 static inline float from_fp8(uint8_t code, int format) {
@@ -83,7 +83,7 @@ static inline float from_fp8(uint8_t code, int format) {
 }
 
 /* Columns first ... last - 1 of a row of the codes as bf16 of (q - zero) * scale, rounded once; zeros from K on.
- * first is a multiple of BLOCK, and so is last unless it is padded(K); scales, zeros: what affine_row made. */
+ * first is a multiple of BLOCK, and so is last unless it is padded(K); scales, zeros: what affine_rows made for it. */
 void expand_part(const struct weight *w, const uint8_t *codes, long row, long first, long last, const float *scales,
                  const float *zeros, uint16_t *out);
 

@@ -8,14 +8,15 @@
 
 #include "lanes.h"
 
+#define FEW_ROWS 16 /* rows of W that a thread takes at a time where x has few */
 #define R 4       /* rows of W in a register tile */
 #define TILE_M 6  /* rows of x in it: 24 sums, 4 weights and an x fill 29 of 32 registers */
 #define ROWS 64   /* of W that are expanded at a time where x has many rows */
 #define PART 1024 /* columns at a time: ROWS of them stay in the second cache, a tile's in the first */
 
 int few_rows_fit(const struct weight *w, long M);
-void few_rows(const struct weight *w, const uint8_t *codes, const uint16_t *x, long M, long row, float *work,
-              float *sums, long stride);
+void few_rows(const struct weight *w, const uint8_t *codes, const uint16_t *x, long M, long row, const float *scales,
+              const float *zeros, float *sums, long stride);
 
 #ifdef QBENCH_AVX512_BF16
 typedef __m512 sums16;
@@ -103,15 +104,13 @@ static void multiply(const uint16_t *x, long apart, const uint16_t *expanded, lo
 
 /* Sums (M, ROWS) of outputs first ... first + count - 1. */
 static void sum_up(const struct weight *w, const uint8_t *codes, const uint16_t *x, long M, long first, long count,
-                   uint16_t *expanded, float *affine, float *sums) {
+                   uint16_t *expanded, const float *scales, const float *zeros, float *sums) {
   const long K = padded(w->columns), groups = groups_of(w);
   memset(sums, 0, (size_t)(M * ROWS) * sizeof *sums);
-  for (long r = 0; r < count; r++) affine_row(w, first + r, affine + 2 * r * groups, affine + (2 * r + 1) * groups);
   for (long k = 0; k < K; k += PART) {
     const long end = k + PART < K ? k + PART : K;
     for (long r = 0; r < count; r++)
-      expand_part(w, codes, first + r, k, end, affine + 2 * r * groups, affine + (2 * r + 1) * groups,
-                  expanded + r * PART);
+      expand_part(w, codes, first + r, k, end, scales + r * groups, zeros + r * groups, expanded + r * PART);
     multiply(x + k, K, expanded, M, count, end - k, sums);
   }
 }
@@ -130,23 +129,26 @@ static void finish(const struct weight *w, const float *sums, long M, long first
  * Returns 0, or 1 where memory ran out. */
 int qbench_packed_linear(const struct weight *w, const uint8_t *codes, const uint16_t *x, uint16_t *out, int64_t M) {
   const int few = few_rows_fit(w, M);
-  const long N = w->rows, rows = few ? R : ROWS, blocks = (N + rows - 1) / rows;
+  const long N = w->rows, rows = few ? FEW_ROWS : ROWS, blocks = (N + rows - 1) / rows;
   const size_t values = (size_t)(rows * PART) * sizeof(uint16_t);
-  const size_t affine = (size_t)(rows * groups_of(w) * 2) * sizeof(float), sums = (size_t)(ROWS * M) * sizeof(float);
+  const long groups = groups_of(w);
+  const size_t affine = (size_t)(rows * groups * 2) * sizeof(float), sums = (size_t)(ROWS * M) * sizeof(float);
   int failed = 0;
 #pragma omp parallel if (N * w->columns >= SERIAL_BELOW) reduction(| : failed)
   {
     uint16_t *expanded = aligned_alloc(64, (values + affine + sums + 63) / 64 * 64);
     if (!expanded) failed = 1;
-    float *work = (float *)(expanded + rows * PART), *total = work + rows * groups_of(w) * 2;
+    float *scales = (float *)(expanded + rows * PART), *zeros = scales + rows * groups, *total = zeros + rows * groups;
 #pragma omp for schedule(static)
     for (long block = 0; block < blocks; block++) {
       const long first = block * rows, count = first + rows <= N ? rows : N - first;
       if (!expanded) continue;
+      affine_rows(w, first, count, scales, zeros);
       if (few)
-        for (long r = 0; r < count; r++) few_rows(w, codes, x, M, first + r, work, total + r, ROWS);
+        for (long r = 0; r < count; r++)
+          few_rows(w, codes, x, M, first + r, scales + r * groups, zeros + r * groups, total + r, ROWS);
       else
-        sum_up(w, codes, x, M, first, count, expanded, work, total);
+        sum_up(w, codes, x, M, first, count, expanded, scales, zeros, total);
       finish(w, total, M, first, count, out);
     }
     free(expanded);
@@ -166,7 +168,7 @@ int qbench_expand(const struct weight *w, const uint8_t *codes, uint16_t *out, i
 #pragma omp for schedule(static)
     for (int64_t row = first; row < last; row++) {
       if (!work) continue;
-      affine_row(w, row, work, work + groups);
+      affine_rows(w, row, 1, work, work + groups);
       expand_part(w, codes, row, 0, K, work, work + groups, out + (row - first) * K);
     }
     free(work);
