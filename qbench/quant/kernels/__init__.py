@@ -1,7 +1,7 @@
 """Kernels that run quantized linear layers, and the table that says which runs when.
 
 `machine` (what this computer can do) and `spec` (what a layer is) → `kernel` (conditions as data) → `cpu`,
-`cuda`, `triton_gemm`, `dequant` … (the arithmetic) → `table` (the list, and the fastest at each number of rows).
+`cuda`, `dequant` (the arithmetic) → `table` (the list, and the fastest at each number of rows).
 """
 
 from qbench.quant.kernels.kernel import Kernel
