@@ -36,9 +36,9 @@ POINTERS = {"x": "T", "codes": "C", "scale": "T", "zero": "Z", "bias": "T", "y":
 
 
 @cache
-def interpreted() -> dict[str, float]:
-    """Largest error over what is allowed, by case; all in one process, started once."""
-    done = subprocess.run(
+def interpreted() -> subprocess.CompletedProcess[str]:
+    """All cases in one process, started once."""
+    return subprocess.run(
         [sys.executable, "-m", "tests.quant.interpreted"],
         env={**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
         cwd=Path(__file__).parents[2],
@@ -46,15 +46,17 @@ def interpreted() -> dict[str, float]:
         text=True,
         timeout=280,
     )
-    assert done.returncode == 0, done.stderr[-2000:]
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
 
 
 @needs_triton
 @pytest.mark.parametrize("name", [case[0] for case in cases()])
 def test_products_equal_float64_arithmetic(name: str) -> None:
-    assert interpreted()[name] <= 1
+    done = interpreted()
+    assert done.returncode == 0, done.stderr[-2000:]
+    errors = json.loads(done.stdout.splitlines()[-1])
+    if isinstance(errors, str):
+        pytest.skip(errors)
+    assert errors[name] <= 1
 
 
 def test_a_kernel_takes_the_planes_of_a_width_to_be_its_binary_digits() -> None:
