@@ -9,7 +9,7 @@ moves to another device get them back bit for bit, and `report()` counts what re
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,21 @@ from qbench.quant.kernels.spec import LinearSpec, dtype_name, spec_of
 from qbench.quant.kernels.table import choose, plan
 from qbench.quant.stored import code_bytes, empty_state, float_zeros, nbytes, state_of, weight_of
 from qbench.quant.weight import PackedWeight
+
+MOST_SHAPES = 256
+"""Input shapes that a layer keeps its choice of kernel for."""
+
+
+class _Call(NamedTuple):
+    """What a layer settled for inputs of one shape, dtype and device."""
+
+    kernel: Kernel
+    prepared: tuple[Tensor, ...]
+    rows: int
+    shape: torch.Size
+    """Of the output."""
+    seen: list[int]
+    """Fewest rows, most rows, calls of this kernel: shared with the layer's account."""
 
 
 class QuantizedLinear(nn.Module):
@@ -44,7 +59,8 @@ class QuantizedLinear(nn.Module):
         self._prepared: dict[str, tuple[Tensor, ...]] = {}
         self._holder: Kernel | None = None
         """The kernel whose prepared tensors stand in for `codes`."""
-        self._chosen: dict[tuple[int, torch.dtype, torch.device], tuple[Kernel, str | None]] = {}
+        self._calls: dict[tuple[torch.Size, torch.dtype, torch.device], _Call] = {}
+        """What is settled for inputs of a shape; a decode step looks up no more than this."""
         self._executed: dict[str, list[int]] = {}
         """Kernel name → fewest rows, most rows, calls."""
         self._outliers_found = [0, 0]
@@ -95,15 +111,19 @@ class QuantizedLinear(nn.Module):
                 f"layer {self.name}: quantized layers are for inference; call under torch.no_grad()"
             )
         spec = self.spec
-        rows = x.numel() // spec.in_features
-        if rows == 0:
-            return x.new_empty(*x.shape[:-1], spec.out_features)
-        entry = self._kernel(rows, x.dtype, x.device)
-        flat = x.reshape(rows, spec.in_features)
-        flat = flat.contiguous() if self.permutation is None else flat.index_select(1, self.permutation)
-        out = entry.run(self, self._ready(entry), flat)
-        self._count(entry.name, rows)
-        return out.view(*x.shape[:-1], spec.out_features)
+        known = self._calls.get((x.shape, x.dtype, x.device))
+        if known is None:
+            if x.numel() == 0:
+                return x.new_empty(*x.shape[:-1], spec.out_features)
+            known = self._call_for(x)
+        flat = x.reshape(known.rows, spec.in_features)
+        if spec.permuted and (order := self.permutation) is not None:
+            flat = flat.index_select(1, order)
+        elif not flat.is_contiguous():
+            flat = flat.contiguous()
+        out = known.kernel.run(self, known.prepared, flat)
+        known.seen[2] += 1
+        return out.view(known.shape)
 
     def zeros(self) -> Tensor | None:
         """Zeros as float32 of the scale's shape, in units of unsigned codes; None when symmetric."""
@@ -191,6 +211,7 @@ class QuantizedLinear(nn.Module):
     def reset_counts(self) -> None:
         """Forgets which kernels ran."""
         self._executed.clear()
+        self._calls.clear()
         self._outliers_found = [0, 0]
 
     def release(self) -> None:
@@ -208,13 +229,20 @@ class QuantizedLinear(nn.Module):
         code = f"{spec.num_bits} bits" if spec.code == "int" else spec.code
         return f"{shape}, {code}, {spec.strategy}, kernel={spec.kernel}"
 
-    def _kernel(self, rows: int, dtype: torch.dtype, device: torch.device) -> Kernel:
-        known = self._chosen.get((rows, dtype, device))
-        if known is None:
-            known = choose(self.spec, rows, dtype_name(dtype), device, self.name)
-            self._chosen[rows, dtype, device] = known
-            self.fallback_reason = known[1] or self.fallback_reason
-        return known[0]
+    def _call_for(self, x: Tensor) -> _Call:
+        """Chooses and prepares the kernel for inputs of this shape."""
+        rows = x.numel() // self.spec.in_features
+        entry, reason = choose(self.spec, rows, dtype_name(x.dtype), x.device, self.name)
+        self.fallback_reason = reason or self.fallback_reason
+        prepared = self._ready(entry)
+        seen = self._executed.setdefault(entry.name, [rows, rows, 0])
+        seen[0], seen[1] = min(seen[0], rows), max(seen[1], rows)
+        if len(self._calls) >= MOST_SHAPES:
+            self._calls.clear()
+        shape = torch.Size((*x.shape[:-1], self.spec.out_features))
+        known = _Call(entry, prepared, rows, shape, seen)
+        self._calls[x.shape, x.dtype, x.device] = known
+        return known
 
     def _outlier_report(self) -> dict[str, Any]:
         """Outlier columns stored, their share of K, and the share taken out at run time, mean over calls."""
@@ -225,13 +253,6 @@ class QuantizedLinear(nn.Module):
             "outlier_share": spec.outliers / spec.in_features,
             "outlier_share_seen": (spec.outliers + found / calls) / spec.in_features if calls else None,
         }
-
-    def _count(self, name: str, rows: int) -> None:
-        seen = self._executed.get(name)
-        if seen is None:
-            self._executed[name] = [rows, rows, 1]
-        else:
-            seen[0], seen[1], seen[2] = min(seen[0], rows), max(seen[1], rows), seen[2] + 1
 
     def _ready(self, entry: Kernel) -> tuple[Tensor, ...]:
         """A kernel's prepared tensors; makes them on the first call, and frees the codes it stands in for."""
@@ -245,6 +266,8 @@ class QuantizedLinear(nn.Module):
                 prepared = self._prepared.setdefault(entry.name, entry.prepare(self))
             if entry.restore is not None:
                 self.codes, self._holder = None, entry
+                self._prepared = {entry.name: prepared}
+                self._calls.clear()
         return prepared
 
     def _give_back(self) -> None:
@@ -252,7 +275,7 @@ class QuantizedLinear(nn.Module):
         self.codes = self.stored_codes()
         self._holder = None
         self._prepared.clear()
-        self._chosen.clear()
+        self._calls.clear()
 
     def _shares(self, tensor: Tensor) -> bool:
         """Whether a prepared tensor is a view of a buffer, such as a scale that needed no conversion."""
@@ -281,4 +304,4 @@ class QuantizedLinear(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: the stored form, without any kernel's layout."""
         buffers = {**self._buffers, "codes": self.stored_codes()}
-        return {**self.__dict__, "_buffers": buffers, "_prepared": {}, "_holder": None, "_chosen": {}}
+        return {**self.__dict__, "_buffers": buffers, "_prepared": {}, "_holder": None, "_calls": {}}

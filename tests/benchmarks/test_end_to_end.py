@@ -1,11 +1,11 @@
 """Decode and prefill of a whole model, quantized beside bf16, interleaved in one process.
 
 SmolLM2-135M where it has been fetched (`qbench fetch smollm2-135m`), else the embedded model, which has no
-target: its layers are so small that Python decides. Each round gives every variant one prefill of 512
-tokens and some decode steps, in an order drawn anew; a ratio is that of medians.
+target: its layers are so small that Python decides. Each round gives every variant one prefill of 512 tokens
+and some decode steps, in an order drawn anew; a ratio is that of medians.
 
-Targets (SmolLM2-135M, bf16, 2 cores): decode of 4-bit and 8-bit weights at most 0.6 of bf16's time, prefill at
-most 1.15 of it; int8 × int8 methods' prefill below bf16's.
+Targets (SmolLM2-135M, bf16, 2 cores): decode of 4-bit and 8-bit weights at most 0.6 of bf16's time, prefill
+at most 1.15 of it; int8 × int8 methods' prefill below bf16's.
 """
 
 from __future__ import annotations

@@ -132,7 +132,7 @@ def test_odd_shapes(entry: Kernel, shape: tuple[int, int]) -> None:
             check(layer, weight, activations(rows, k, torch.bfloat16, seed=rows))
 
 
-@pytest.mark.parametrize("name", ["int8_onednn", "int8_int_mm"])
+@pytest.mark.parametrize("name", ["int8_vnni", "int8_onednn", "int8_int_mm"])
 @pytest.mark.parametrize("extreme", [False, True], ids=["random", "extreme"])
 @pytest.mark.parametrize("zero", ["none", "integer"])
 def test_int8_sums_equal_an_int64_reference(name: str, extreme: bool, zero: Any) -> None:
@@ -144,14 +144,16 @@ def test_int8_sums_equal_an_int64_reference(name: str, extreme: bool, zero: Any)
     codes = torch.full_like(made.codes, 255) if extreme else made.codes
     zeros = None if made.zero is None else made.zero
     weight = AffineWeight(codes, torch.ones(n, 1), zeros, 8, None, "dynamic")
-    layer = layer_of(weight, kernel(name), torch.float32)
+    dtype = DTYPES[kernel(name).dtypes[-1]]
+    layer = layer_of(weight, kernel(name), dtype)
     signed = codes.long() - (128 if zeros is None else zeros.long())
     for rows in ROWS:
         x = torch.randint(-127, 128, (rows, k)).float()
         x[:, 0] = 127  # scale 1 in every row
         if extreme:
             x.fill_(-127.0)
-        assert torch.equal(layer(x).long(), x.long() @ signed.t())
+        sums = (x.long() @ signed.t()).float()  # as float32 they are rounded to the output's dtype once
+        assert torch.equal(layer(x.to(dtype)), sums.to(dtype))
 
 
 def test_activation_codes_are_what_they_are_defined_to_be() -> None:
@@ -183,7 +185,7 @@ def spec_of(**case: Any) -> Any:
 def test_auto_takes_the_codes_as_they_are_for_few_rows_and_the_gemm_for_many() -> None:
     ranges = plan(spec_of(), "bf16", CPU, "it")
     assert ranges[0][0] == 1
-    assert ranges[0][2].name == ("int8_native" if "native" in features("cpu") else "int8_pack")
+    assert ranges[0][2].name == ("packed_native" if "native" in features("cpu") else "int8_pack")
     assert ("packed_native" if "native" in features("cpu") else "int8_pack") in {
         one[2].name for one in ranges
     }
@@ -203,8 +205,9 @@ def test_a_plan_says_what_choose_does() -> None:
 @pytest.mark.parametrize(
     ("case", "dtype", "expected"),
     [
-        ({"activations": "dynamic"}, "bf16", "int8_onednn"),
-        ({"activations": "static"}, "bf16", "int8_onednn"),
+        ({"activations": "dynamic"}, "bf16", "int8_vnni"),
+        ({"activations": "static"}, "bf16", "int8_vnni"),
+        ({"activations": "dynamic", "zero": "integer"}, "bf16", "int8_vnni"),
         ({"activations": "dynamic", "zero": "integer"}, "fp32", "int8_onednn"),
         ({"activations": "dynamic", "strategy": "group"}, "bf16", "dequant_gemm"),
         ({"zero": "integer"}, "bf16", "packed_native"),

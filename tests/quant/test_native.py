@@ -26,7 +26,8 @@ def _layer(n: int, k: int, dtype: torch.dtype, bias: bool) -> QuantizedLinear:
     codes = torch.randint(1, 256, (n, k), dtype=torch.uint8, generator=drawn)
     scale = torch.rand(n, 1, generator=drawn) * 0.01 + 0.001
     added = torch.randn(n, generator=drawn) if bias else None
-    return QuantizedLinear.from_weight(AffineWeight(codes, scale, None, 8), added, dtype=dtype)
+    weight = AffineWeight(codes, scale, None, 8)
+    return QuantizedLinear.from_weight(weight, added, dtype=dtype, kernel="int8_native")
 
 
 @needs_compiler

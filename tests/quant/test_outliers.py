@@ -18,6 +18,7 @@ from qbench.errors import KernelError
 from qbench.quant import registry
 from qbench.quant.inputs import Inputs
 from qbench.quant.kernels import DTYPES, KERNELS, Kernel, kernel
+from qbench.quant.kernels.machine import features
 from qbench.quant.linear import QuantizedLinear
 from qbench.quant.outliers import Outliers
 from tests.quant.layers import affine
@@ -76,7 +77,7 @@ def reference(x: Tensor, made: AffineWeight) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("entry", HERE, ids=lambda entry: entry.name)
 def test_the_product(entry: Kernel, mode: str) -> None:
     for number, (n, k) in enumerate([(1, 48), (37, 80), (50, 131)]):
-        dtype_name = entry.dtypes[number % 3]
+        dtype_name = entry.dtypes[number % len(entry.dtypes)]
         dtype, eps = DTYPES[dtype_name], EPS[dtype_name]
         made = quantize(weight(n, k, dtype), inputs(50, k, CALIBRATED), outlier_weights=mode)
         assert kept(made) == (list(CALIBRATED) if mode == "original" else [])
@@ -98,8 +99,13 @@ def test_the_product(entry: Kernel, mode: str) -> None:
 @pytest.mark.parametrize("entry", HERE, ids=lambda entry: entry.name)
 def test_without_outliers_it_is_vector_wise_int8_to_the_bit(entry: Kernel) -> None:
     """Oracle: no column over the threshold."""
-    plain = {"int8_outliers": "int8_onednn", "int8_outliers_int_mm": "int8_int_mm"}
-    w, x = weight(40, 96), inputs(30, 96, ())
+    plain = {
+        "int8_outliers": "int8_onednn",
+        "int8_outliers_int_mm": "int8_int_mm",
+        "int8_outliers_vnni": "int8_vnni",
+    }
+    dtype = DTYPES[entry.dtypes[-1]]
+    w, x = weight(40, 96), inputs(30, 96, (), dtype)
     made = quantize(w, x)
     absmax = registry.make("absmax", {"activations": "dynamic"})
     expected = absmax.quantize_layer(w, Layer("a", "Linear", 96, 40))
@@ -107,10 +113,8 @@ def test_without_outliers_it_is_vector_wise_int8_to_the_bit(entry: Kernel) -> No
     assert torch.equal(made.codes, expected.codes)
     assert torch.equal(made.scale, expected.scale)
     assert kept(made) == []
-    ours = QuantizedLinear.from_weight(made, dtype=torch.float32, kernel=entry.name)
-    theirs = QuantizedLinear.from_weight(
-        expected, dtype=torch.float32, kernel=plain.get(entry.name, "dequant_gemm")
-    )
+    ours = QuantizedLinear.from_weight(made, dtype=dtype, kernel=entry.name)
+    theirs = QuantizedLinear.from_weight(expected, dtype=dtype, kernel=plain.get(entry.name, "dequant_gemm"))
     for rows in (1, 16, 30):
         assert torch.equal(ours(x[:rows]), theirs(x[:rows]))
 
@@ -119,13 +123,16 @@ def test_without_outliers_it_is_vector_wise_int8_to_the_bit(entry: Kernel) -> No
 @pytest.mark.parametrize("entry", HERE, ids=lambda entry: entry.name)
 def test_a_vanishing_threshold_leaves_the_float_product(entry: Kernel, mode: str) -> None:
     """Oracle: threshold → 0⁺ is x·Wᵀ with the original weights, x·dequant(W8)ᵀ with those of int8."""
-    w, x = weight(40, 96), inputs(30, 96, (5,))
+    dtype = DTYPES[entry.dtypes[-1]]
+    w, x = weight(40, 96, dtype), inputs(30, 96, (5,), dtype)
     made = quantize(w, x, threshold=1e-30, outlier_weights=mode)
     assert not made.collapsed()
-    assert torch.equal(made.dequantize(), w) == (mode == "original")
-    layer = QuantizedLinear.from_weight(made, dtype=torch.float32, kernel=entry.name)
+    assert torch.equal(made.dequantize(dtype), w) == (mode == "original")
+    layer = QuantizedLinear.from_weight(made, dtype=dtype, kernel=entry.name)
+    near = 1e-5 if dtype == torch.float32 else 1e-2
     for rows in (1, 30):
-        torch.testing.assert_close(layer(x[:rows]), x[:rows] @ made.dequantize().t(), rtol=1e-5, atol=1e-5)
+        wanted = x[:rows].float() @ made.dequantize(dtype).float().t()
+        torch.testing.assert_close(layer(x[:rows]).float(), wanted, rtol=near, atol=near)
 
 
 def test_columns_of_the_calibration_text_are_kept_as_they_are() -> None:
@@ -263,8 +270,9 @@ def test_kernels_with_and_without_outliers_do_not_stand_in_for_each_other() -> N
     with pytest.raises(KernelError, match="it takes only layers with outlier columns"):
         QuantizedLinear.from_weight(plain, dtype=torch.bfloat16, kernel="outliers_dequant_gemm")
     chosen = QuantizedLinear.from_weight(made, dtype=torch.bfloat16).planned()
-    best = "outliers_dequant_gemm" if kernel("int8_outliers").missing("cpu") else "int8_outliers"
-    assert [entry["kernel"] for entry in chosen] == [best]
+    order = ("int8_outliers_vnni", "int8_outliers", "int8_outliers_int_mm", "outliers_dequant_gemm")
+    here = [name for name in order if kernel(name).missing("cpu") is None]
+    assert [entry["kernel"] for entry in chosen] == [here[1 if "amx" in features("cpu") else 0]]
 
 
 @pytest.mark.gpu

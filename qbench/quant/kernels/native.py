@@ -2,6 +2,7 @@
 
 - `run_packed`: integers of 2 to 8 bits, 8-bit floats, any scales and zeros, bf16 activations. Weights are
   rounded to bf16 as their `dequantize` does (one scale a row and no float zero: not at all); float32 sums.
+- `run_dynamic`: int8 × int8, activations rounded in the same call; needs AVX512-VNNI.
 - `expand`: the same weights into a tile of memory, for the kernels that leave the product to torch.
 - `run_native`: int8 with one scale a row in float32 arithmetic, for the fewest rows.
 """
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from qbench.quant.kernels.compiler import built
+from qbench.quant.kernels.scratch import SCRATCH
 from qbench.quant.kernels.spec import Operand
 from qbench.quant.packing import unpack
 
@@ -24,6 +26,8 @@ ROWS = 4
 """Of x at a time in `run_native`: more run out of registers."""
 WIDE = 32
 """bf16 values in a register; rows of x end on a multiple of it."""
+DYNAMIC_ROWS = 512
+"""Of x at a time in `run_dynamic`."""
 FLOATS = {"e4m3": 9, "e5m2": 10}
 NUMBERS = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2, torch.uint8: 3}
 
@@ -38,13 +42,14 @@ class Weight(ctypes.Structure):
     )
 
 
-def describe(layer: Operand, exact: bool) -> tuple[Tensor, ...]:
+def describe(layer: Operand, exact: bool, zero: bool = True) -> tuple[Tensor, ...]:
     """The struct's bytes as a tensor, then every tensor that it points to, which keeps them alive.
 
-    `exact`: codes minus zero as they are, scales on the output (strategy tensor or channel, no float zero).
+    `exact`: codes minus zero as they are, scales on the output (strategy tensor or channel, no float zero);
+    `zero`: whether the zero is in it.
     """
     spec = layer.spec
-    zeros = layer.zero
+    zeros = layer.zero if zero else None
     if zeros is not None and spec.zero == "integer":
         zeros = unpack(zeros, spec.num_bits, layer.scale.numel())
     scale = layer.scale.contiguous()
@@ -70,17 +75,18 @@ def exact(layer: Operand) -> bool:
 
 
 def prepare_packed(layer: Operand) -> tuple[Tensor, ...]:
-    return describe(layer, exact(layer))
+    described, *kept = describe(layer, exact(layer))
+    return (described, _codes(layer), *kept)
 
 
 def run_packed(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tensor:
     """x bf16 (M, K) → bf16 (M, N); every width, strategy and zero."""
-    missing = -x.shape[1] % WIDE
-    if missing:
-        x = torch.nn.functional.pad(x, (0, missing))
-    out = torch.empty(x.shape[0], layer.spec.out_features, dtype=torch.bfloat16)
+    rows, columns = x.shape
+    if columns % WIDE:
+        x = torch.nn.functional.pad(x, (0, -columns % WIDE))
+    out = torch.empty(rows, layer.spec.out_features, dtype=torch.bfloat16)
     failed = _library().qbench_packed_linear(
-        prepared[0].data_ptr(), _codes(layer).data_ptr(), x.data_ptr(), out.data_ptr(), x.shape[0]
+        prepared[0].data_ptr(), prepared[1].data_ptr(), x.data_ptr(), out.data_ptr(), rows
     )
     if failed:
         raise MemoryError("no memory for the work buffers of packed_native")
@@ -91,6 +97,36 @@ def expand(layer: Operand, described: Tensor, first: int, last: int, tile: Tenso
     """Rows first … last of the weight as bf16 into a contiguous (last − first, K), K a multiple of WIDE."""
     if _library().qbench_expand(described.data_ptr(), _codes(layer).data_ptr(), tile.data_ptr(), first, last):
         raise MemoryError("no memory for the work buffers of expand")
+
+
+def prepare_dynamic(layer: Operand) -> tuple[Tensor, ...]:
+    """For `run_dynamic`: the weight, sums of its codes by row int32 (N), zeros off the middle float32 (N)."""
+    zeros = layer.zeros()
+    described, *kept = describe(layer, exact=True, zero=False)
+    codes = _codes(layer)
+    found = [described, codes, codes.sum(1, dtype=torch.int32)]
+    if zeros is not None:
+        found.append((zeros.view(-1) - layer.spec.half).expand(layer.spec.out_features).contiguous())
+    return (*found, *kept)
+
+
+def run_dynamic(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tensor:
+    """x bf16 (M, K) → bf16 (M, N); int8 activations, dynamic or static; strategies tensor and channel."""
+    described, codes, sums, *rest = prepared
+    spec = layer.spec
+    shift = None if spec.zero == "none" else rest[0].data_ptr()
+    step = 0.0 if layer.input_scale is None else float(layer.input_scale)
+    out = torch.empty(x.shape[0], spec.out_features, dtype=torch.bfloat16)
+    padded = -(-spec.in_features // 64) * 64 + 8
+    for first in range(0, x.shape[0], DYNAMIC_ROWS):
+        rows = min(DYNAMIC_ROWS, x.shape[0] - first)
+        work = SCRATCH.take("int8 rows", (rows, padded), torch.uint8, x.device)
+        own = SCRATCH.take("int8 sums", (torch.get_num_threads() * 64, rows), torch.int32, x.device)
+        at = (x[first:].data_ptr(), sums.data_ptr(), shift, step, work.data_ptr(), own.data_ptr())
+        _library().qbench_int8_dynamic(
+            described.data_ptr(), codes.data_ptr(), *at, out[first:].data_ptr(), rows
+        )
+    return out
 
 
 def prepare_native(layer: Operand) -> tuple[Tensor, ...]:
@@ -118,6 +154,11 @@ def run_native(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tenso
     return out
 
 
+def has_dynamic() -> bool:
+    """Whether `run_dynamic` was compiled in: AVX512-VNNI."""
+    return why_not() is None and bool(_library().qbench_has_int8_dynamic())
+
+
 @functools.cache
 def why_not() -> str | None:
     """Why the compiled kernels are not to be had here; None where they are. Compiles them if need be."""
@@ -141,6 +182,8 @@ def load(path: Path) -> ctypes.CDLL:
     library.qbench_expand.argtypes = [*[pointer] * 3, number, number]
     library.qbench_int8_linear.argtypes = [*[pointer] * 5, ctypes.c_int, *[ctypes.c_long] * 3]
     library.qbench_int8_linear.restype = None
+    library.qbench_int8_dynamic.argtypes = [*[pointer] * 5, ctypes.c_float, *[pointer] * 3, number]
+    library.qbench_int8_dynamic.restype = None
     return library
 
 

@@ -62,6 +62,19 @@ KERNELS: tuple[Kernel, ...] = (
         run=native.run_packed,
     ),
     Kernel(
+        name="int8_vnni",
+        summary="int8 × int8 in C, activations rounded in the same call, exact int32 sums, plain codes",
+        devices=("cpu",),
+        activations=("dynamic", "static"),
+        num_bits=(8,),
+        strategies=("tensor", "channel"),
+        zeros=("none", "integer", "float"),
+        dtypes=("bf16",),
+        needs=("native_int8",),
+        prepare=native.prepare_dynamic,
+        run=native.run_dynamic,
+    ),
+    Kernel(
         name="int8_onednn",
         summary="int8 × int8 with rounded activations, exact int32 sums, prepacked weight",
         devices=("cpu",),
@@ -158,6 +171,7 @@ class Choice:
 
 
 CHOICES: tuple[Choice, ...] = (
+    Choice("int8_vnni", absent=("amx",)),
     Choice("int8_onednn"),  # ahead of bf16 at every row count that was measured, 1 to 2048
     Choice("int8_int_mm_cuda"),
     # The three below, unmeasured until a GPU ran them. One row leaves tensor cores idle whoever does it, and
@@ -168,8 +182,6 @@ CHOICES: tuple[Choice, ...] = (
     Choice("triton_gemm", max_rows=128),
     Choice("triton_dequant_gemm"),
     Choice("int8_int_mm"),
-    # Up to its own four rows it takes what reading the weights takes; int8_pack takes a fifth more.
-    Choice("int8_native", max_rows=native.ROWS),
     # Zen 5, one thread's time beside bf16 F.linear, 4096 × 4096: 0.25 at one row, 0.7 at 16, 0.95 at 128;
     # from there oneDNN's own blocking wins over ours, and tiles are expanded for it.
     Choice("packed_native", present=("bf16_gemm",), absent=("amx",), max_rows=128),
@@ -177,6 +189,8 @@ CHOICES: tuple[Choice, ...] = (
     Choice("packed_native", present=("amx",), max_rows=8),
     # Without bf16 products in hardware its portable code still reads the fewest bytes (not measured).
     Choice("packed_native", absent=("bf16_gemm",), max_rows=native.ROWS),
+    # For float32 activations: up to its own four rows it takes what reading the weights takes.
+    Choice("int8_native", max_rows=native.ROWS),
     Choice("int8_pack", present=("amx",), max_rows=8),  # 0.42 ms + 0.17 a row meets 0.6 ms + the bf16 GEMM
     Choice("int8_pack", present=("bf16_gemm",), absent=("amx",), max_rows=12),  # Zen 5: they cross there
     Choice(
@@ -189,7 +203,8 @@ CHOICES: tuple[Choice, ...] = (
     Choice("fp8_native", present=("amx",), max_rows=8),
     Choice("fp8_native", absent=("bf16_gemm",), max_rows=native.ROWS),
     Choice("fp8_dequant_gemm"),
-    *(Choice(entry.name) for entry in outliers.KERNELS),
+    Choice("int8_outliers_vnni", absent=("amx",)),
+    *(Choice(entry.name) for entry in outliers.KERNELS if entry.name != "int8_outliers_vnni"),
 )
 
 
