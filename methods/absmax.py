@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from qbench import Layer, Method
-from qbench.quant.parameters import checked_group_size
+from qbench.quant.parameters import checked_group_size, checked_percentile
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from qbench import AffineWeight
+    from qbench.quant.method import Statistic
 
 
 @dataclass(frozen=True)
@@ -30,19 +31,29 @@ class Absmax(Method):
     """Inputs that share a scale; only for strategy group, where it is 64 unless given."""
     scale_range: Literal["restricted", "full"] = "restricted"
     """Codes symmetric about zero, or the whole two's-complement range."""
-    activations: Literal["none", "dynamic"] = "none"
-    """`dynamic`: activations too become int8, a scale a token; needs 8 bits, strategy tensor or channel."""
+    range: Literal["minmax", "percentile", "mse"] = "minmax"
+    """What the codes cover: everything, all but the outermost weights, or the range of least error."""
+    percentile: float | None = None
+    """Only for range percentile, where it is 99.9 unless given."""
+    activations: Literal["none", "dynamic", "static"] = "none"
+    """Activations become int8 too, symmetric: `dynamic` a scale a token, `static` one a layer, calibrated.
+    Needs 8 bits, strategy tensor or channel."""
 
     def __post_init__(self) -> None:
         size = checked_group_size(self.num_bits, self.strategy, self.group_size, self.activations)
         object.__setattr__(self, "group_size", size)
+        object.__setattr__(self, "percentile", checked_percentile(self.range, self.percentile))
+
+    @property
+    def statistics(self) -> tuple[Statistic, ...]:
+        return ("range",) if self.activations == "static" else ()
 
     def quantize_layer(self, weight: Tensor, layer: Layer) -> AffineWeight:
-        from qbench.quant import affine
+        from qbench.quant import affine, calibrated, ranges
 
         groups = affine.grouped(weight, self.strategy, self.group_size, layer.name)
-        scale = affine.stored_scale(
-            affine.absmax_scale(groups, self.num_bits, self.scale_range), weight.dtype
+        scale = ranges.symmetric(
+            groups, self.num_bits, self.scale_range, weight.dtype, self.range, self.percentile
         )
         middle = 2 ** (self.num_bits - 1)
         lowest = 1 if self.scale_range == "restricted" else 0
@@ -54,4 +65,5 @@ class Absmax(Method):
             num_bits=self.num_bits,
             group_size=self.group_size,
             activations=self.activations,
+            input_scale=calibrated.int8_scale(layer, self.activations, weight.device),
         )

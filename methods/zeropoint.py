@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from qbench import Layer, Method
-from qbench.quant.parameters import checked_group_size
+from qbench.quant.parameters import checked_group_size, checked_percentile
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from qbench import AffineWeight
+    from qbench.quant.method import Statistic
 
 
 @dataclass(frozen=True)
@@ -33,25 +34,31 @@ class ZeroPoint(Method):
     zero is no code, and where it holds 0 both settings are the same."""
     zero: Literal["integer", "float"] = "integer"
     """`integer`: a code of num_bits bits. `float`: in units of codes, in the model's dtype."""
-    activations: Literal["none", "dynamic"] = "none"
-    """`dynamic`: activations too become int8, a scale a token; needs 8 bits, strategy tensor or channel."""
+    range: Literal["minmax", "percentile", "mse"] = "minmax"
+    """What the codes cover: everything, all but the outermost weights, or the range of least error."""
+    percentile: float | None = None
+    """Only for range percentile, where it is 99.9 unless given."""
+    activations: Literal["none", "dynamic", "static"] = "none"
+    """Activations become int8 too, symmetric: `dynamic` a scale a token, `static` one a layer, calibrated.
+    Needs 8 bits, strategy tensor or channel."""
 
     def __post_init__(self) -> None:
         if self.zero == "integer" and not self.zero_in_range:
             raise ValueError("an integer zero needs zero_in_range true; for the raw range say zero: float")
         size = checked_group_size(self.num_bits, self.strategy, self.group_size, self.activations)
         object.__setattr__(self, "group_size", size)
+        object.__setattr__(self, "percentile", checked_percentile(self.range, self.percentile))
+
+    @property
+    def statistics(self) -> tuple[Statistic, ...]:
+        return ("range",) if self.activations == "static" else ()
 
     def quantize_layer(self, weight: Tensor, layer: Layer) -> AffineWeight:
-        from qbench.quant import affine
+        from qbench.quant import affine, calibrated, ranges
 
         groups = affine.grouped(weight, self.strategy, self.group_size, layer.name)
-        scale, low = affine.minmax_scale_zero(groups, self.num_bits, self.zero_in_range)
-        if self.zero == "integer":
-            scale = affine.stored_scale(scale, weight.dtype)
-            zero = affine.integer_zero(scale, low, self.num_bits)
-        else:
-            scale, zero = affine.float_zero(scale, low, weight.dtype)
+        rule = (self.range, self.percentile, self.zero_in_range)
+        scale, zero = ranges.asymmetric(groups, self.num_bits, self.zero, weight.dtype, *rule)
         codes = affine.codes(groups, scale, zero, 0, 2**self.num_bits - 1)
         return affine.AffineWeight(
             codes=codes.reshape(weight.shape),
@@ -60,4 +67,5 @@ class ZeroPoint(Method):
             num_bits=self.num_bits,
             group_size=self.group_size,
             activations=self.activations,
+            input_scale=calibrated.int8_scale(layer, self.activations, weight.device),
         )

@@ -2,6 +2,7 @@
 
     frame = qbench.load("results/")      # a row per cell, tidy
     class Mine(qbench.Method): ...       # a method of your own
+    qbench.load_quantized("folder")      # what `qbench quantize` wrote, as a model to run
 
 Importing qbench imports neither torch nor pandas; each name below loads what it needs when first used.
 """
@@ -24,6 +25,7 @@ from qbench.errors import (
 
 if TYPE_CHECKING:
     from qbench.quant.affine import AffineWeight
+    from qbench.quant.checkpoint import load_quantized
     from qbench.quant.method import Layer, Method
     from qbench.results.frame import load
     from qbench.results.record import Record
@@ -44,6 +46,7 @@ _LAZY = {
     "Record": "qbench.results.record",
     "Suite": "qbench.suite.spec",
     "load": "qbench.results.frame",
+    "load_quantized": "qbench.quant.checkpoint",
     "load_suite": "qbench.suite.load",
 }
 
@@ -62,6 +65,7 @@ __all__ = [
     "Suite",
     "SuiteError",
     "load",
+    "load_quantized",
     "load_suite",
 ]
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from qbench.cli import check, doctor, export, fetch, listing, plan, report, run, schema
+from qbench.cli import check, doctor, export, fetch, listing, plan, quantize, report, run, schema
 
 app = typer.Typer(
     name="qbench",
@@ -40,6 +40,7 @@ for command in (
     plan.plan,
     listing.list_,
     check.check,
+    quantize.quantize,
     report.report,
     export.export,
     doctor.doctor,

@@ -28,27 +28,43 @@ def load_model(ref: ModelRef, dtype: str, device: str) -> LoadedModel:
 
     Raises ModelError where the weights are no longer those that were pinned, or do not fit the config.
     """
-    from transformers import AutoTokenizer
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    quiet()
     checkpoint = locate(ref.source, ref.revision, allow_pickle=ref.allow_pickle, code=ref.trust_remote_code)
+    if checkpoint.quantized:
+        raise ModelError(
+            f"{ref.source!r} is quantized already (qbench quantize wrote it): only method saved runs on it. "
+            "To quantize otherwise, start from the model that it was made from"
+        )
     try:
         if ref.weights.startswith("random:"):
             model = _random(checkpoint, ref, DTYPES[dtype])
         else:
             model = _pretrained(checkpoint, ref, DTYPES[dtype])
-        tokenizer = AutoTokenizer.from_pretrained(
-            checkpoint.folder,
-            gguf_file=checkpoint.gguf,
-            local_files_only=True,
-            trust_remote_code=ref.trust_remote_code,
-        )
+        tokenizer = load_tokenizer(checkpoint, ref)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ModelError(f"model {ref.source!r} does not load: {type(error).__name__}: {error}") from error
     model = model.to(device).eval().requires_grad_(False)
-    return LoadedModel(model, tokenizer, checkpoint.disk_bytes, _facts(model, tokenizer, ref))
+    return LoadedModel(model, tokenizer, checkpoint.disk_bytes, model_facts(model, tokenizer, ref))
+
+
+def load_tokenizer(checkpoint: Checkpoint, ref: ModelRef) -> Any:
+    """The tokenizer beside the weights; transformers' own errors where it does not load."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(
+        checkpoint.folder,
+        gguf_file=checkpoint.gguf,
+        local_files_only=True,
+        trust_remote_code=ref.trust_remote_code,
+    )
+
+
+def quiet() -> None:
+    """No warnings and progress bars of transformers: what matters is checked here and raised."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
 
 def check_pinned(ref: ModelRef) -> None:
@@ -101,7 +117,8 @@ def _random(checkpoint: Checkpoint, ref: ModelRef, dtype: torch.dtype) -> Any:
     return AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=ref.trust_remote_code)
 
 
-def _facts(model: Any, tokenizer: Any, ref: ModelRef) -> dict[str, Any]:
+def model_facts(model: Any, tokenizer: Any, ref: ModelRef) -> dict[str, Any]:
+    """What a record says of the loaded model."""
     config = model.config
     head = model.get_output_embeddings()
     embedding = model.get_input_embeddings()

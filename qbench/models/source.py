@@ -16,6 +16,8 @@ from qbench.errors import ModelError
 from qbench.models.builtin import builtin_model, file_sha256
 from qbench.suite.cell import ModelRef
 
+FACTS = "qbench.json"
+"""What a folder of `qbench quantize` holds and no other does: see `qbench.quant.checkpoint`."""
 _HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.tiktoken"]
 _PICKLES = ["*.bin", "*.pt", "*.pth", "*.ckpt"]
 
@@ -38,6 +40,11 @@ class Checkpoint:
         if not found and allow_pickle:
             found = sorted(path for pattern in _PICKLES for path in self.folder.glob(pattern))
         return found
+
+    @property
+    def quantized(self) -> bool:
+        """Whether `qbench quantize` wrote it: packed codes, which only qbench reads."""
+        return self.gguf is None and (self.folder / FACTS).is_file()
 
     @property
     def disk_bytes(self) -> int:
@@ -69,6 +76,8 @@ def pin(
 ) -> ModelRef:
     """A reference to exactly these weights: their hash, a hub commit, or the recipe of random ones."""
     checkpoint = locate(source, revision, allow_pickle=allow_pickle, code=trust_remote_code)
+    if random_seed is not None and checkpoint.quantized:
+        raise ModelError(f"model {source!r} is a quantized checkpoint; random weights need an ordinary model")
     if random_seed is None:
         _refuse(checkpoint, source, trust_remote_code, allow_pickle)
     if random_seed is not None:
@@ -121,7 +130,7 @@ def _refuse(checkpoint: Checkpoint, source: str, trust_remote_code: bool, allow_
         pickled = any(next(checkpoint.folder.glob(pattern), None) for pattern in _PICKLES)
         raise ModelError(
             f"model {source!r} has pickled weights only, which can run code when loaded; convert them to "
-            "safetensors, or say allow_pickle: true in the suite"
+            "safetensors, or say allow_pickle: true in the suite (--allow-pickle)"
             if pickled
             else f"model {source!r}: {checkpoint.folder} holds no *.safetensors"
         )

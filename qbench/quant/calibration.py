@@ -68,6 +68,7 @@ def quantize_calibrated(
         run.all()
     finally:
         model.train(training)
+    _release(model)
     return Calibrated(_now(ids) - started - run.uncounted_s, ids.numel())
 
 
@@ -139,10 +140,7 @@ class _Run:
     def _advance(self, index: int, batches: list[Captured]) -> None:
         for batch in batches:
             batch.hidden = self.stack.run_block(index, batch)
-        for module in self.stack.blocks[index].modules():
-            if isinstance(module, QuantizedLinear):
-                module.to(module.scale.device)  # frees what kernels prepared for so many rows
-                module.reset_counts()
+        _release(self.stack.blocks[index])
 
 
 class _Watch:
@@ -182,6 +180,13 @@ def _checked(targets: list[Target], windows: Tensor | None) -> Tensor:
             "one window at least"
         )
     return windows
+
+
+def _release(part: nn.Module) -> None:
+    """Frees what kernels prepared, and forgets that they ran: a record is to hold what was measured."""
+    for module in part.modules():
+        if isinstance(module, QuantizedLinear):
+            module.release()
 
 
 def _now(tensor: Tensor) -> float:

@@ -17,6 +17,7 @@ import math
 import os
 import secrets
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +31,24 @@ from qbench.quant.convert import aliases, facts, place, quantized_layers
 from qbench.quant.linear import QuantizedLinear
 from qbench.quant.skeleton import fingerprint, skeleton, unsaved_buffers
 
-FORMAT = 1
+FORMAT = 2
 FACTS = "qbench.json"
 WEIGHTS = "qbench.safetensors"
 
 
-def save_quantized(model: Any, folder: Path | str, *, origin: dict[str, Any], tokenizer: Any = None) -> int:
+def save_quantized(
+    model: Any,
+    folder: Path | str,
+    *,
+    origin: dict[str, Any],
+    tokenizer: Any = None,
+    texts: Mapping[str, str] | None = None,
+) -> int:
     """Writes a checkpoint and returns its size in bytes.
 
     `origin` says where the model came from, in JSON values; `tokenizer`, when given, is saved beside the
-    weights. Raises ModelError where the folder exists, and OSError where the disk does not take it.
+    weights, and so are `texts`, by file name, such as a model card. Raises ModelError where the folder
+    exists, and OSError where the disk does not take it.
     """
     folder = Path(folder)
     if folder.exists():
@@ -53,6 +62,8 @@ def save_quantized(model: Any, folder: Path | str, *, origin: dict[str, Any], to
         _write(model, draft, origin)
         if tokenizer is not None:
             tokenizer.save_pretrained(draft)
+        for name, text in (texts or {}).items():
+            (draft / name).write_text(text, encoding="utf-8")
         for path in [*(path for path in draft.rglob("*") if path.is_file()), draft]:
             _flush(path)
         draft.rename(folder)
@@ -132,7 +143,10 @@ def _read_facts(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{folder / FACTS} cannot be read: {error}") from error
     if not isinstance(known, dict) or known.get("format") != FORMAT:
         found = known.get("format") if isinstance(known, dict) else known
-        raise ModelError(f"{folder}: checkpoint format {found!r}, this qbench reads {FORMAT}; upgrade qbench")
+        raise ModelError(
+            f"{folder}: checkpoint format {found!r}, this qbench reads {FORMAT}; "
+            "use the qbench that wrote it, or quantize the model again"
+        )
     kinds = {"class": str, "dtype": str, "tied": dict, "unsaved_buffers": dict, "layers": dict}
     for key, kind in kinds.items():
         if not isinstance(known.get(key), kind):

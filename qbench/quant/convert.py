@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from qbench.errors import MethodError
-from qbench.quant.affine import AffineWeight
 from qbench.quant.calibration import Calibrated, quantize_calibrated
 from qbench.quant.linear import QuantizedLinear
 from qbench.quant.method import Layer, Method
 from qbench.quant.targets import Target, select
+from qbench.quant.weight import PackedWeight
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -182,16 +182,18 @@ def _weight(module: nn.Module, layer: Layer) -> Tensor:
     return (weight.detach().t() if layer.kind == "Conv1D" else weight.detach()).contiguous()
 
 
-def _codes(target: Target, weight: Tensor) -> AffineWeight:
-    """The method's codes; raises MethodError where they break the promises of `AffineWeight`."""
+def _codes(target: Target, weight: Tensor) -> PackedWeight:
+    """The method's codes; raises MethodError where they break the promises of their format."""
     made = target.method.quantize_layer(weight, target.layer)
-    if not isinstance(made, AffineWeight):
-        raise MethodError(f"quantize_layer returned {type(made).__name__}, not an AffineWeight")
+    if not isinstance(made, PackedWeight):
+        raise MethodError(f"quantize_layer returned {type(made).__name__}, not an AffineWeight or Fp8Weight")
     wrong = made.why_invalid(weight.shape)
     if wrong is not None:
         raise MethodError(wrong)
-    if bool(made.codes.min() == made.codes.max()) and bool(weight.min() != weight.max()):
-        raise MethodError(f"every code is {int(made.codes.max())}: the weight collapsed to a constant")
+    if made.collapsed() and bool(weight.min() != weight.max()):
+        raise MethodError(
+            f"every code is {made.codes.view(-1)[0].item()}: the weight collapsed to a constant"
+        )
     return made
 
 

@@ -31,9 +31,10 @@ from torch import Tensor
 
 from qbench.errors import MethodError
 from qbench.quant import affine
-from qbench.quant.affine import AffineWeight, Strategy
+from qbench.quant.affine import AffineWeight
 from qbench.quant.factor import Factor, factorized
 from qbench.quant.method import Layer
+from qbench.quant.weight import Strategy
 
 NORM, GRID, STEPS = 2.4, 100, 80
 """Of range `mse`: the norm, and the shrink factors 1 − i/GRID for i < STEPS."""
@@ -76,7 +77,7 @@ class Grid:
         return scale, affine.integer_zero(scale, low, self.num_bits)
 
     def _error(self, groups: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
-        made = (groups / scale).add_(zero).round_().clamp_(0, 2**self.num_bits - 1).sub_(zero).mul_(scale)
+        made = (groups / scale).round_().add_(zero).clamp_(0, 2**self.num_bits - 1).sub_(zero).mul_(scale)
         return made.sub_(groups).abs_().pow_(NORM).sum(dim=-1)
 
 
@@ -194,7 +195,7 @@ def _round_block(
     spare = torch.empty_like(columns[0])
     for i, (scale, zero) in enumerate(scales):
         target = wanted[i].addmv_(left[:i].t(), moves[i, :i])
-        code = torch.div(target, scale, out=codes[i]).add_(zero).round_().clamp_(0, top)
+        code = torch.div(target, scale, out=codes[i]).round_().add_(zero).clamp_(0, top)
         torch.sub(code, zero, out=spare)
         torch.addcmul(columns[i], spare, scale, value=-1, out=left[i])
     return codes

@@ -1,9 +1,7 @@
 """`QuantizedLinear`: a linear layer whose weight is stored packed and run by a kernel of the table.
 
-Stored, as plain buffers, so that a state_dict goes through safetensors and a reload needs only the module
-swap: `codes` (int8, code − 128, for 8 bits; else uint8, packed densely along K), `scale` in its own dtype,
-`zero` (integer zeros packed at num_bits, float ones as given, none when symmetric), `permutation` (int32 (K),
-for columns in an order of their own), `bias`.
+Stored as plain buffers (`qbench.quant.stored` says which), so that a state_dict goes through safetensors and
+a reload needs only the module swap.
 
 In memory a kernel may hold the codes in a layout of its own *instead of* the buffer; state_dict, copies and
 moves to another device get them back bit for bit, and `report()` counts what really stands in memory.
@@ -17,21 +15,24 @@ import torch
 from torch import Tensor, nn
 
 from qbench.errors import KernelError
-from qbench.quant.affine import AffineWeight
 from qbench.quant.kernels.cpu import aligned
 from qbench.quant.kernels.kernel import Kernel
-from qbench.quant.kernels.spec import DTYPES, LinearSpec, dtype_name, spec_of
+from qbench.quant.kernels.spec import LinearSpec, dtype_name, spec_of
 from qbench.quant.kernels.table import choose, plan
-from qbench.quant.packing import pack, packed_width, unpack
+from qbench.quant.stored import code_bytes, empty_state, float_zeros, nbytes, state_of, weight_of
+from qbench.quant.weight import PackedWeight
 
 
 class QuantizedLinear(nn.Module):
-    """y = x·Ŵᵀ + bias for Ŵ (N, K) stored as integer codes. Inference only."""
+    """y = x·Ŵᵀ + bias for Ŵ (N, K) stored as codes. Inference only."""
 
     codes: Tensor | None
     scale: Tensor
     zero: Tensor | None
     permutation: Tensor | None
+    input_scale: Tensor | None
+    outlier_columns: Tensor | None
+    outlier_weights: Tensor | None
     bias: Tensor | None
 
     def __init__(self, spec: LinearSpec, name: str = "", device: torch.device | str | None = None) -> None:
@@ -46,14 +47,16 @@ class QuantizedLinear(nn.Module):
         self._chosen: dict[tuple[int, torch.dtype, torch.device], tuple[Kernel, str | None]] = {}
         self._executed: dict[str, list[int]] = {}
         """Kernel name → fewest rows, most rows, calls."""
+        self._outliers_found = [0, 0]
+        """Calls, and the outlier columns that they found beside those stored."""
         self.fallback_reason: str | None = None
-        for key, value in _empty_state(spec, device).items():
+        for key, value in empty_state(spec, device).items():
             self.register_buffer(key, value)
 
     @classmethod
     def from_weight(
         cls,
-        weight: AffineWeight,
+        weight: PackedWeight,
         bias: Tensor | None = None,
         *,
         dtype: torch.dtype,
@@ -65,17 +68,10 @@ class QuantizedLinear(nn.Module):
 
         Raises KernelError where the kernel asked for cannot run the layer there.
         """
-        layer = cls(
-            spec_of(weight, bias is not None, dtype, kernel, allow_fallback), name, weight.codes.device
-        )
-        bits = weight.num_bits
-        layer.codes = weight.codes.sub(128).view(torch.int8) if bits == 8 else pack(weight.codes, bits)
-        layer.scale = weight.scale.clone()
-        if weight.zero is not None:
-            integer = layer.spec.zero == "integer"
-            layer.zero = pack(weight.zero.reshape(1, -1), bits) if integer else weight.zero.clone()
-        if weight.permutation is not None:
-            layer.permutation = weight.permutation.clone()
+        spec = spec_of(weight, bias is not None, dtype, kernel, allow_fallback)
+        layer = cls(spec, name, weight.codes.device)
+        for key, value in state_of(weight).items():
+            setattr(layer, key, value)
         if bias is not None:
             layer.bias = bias.detach().to(dtype=dtype, device=weight.codes.device, copy=True)
         layer.planned()
@@ -111,39 +107,15 @@ class QuantizedLinear(nn.Module):
 
     def zeros(self) -> Tensor | None:
         """Zeros as float32 of the scale's shape, in units of unsigned codes; None when symmetric."""
-        if self.zero is None:
-            return None
-        if self.spec.zero == "float":
-            return self.zero.to(torch.float32)
-        rows, groups = self.spec.scale_shape
-        flat = unpack(self.zero, self.spec.num_bits, rows * groups)
-        return flat.to(torch.float32).view(rows, groups)
+        return float_zeros(self.spec, self.zero)
 
-    def to_affine(self) -> AffineWeight:
+    def to_weight(self) -> PackedWeight:
         """The weight that this layer was built from, exactly."""
-        spec = self.spec
-        stored = self.stored_codes()
-        unsigned = (
-            stored.view(torch.uint8) + 128
-            if spec.num_bits == 8
-            else unpack(stored, spec.num_bits, spec.in_features)
-        )
-        zero = self.zeros()
-        if zero is not None:
-            zero = zero.to(torch.uint8 if spec.zero == "integer" else DTYPES[str(spec.zero_dtype)])
-        return AffineWeight(
-            codes=unsigned,
-            scale=self.scale,
-            zero=zero,
-            num_bits=spec.num_bits,
-            group_size=spec.group_size,
-            activations=spec.activations,
-            permutation=self.permutation,
-        )
+        return weight_of(self.spec, {**self._buffers, "codes": self.stored_codes()})
 
     def dequantize(self, dtype: torch.dtype = torch.float32) -> Tensor:
-        """The float weight (N, K), equal to `AffineWeight.dequantize` of what was packed."""
-        return self.to_affine().dequantize(dtype)
+        """The float weight (N, K), equal to `dequantize` of what was packed."""
+        return self.to_weight().dequantize(dtype)
 
     def stored_codes(self) -> Tensor:
         """The codes as they are stored, wherever they stand now."""
@@ -155,23 +127,25 @@ class QuantizedLinear(nn.Module):
 
     @property
     def bits_per_weight(self) -> float:
-        """Stored bits a weight: codes with their padding, scales, zeros and column order, over N·K."""
+        """Stored bits a weight: codes with their padding and every other buffer but the bias, over N·K."""
         spec = self.spec
-        stored = spec.out_features * packed_width(spec.in_features, spec.num_bits)
-        stored += _nbytes(self.scale) + _nbytes(self.zero) + _nbytes(self.permutation)
+        stored = spec.out_features * code_bytes(spec)
+        stored += sum(nbytes(value) for key, value in self._buffers.items() if key not in ("codes", "bias"))
         return 8 * stored / (spec.in_features * spec.out_features)
 
     def resident_bytes(self) -> dict[str, int]:
         """What stands in memory now. `prepared`: a kernel's own layout and copies; it may stand
         in for the codes."""
         made = [tensor for tensors in self._prepared.values() for tensor in tensors]
-        prepared = sum(_nbytes(tensor) for tensor in made if tensor.is_mkldnn or not self._shares(tensor))
+        prepared = sum(nbytes(tensor) for tensor in made if tensor.is_mkldnn or not self._shares(tensor))
         return {
-            "codes": _nbytes(self.codes),
-            "scales": _nbytes(self.scale),
-            "zeros": _nbytes(self.zero),
-            "permutation": _nbytes(self.permutation),
-            "bias": _nbytes(self.bias),
+            "codes": nbytes(self.codes),
+            "scales": nbytes(self.scale),
+            "zeros": nbytes(self.zero),
+            "permutation": nbytes(self.permutation),
+            "input_scale": nbytes(self.input_scale),
+            "outliers": nbytes(self.outlier_columns) + nbytes(self.outlier_weights),
+            "bias": nbytes(self.bias),
             "prepared": prepared,
         }
 
@@ -193,9 +167,11 @@ class QuantizedLinear(nn.Module):
     def report(self) -> dict[str, Any]:
         """What was asked for, what ran, and what it holds, as JSON values."""
         spec = self.spec
+        outliers = {} if spec.threshold is None else self._outlier_report()
         return {
             "name": self.name,
             "shape": [spec.out_features, spec.in_features],
+            "code": spec.code,
             "num_bits": spec.num_bits,
             "strategy": spec.strategy,
             "group_size": spec.group_size,
@@ -209,16 +185,28 @@ class QuantizedLinear(nn.Module):
             "fallback_reason": self.fallback_reason,
             "bits_per_weight": self.bits_per_weight,
             "bytes": self.resident_bytes(),
+            **outliers,
         }
 
     def reset_counts(self) -> None:
         """Forgets which kernels ran."""
         self._executed.clear()
+        self._outliers_found = [0, 0]
+
+    def release(self) -> None:
+        """Drops every kernel's own layout and forgets which ran, as after `from_weight`."""
+        self._give_back()
+        self.reset_counts()
+
+    def count_outliers(self, found: int) -> None:
+        """Notes that a call took so many columns out of the int8 product beside those stored apart."""
+        self._outliers_found = [self._outliers_found[0] + 1, self._outliers_found[1] + found]
 
     def extra_repr(self) -> str:
         spec = self.spec
         shape = f"{spec.in_features}, {spec.out_features}"
-        return f"{shape}, {spec.num_bits} bits, {spec.strategy}, kernel={spec.kernel}"
+        code = f"{spec.num_bits} bits" if spec.code == "int" else spec.code
+        return f"{shape}, {code}, {spec.strategy}, kernel={spec.kernel}"
 
     def _kernel(self, rows: int, dtype: torch.dtype, device: torch.device) -> Kernel:
         known = self._chosen.get((rows, dtype, device))
@@ -227,6 +215,16 @@ class QuantizedLinear(nn.Module):
             self._chosen[rows, dtype, device] = known
             self.fallback_reason = known[1] or self.fallback_reason
         return known[0]
+
+    def _outlier_report(self) -> dict[str, Any]:
+        """Outlier columns stored, their share of K, and the share taken out at run time, mean over calls."""
+        spec, (calls, found) = self.spec, self._outliers_found
+        return {
+            "outlier_threshold": spec.threshold,
+            "outlier_columns": spec.outliers,
+            "outlier_share": spec.outliers / spec.in_features,
+            "outlier_share_seen": (spec.outliers + found / calls) / spec.in_features if calls else None,
+        }
 
     def _count(self, name: str, rows: int) -> None:
         seen = self._executed.get(name)
@@ -261,9 +259,9 @@ class QuantizedLinear(nn.Module):
         return any(other is not None and other.data_ptr() == tensor.data_ptr() for other in self.buffers())
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
-        """Moves between devices; a cast (`.half()`) reaches only the bias: scale and zero are the format."""
+        """Moves between devices; a cast (`.half()`) reaches only the bias: the rest is the format."""
         self._give_back()
-        kept = {key: value for key in ("scale", "zero") if (value := self._buffers[key]) is not None}
+        kept = {key: value for key, value in self._buffers.items() if value is not None and key != "bias"}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for key, value in kept.items():
             moved = self._buffers[key]
@@ -284,31 +282,3 @@ class QuantizedLinear(nn.Module):
         """For copies and pickles: the stored form, without any kernel's layout."""
         buffers = {**self._buffers, "codes": self.stored_codes()}
         return {**self.__dict__, "_buffers": buffers, "_prepared": {}, "_holder": None, "_chosen": {}}
-
-
-def _empty_state(spec: LinearSpec, device: torch.device | str | None) -> dict[str, Tensor | None]:
-    """Buffers of the right shape and dtype, uninitialised; None for one that the format does not have."""
-    rows, groups = spec.scale_shape
-    width = packed_width(spec.in_features, spec.num_bits)
-    zero: Tensor | None = None
-    if spec.zero == "integer":
-        zero = torch.empty(1, packed_width(rows * groups, spec.num_bits), dtype=torch.uint8, device=device)
-    elif spec.zero == "float":
-        zero = torch.empty(rows, groups, dtype=DTYPES[str(spec.zero_dtype)], device=device)
-    codes_dtype = torch.int8 if spec.num_bits == 8 else torch.uint8
-    bias = torch.empty(spec.out_features, dtype=DTYPES[spec.dtype], device=device) if spec.bias else None
-    order = torch.empty(spec.in_features, dtype=torch.int32, device=device) if spec.permuted else None
-    return {
-        "codes": torch.empty(spec.out_features, width, dtype=codes_dtype, device=device),
-        "scale": torch.empty(rows, groups, dtype=DTYPES[spec.scale_dtype], device=device),
-        "zero": zero,
-        "permutation": order,
-        "bias": bias,
-    }
-
-
-def _nbytes(tensor: Tensor | None) -> int:
-    """Bytes in memory, the padding of a blocked layout included."""
-    if tensor is None:
-        return 0
-    return int(torch.ops.mkldnn._nbytes(tensor)) if tensor.is_mkldnn else tensor.nbytes

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from qbench.quant.affine import AffineWeight
     from qbench.quant.inputs import Inputs
+    from qbench.quant.weight import PackedWeight
     from qbench.suite.cell import Cell
 
 Statistic = Literal["hessian", "columns", "range"]
@@ -58,7 +58,9 @@ class Method:
     """
 
     quantizes: ClassVar[bool] = True
-    """False for the unquantized baseline alone."""
+    """False where it leaves the model as it is loaded: the unquantized baseline, and `saved`."""
+    reads_checkpoint: ClassVar[bool] = False
+    """True for `saved` alone: it runs on what `qbench quantize` wrote, and on nothing else."""
 
     @property
     def statistics(self) -> tuple[Statistic, ...]:
@@ -80,7 +82,7 @@ class Method:
         """Why this method cannot run this cell (it becomes `skipped`), or None."""
         return None
 
-    def quantize_layer(self, weight: Tensor, layer: Layer) -> AffineWeight:
+    def quantize_layer(self, weight: Tensor, layer: Layer) -> PackedWeight:
         """Codes for one weight of shape (out_features, in_features), float, on the cell's device."""
         raise NotImplementedError(f"{type(self).__name__} has no quantize_layer")
 

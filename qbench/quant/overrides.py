@@ -35,7 +35,10 @@ def _override(method: Method, entry: dict[str, Any]) -> Override:
     try:
         if name is None:
             return Override(pattern, with_params(method, entry), registered_name(method))
-        return Override(pattern, make(name, entry), name)
+        made = make(name, entry)
+        if made.reads_checkpoint:
+            raise MethodError(f"method {name!r} is for whole checkpoints; to leave layers say method: none")
+        return Override(pattern, made, name)
     except MethodError as error:
         raise MethodError(f"layers.overrides, {pattern!r}: {error}") from error
 

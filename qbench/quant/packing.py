@@ -1,10 +1,12 @@
 """Dense bit packing: codes of 2 to 8 bits stored at their true width along K, and nothing else stored.
 
 A code of b bits is cut into planes of 8, 4, 2 or 1 bits (3 = 2+1, 5 = 4+1, 6 = 4+2, 7 = 4+2+1), lowest bits
-first, and the planes stand one after the other in each row. Inside a plane of width w a byte holds 8/w
-codes that lie K·w/8 apart (byte j of a 4-bit plane holds codes j and j+K/2), so that unpacking is a few
-whole-tensor shifts with contiguous writes instead of a shuffle. A K that is no multiple of 8 is padded
-with zero codes up to one: that padding is stored, and `bits_per_weight` of a layer counts it.
+first, and the planes stand one after the other in each row. A plane of width w is cut into blocks of 64
+columns, 8·w bytes each; byte j of a block holds the columns that lie 8·w apart from its column j, lowest bits
+first (4-bit: columns j and j + 32). So a vector register takes a block apart with a few shifts and gets
+neighbouring columns, which share a scale, next to each other. The last block of a K that 64 does not divide
+is cut in the same way over the columns that it has, padded with zero codes to a multiple of 8: that padding
+is stored, and `bits_per_weight` of a layer counts it.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ PLANES: dict[int, tuple[int, ...]] = {
     7: (4, 2, 1),
     8: (8,),
 }
+BLOCK = 64
+"""Columns that are packed together: two bf16 registers of 512 bits."""
 
 
 def packed_width(columns: int, num_bits: int) -> int:
@@ -80,19 +84,42 @@ def _padded(columns: int) -> int:
 
 def _pack_plane(bits: Tensor, width: int) -> Tensor:
     """(N, K) values of `width` bits → (N, K·width/8)."""
-    pieces = bits.chunk(8 // width, dim=1)
-    packed = pieces[0].clone()
-    for index, piece in enumerate(pieces[1:], start=1):
-        packed |= piece << (index * width)
-    return packed
+    whole = bits.shape[1] // BLOCK * BLOCK
+    parts = [_pack_blocks(bits[:, :whole], BLOCK, width), _pack_blocks(bits[:, whole:], None, width)]
+    return torch.cat(parts, dim=1)
+
+
+def _pack_blocks(bits: Tensor, block: int | None, width: int) -> Tensor:
+    """Blocks of that many columns (None: all of them are one) → their bytes."""
+    rows, columns = bits.shape
+    if columns == 0:
+        return bits
+    pieces = bits.reshape(rows, -1, 8 // width, (block or columns) * width // 8)
+    packed = pieces[:, :, 0].clone()
+    for index in range(1, 8 // width):
+        packed |= pieces[:, :, index] << (index * width)
+    return packed.view(rows, -1)
 
 
 def _unpack_plane(plane: Tensor, width: int, low: int, codes: Tensor) -> None:
     """Writes (the first plane) or adds (the others) a plane's bits at bit `low` of `codes`, in place."""
-    mask = 2**width - 1
-    for index, target in enumerate(codes.chunk(8 // width, dim=1)):
-        bits = (plane >> (index * width)) & mask
+    columns = codes.shape[1]
+    whole = columns // BLOCK * BLOCK
+    border = whole * width // 8
+    _unpack_blocks(plane[:, :border], BLOCK, width, low, codes[:, :whole])
+    _unpack_blocks(plane[:, border:], columns - whole, width, low, codes[:, whole:])
+
+
+def _unpack_blocks(packed: Tensor, block: int, width: int, low: int, codes: Tensor) -> None:
+    if codes.shape[1] == 0:
+        return
+    mask, step = 2**width - 1, block * width // 8
+    rows = codes.shape[0]
+    packed = packed.view(rows, -1, step)
+    targets = codes.view(rows, -1, 8 // width, step)
+    for index in range(8 // width):
+        bits = (packed >> (index * width)) & mask
         if low == 0:
-            target.copy_(bits)
+            targets[:, :, index] = bits
         else:
-            target |= bits << low
+            targets[:, :, index] |= bits << low

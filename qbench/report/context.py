@@ -81,8 +81,10 @@ def plain_rows(frame: pd.DataFrame) -> list[Row]:
 
 def _groups(rows: list[Row]) -> list[Group]:
     found: dict[tuple[str, ...], list[Row]] = defaultdict(list)
-    for row in rows:
-        found[row["suite"], row["model"], row["dtype"], row["device"]].append(row)
+    names = {(row["run"], row["cell_id"]): row["model"] for row in rows}
+    for row in rows:  # a checkpoint that was quantized before the run stands beside its base
+        model = str(names.get((row["run"], row["base_cell_id"]), row["model"]))
+        found[row["suite"], model, row["dtype"], row["device"]].append(row)
     several_suites = len({suite for suite, *_ in found}) > 1
     return [
         Group(

@@ -21,7 +21,7 @@ class Scored:
 
     cell_id: str
     key: Key
-    """Suite, run, weights, dtype and device: equal for a cell and its base."""
+    """Suite, run, unquantized weights, dtype and device: equal for a cell and its base."""
     is_base: bool
     repetition: int
     nll: NDArray[np.float64] | None
@@ -50,13 +50,20 @@ def scored(record: Record, cell_id: str, measured: dict[str, float | None]) -> S
     corpus = (found.get("corpus") or {}).get("sha256")
     return Scored(
         cell_id=cell_id,
-        key=(record.suite, record.run, cell.model.weights, cell.dtype, cell.device),
+        key=(record.suite, record.run, _weights(record), cell.dtype, cell.device),
         is_base=cell.method == "none" and record.status == "ok",
         repetition=cell.repetition,
         nll=np.asarray(finite[0], dtype=np.float64) if finite else None,
         scored_on=(found.get("protocol"), corpus, found.get("seqlen"), tuple(found.get("tokens") or ())),
         measured=measured,
     )
+
+
+def _weights(record: Record) -> str:
+    """The cell's weights; of a checkpoint that was quantized before the run, those that it was made from."""
+    origin = record.model.get("origin")
+    made_from = origin.get("weights") if isinstance(origin, dict) else None
+    return made_from if isinstance(made_from, str) else record.cell.model.weights
 
 
 def find_bases(cells: Iterable[Scored]) -> dict[Key, list[Scored]]:

@@ -71,7 +71,11 @@ _RELATIVE = (
     _number("weight_bytes_ratio", "weight_bytes over that of the base"),
     _number("prefill_speedup", "prefill_s of the base over this cell's; above one is faster"),
     _number("decode_speedup", "decode_s_per_token of the base over this cell's; above one is faster"),
-    _text("base_cell_id", "the base: the ok `none` cell of the same run, model, dtype and device"),
+    _text(
+        "base_cell_id",
+        "the base: the ok `none` cell of the same run, model (of method saved: the one it was made from), "
+        "dtype and device",
+    ),
 )
 _CLOSING = (
     _text("energy_reason", "why the energy columns are null"),

@@ -1,7 +1,8 @@
 """`load`: a tree of results as one tidy pandas DataFrame, a row per cell, failures included.
 
-The base of a cell is the `none` cell of the same run, model, dtype and device. Ratios of perplexity are
-paired, and null where the two were not scored on the very same windows. Intervals of all cells with the
+The base of a cell is the `none` cell of the same run, model, dtype and device; of a quantized checkpoint,
+that of the model that it was made from. Ratios of perplexity are paired, and null where the two were not
+scored on the very same windows. Intervals of all cells with the
 same windows are computed at once (see `statistics.py`), so that thousands of cells stay cheap.
 """
 
@@ -173,12 +174,18 @@ def _missing_intervals(row: Row) -> dict[str, str]:
     if row.get("perplexity_low") is None:
         reasons["perplexity_low"] = reasons["perplexity_high"] = "one window says nothing of the spread"
     if row.get("perplexity_ratio") is None:
-        reasons["perplexity_ratio"] = (
-            "the base was scored on other windows"
-            if row.get("base_cell_id")
-            else "no ok `none` cell of the same run, model, dtype and device"
-        )
+        reasons["perplexity_ratio"] = _no_ratio(row)
     return reasons
+
+
+def _no_ratio(row: Row) -> str:
+    if row.get("base_cell_id"):
+        return "the base was scored on other windows"
+    if row["method"] == "saved":
+        return (
+            "no ok `none` cell, in this run, dtype and device, of the model that the checkpoint was made from"
+        )
+    return "no ok `none` cell of the same run, model, dtype and device"
 
 
 def _typed(rows: list[Row]) -> pd.DataFrame:

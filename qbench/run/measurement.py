@@ -15,11 +15,12 @@ from qbench.measure.probe import Bench
 from qbench.measure.probes import PROBES
 from qbench.measure.workload import check_context
 from qbench.models.corpora import read_corpus
-from qbench.models.load import LoadedModel, check_pinned, load_model
+from qbench.models.load import LoadedModel
 from qbench.models.windows import draw_windows
 from qbench.quant import registry
 from qbench.quant.convert import bits_per_weight, layer_table, quantize_model
 from qbench.run.channel import Channel
+from qbench.run.loading import load
 from qbench.suite.cell import Cell
 
 SECTION = {"perplexity": "quality", "memory": "memory", "latency": "latency", "energy": "energy"}
@@ -31,14 +32,13 @@ TIMED = frozenset({"latency", "energy"})
 
 def measure(cell: Cell, channel: Channel) -> None:
     """Sends `environment`, `model`, `phases`, `samples` and `layers` as they come to be."""
-    _prepare(cell)
+    prepare(cell)
     channel.part("environment", _environment(cell))
     baseline_rss = rss_bytes()
     with channel.phase("load", timed=False):
-        check_pinned(cell.model)
-        loaded = load_model(cell.model, cell.dtype, cell.device)
+        loaded = load(cell)
     channel.part("model", loaded.facts)
-    quantize_peak = _quantize(cell, loaded, channel)
+    quantize_peak = quantize(cell, loaded, channel)
     bench = Bench(
         model=loaded.model,
         tokenizer=loaded.tokenizer,
@@ -58,8 +58,8 @@ def measure(cell: Cell, channel: Channel) -> None:
     channel.part("layers", layer_table(loaded.model))
 
 
-def _quantize(cell: Cell, loaded: LoadedModel, channel: Channel) -> int | None:
-    """Quantizes in place and returns the peak of that, in bytes above the worker before the model."""
+def quantize(cell: Cell, loaded: LoadedModel, channel: Channel) -> int | None:
+    """Quantizes in place, adds what came of it to the facts, and returns the worker's peak, in bytes."""
     method = registry.make(cell.method, cell.params)
     if not method.quantizes:
         return None
@@ -69,8 +69,13 @@ def _quantize(cell: Cell, loaded: LoadedModel, channel: Channel) -> int | None:
             loaded.model, method, cell.layers, calibration=windows, allow_fallback=cell.allow_fallback
         )
     channel.part("phases", {"quantize": done.seconds})  # without the harness's checks
-    known = {"left_unquantized": done.left, "bits_per_weight": bits_per_weight(loaded.model)}
-    channel.part("model", {**known, "calibration_tokens": done.calibration_tokens})
+    found = {
+        "left_unquantized": done.left,
+        "bits_per_weight": bits_per_weight(loaded.model),
+        "calibration_tokens": done.calibration_tokens,
+    }
+    loaded.facts.update(found)
+    channel.part("model", found)
     return peak.bytes
 
 
@@ -84,7 +89,7 @@ def _calibration(cell: Cell, loaded: LoadedModel) -> Tensor | None:
     return draw_windows(loaded.tokenizer, text, wanted["samples"], wanted["seqlen"], wanted["seed"])
 
 
-def _prepare(cell: Cell) -> None:
+def prepare(cell: Cell) -> None:
     """Seeds and threads; raises DeviceError where torch does not see the device that was planned."""
     torch.set_num_threads(cell.threads or len(os.sched_getaffinity(0)))
     random.seed(cell.seed)

@@ -8,12 +8,14 @@ from typing import Any, Literal
 
 from qbench.errors import MethodError, ModelError
 from qbench.models.corpora import corpus_name, overlap, read_corpus, text_sha256
+from qbench.models.saved import Saved, saved_at
 from qbench.models.source import pin
 from qbench.quant import registry
 from qbench.quant.method import Method
 from qbench.quant.overrides import overrides
 from qbench.run.devices import Devices
 from qbench.suite.cell import Cell, ModelRef
+from qbench.suite.checks import EVERY_METHOD
 from qbench.suite.matrix import Corner, expand, select
 from qbench.suite.positions import KeyPath
 from qbench.suite.spec import Corpus, ModelSpec, Rule, Suite
@@ -38,6 +40,8 @@ class Planner:
     suite: Suite
     devices: Devices = field(default_factory=Devices.here)
     _models: dict[str, ModelRef | ModelError] = field(default_factory=dict)
+    _saved: dict[str, Saved] = field(default_factory=dict)
+    """Of the models that are quantized checkpoints, by their weights."""
     _corpora: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def plan(self, rules: Sequence[Rule] = (), done: frozenset[str] = frozenset()) -> list[Planned]:
@@ -49,7 +53,8 @@ class Planner:
         """
         corners = expand(self.suite, list(registry.available()))
         whole = [replace(corner, params=self._method(corner).params()) for corner in corners]
-        corners = select(whole, rules)  # a filter sees defaults too, not only what the suite says
+        selected = select(whole, rules)  # a filter sees defaults too, not only what the suite says
+        corners = [corner for corner in selected if self._asked_for(corner)] or selected
         methods = [self._method(corner) for corner in corners]
         self._check_calibration(corners, methods)
         said = "calibration" in self.suite.model_fields_set
@@ -66,9 +71,40 @@ class Planner:
         cell = self._cell(corner, method, model, device)
         if isinstance(model, ModelError):
             return Planned(cell, "skip", str(model))
-        if reason := missing or method.unsupported(cell):
+        if reason := missing or self._misfit(method, cell) or method.unsupported(cell):
             return Planned(cell, "skip", reason)
         return Planned(cell, "done" if cell.id in done else "run")
+
+    def _asked_for(self, corner: Corner) -> bool:
+        """False where `*` stands for a method that the model, quantized already or not, never runs."""
+        if self.suite.methods[corner.entry].name != EVERY_METHOD:
+            return True
+        model = self._model(corner.model)
+        quantized = isinstance(model, ModelRef) and model.weights in self._saved
+        return self._method(corner).reads_checkpoint == quantized
+
+    def _misfit(self, method: Method, cell: Cell) -> str | None:
+        """Why a method and a model, one of them of a quantized checkpoint, do not go together, or None."""
+        saved = self._saved.get(cell.model.weights)
+        if saved is None:
+            return (
+                f"method {cell.method} runs a checkpoint that `qbench quantize` wrote, and {cell.model.name} "
+                "is none; name such a folder under models, or another method"
+                if method.reads_checkpoint
+                else None
+            )
+        if cell.quality and saved.calibrated_on(cell.quality["corpus_sha256"]):
+            return (
+                "the checkpoint was calibrated on the text that quality is measured on; choose another corpus"
+            )
+        return saved.why_not(cell.method, cell.dtype)
+
+    def _label(self, corner: Corner, method: Method, model: ModelRef) -> str:
+        """The suite's own, or for a quantized checkpoint what it holds."""
+        saved = self._saved.get(model.weights)
+        if saved is None or not method.reads_checkpoint or self.suite.methods[corner.entry].label:
+            return corner.label
+        return f"{saved.label} ({corner.method})"
 
     def _method(self, corner: Corner) -> Method:
         try:
@@ -101,7 +137,7 @@ class Planner:
     def _pinned(self, spec: ModelSpec) -> ModelRef | ModelError:
         source = str(self.suite.path(spec.source)) if spec.kind in ("gguf", "folder") else spec.source
         try:
-            return pin(
+            ref = pin(
                 source,
                 spec.name,
                 spec.revision,
@@ -109,8 +145,12 @@ class Planner:
                 trust_remote_code=spec.trust_remote_code,
                 allow_pickle=spec.allow_pickle,
             )
+            saved = saved_at(ref)
         except ModelError as error:
             return error
+        if saved is not None:
+            self._saved[ref.weights] = saved
+        return ref
 
     def _cell(self, corner: Corner, method: Method, model: ModelRef | ModelError, device: str) -> Cell:
         suite = self.suite
@@ -122,7 +162,7 @@ class Planner:
             params=method.params(),
             dtype=corner.dtype,
             device=device,
-            label=corner.label,
+            label=self._label(corner, method, model),
             layers=suite.layers.model_dump() if method.quantizes else {},
             quality=self._with_corpus("quality"),
             calibration=self._with_corpus("calibration") if self._needs_calibration(method) else None,

@@ -35,7 +35,7 @@ class Listener(Protocol):
 
 
 @dataclass
-class _Flight:
+class Flight:
     """A cell in its worker, and what it has said so far."""
 
     cell: Cell
@@ -49,6 +49,24 @@ class _Flight:
     wants: bool = False
     holds: bool = False
 
+    def note(self, event: dict[str, Any]) -> None:
+        """Takes in one thing that the worker said."""
+        match event["event"]:
+            case "started":
+                self.parts["phases"] = {"start": time.perf_counter() - self.started}
+            case "phase":
+                self.phase = event["name"]
+            case "part":
+                _merge(self.parts, event["key"], event["value"])
+            case "want":
+                self.wants = True
+            case "release":
+                self.holds = False
+            case "error":
+                self.error = event
+            case "done":
+                self.done = True
+
 
 @dataclass
 class Schedule:
@@ -58,7 +76,7 @@ class Schedule:
     listener: Listener
     jobs: int = 1
     records: list[Record] = field(default_factory=list)
-    _flights: dict[Job, _Flight] = field(default_factory=dict)
+    _flights: dict[Job, Flight] = field(default_factory=dict)
 
     def work(self, pool: Pool, cells: Sequence[Cell]) -> None:
         """Runs every cell; returns when the last has its record."""
@@ -78,7 +96,7 @@ class Schedule:
         self._write(Record(cell, self.run.suite, self.run.name, "skipped", reason, None, now, now))
 
     def _start(self, pool: Pool, cell: Cell) -> None:
-        self._flights[pool.start({"kind": "cell", "cell": cell.to_dict()}, cell.timeout_s)] = _Flight(cell)
+        self._flights[pool.start({"kind": "cell", "cell": cell.to_dict()}, cell.timeout_s)] = Flight(cell)
         self.listener.phase(cell, "start")
 
     def _busy(self) -> bool:
@@ -102,28 +120,12 @@ class Schedule:
             event = job.events.popleft()
             if event["event"] == "want":
                 job.hold()
-            self._note(flight, event)
+            flight.note(event)
+            if event["event"] == "phase":
+                self.listener.phase(flight.cell, event["name"])
         if job.exit_code is not None:
             del self._flights[job]
             self._write(_record(self.run, flight, job))
-
-    def _note(self, flight: _Flight, event: dict[str, Any]) -> None:
-        match event["event"]:
-            case "started":
-                flight.parts["phases"] = {"start": time.perf_counter() - flight.started}
-            case "phase":
-                flight.phase = event["name"]
-                self.listener.phase(flight.cell, event["name"])
-            case "part":
-                _merge(flight.parts, event["key"], event["value"])
-            case "want":
-                flight.wants = True
-            case "release":
-                flight.holds = False
-            case "error":
-                flight.error = event
-            case "done":
-                flight.done = True
 
     def _write(self, record: Record) -> None:
         write_record(self.run.folder, record)
@@ -138,8 +140,8 @@ def _merge(parts: dict[str, Any], key: str, value: Any) -> None:
         parts[key] = value
 
 
-def _record(run: Run, flight: _Flight, job: Job) -> Record:
-    status, reason, error = _outcome(flight, job)
+def _record(run: Run, flight: Flight, job: Job) -> Record:
+    status, reason, error = outcome(flight, job)
     parts = flight.parts
     return Record(
         cell=flight.cell,
@@ -158,7 +160,7 @@ def _record(run: Run, flight: _Flight, job: Job) -> Record:
     )
 
 
-def _outcome(flight: _Flight, job: Job) -> tuple[Status, str | None, dict[str, str] | None]:
+def outcome(flight: Flight, job: Job) -> tuple[Status, str | None, dict[str, str] | None]:
     """Status, reason and error of a worker that has ended, however it did."""
     where = f"in phase {flight.phase}"
     if flight.error is not None:

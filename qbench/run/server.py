@@ -35,6 +35,7 @@ PRELOAD = (
     "transformers.models.gpt2.modeling_gpt2",
     "qbench.run.worker",
     "qbench.run.measurement",
+    "qbench.run.quantization",
 )
 
 

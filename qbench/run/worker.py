@@ -45,12 +45,26 @@ def main(job_descriptor: int, log_descriptor: int) -> int:
 
 def measure_cell(job: dict[str, Any], channel: Channel) -> None:
     """Load, quantize, probe: the walk of one cell."""
-    cell = Cell.from_dict(job["cell"])
-    if cell.memory_limit:
-        resource.setrlimit(resource.RLIMIT_DATA, (cell.memory_limit, cell.memory_limit))
+    cell = _limited(job)
     from qbench.run.measurement import measure
 
     measure(cell, channel)
+
+
+def quantize_cell(job: dict[str, Any], channel: Channel) -> None:
+    """Load, quantize, save: what `qbench quantize` asks for."""
+    cell = _limited(job)
+    from qbench.run.quantization import save
+
+    save(cell, job["folder"], job["origin"], channel)
+
+
+def _limited(job: dict[str, Any]) -> Cell:
+    """The job's cell, once its memory limit holds for this process."""
+    cell = Cell.from_dict(job["cell"])
+    if cell.memory_limit:
+        resource.setrlimit(resource.RLIMIT_DATA, (cell.memory_limit, cell.memory_limit))
+    return cell
 
 
 def measure_ceilings(job: dict[str, Any], channel: Channel) -> None:
@@ -64,6 +78,7 @@ def measure_ceilings(job: dict[str, Any], channel: Channel) -> None:
 JOBS: dict[str, Callable[[dict[str, Any], Channel], None]] = {
     "cell": measure_cell,
     "ceilings": measure_ceilings,
+    "quantize": quantize_cell,
 }
 
 

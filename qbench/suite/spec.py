@@ -121,7 +121,8 @@ class MethodSpec(_Spec):
     model_config = ConfigDict(extra="allow")
 
     name: Name = Field(
-        description="Name of the method (see `qbench list methods`), or * for all that are not named"
+        description="Name of the method (see `qbench list methods`), or * for all that are not named and fit "
+        "the model: on a folder that `qbench quantize` wrote, saved alone"
     )
     label: Name | None = Field(None, description="Name in tables; grid values that vary are added to it")
 

@@ -7,9 +7,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from qbench.quant.affine import Activations, AffineWeight, Strategy
+from qbench.quant.affine import AffineWeight
+from qbench.quant.weight import Activations, Strategy
 
 ZeroKind = Literal["none", "integer", "float"]
+
+INPUT_SCALE = 8.0 / 127
+"""Of static activations here: some of those below reach past 8 and are clipped."""
 
 
 def affine(
@@ -34,7 +38,8 @@ def affine(
         zeros = torch.rand(shape, generator=generator) * (2**num_bits - 1)
         zeros = zeros.round().to(torch.uint8) if zero == "integer" else zeros
     size = group_size if strategy == "group" else None
-    return AffineWeight(codes, scale, zeros, num_bits, size, activations)
+    step = torch.full((1, 1), INPUT_SCALE) if activations == "static" else None
+    return AffineWeight(codes, scale, zeros, num_bits, size, activations, input_scale=step)
 
 
 def activations(rows: int, k: int, dtype: torch.dtype, seed: int = 1) -> Tensor:

@@ -15,7 +15,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+import qbench
 from qbench import ModelError
+from qbench.models import source
 from qbench.quant import checkpoint, registry
 from qbench.quant.checkpoint import FACTS, WEIGHTS, load_quantized, save_quantized
 from qbench.quant.convert import layer_table, quantize_model
@@ -91,6 +93,19 @@ def test_the_embedded_model_with_tokenizer(tmp_path: Path) -> None:
     assert again("It is a truth").input_ids == tokenizer("It is a truth").input_ids
 
 
+def test_texts_lie_beside_the_weights_and_count(tmp_path: Path) -> None:
+    texts = {"README.md": "# ünï\n", "suite.yaml": "name: x\n"}
+    size = save_quantized(quantized(tiny.llama()), tmp_path / "it", origin={}, texts=texts)
+    assert {name: (tmp_path / "it" / name).read_text(encoding="utf-8") for name in texts} == texts
+    assert size == sum(path.stat().st_size for path in (tmp_path / "it").iterdir())
+
+
+def test_the_loader_is_public_and_the_floor_below_knows_the_folder(saved: Path) -> None:
+    assert qbench.load_quantized is load_quantized
+    assert source.FACTS == FACTS
+    assert source.locate(str(saved), None).quantized
+
+
 def test_the_file_holds_the_bits_that_are_claimed(saved: Path) -> None:
     tensors = load_file(saved / WEIGHTS)
     codes = sum(tensor.nbytes for name, tensor in tensors.items() if name.endswith(".codes"))
@@ -153,7 +168,7 @@ def test_wrong_tensors_are_named(saved: Path, change: Any, said: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"format": 2}, "checkpoint format 2, this qbench reads 1; upgrade qbench"),
+        ({"format": 1}, "checkpoint format 1, this qbench reads 2"),
         ({"format": None}, "checkpoint format None"),
         ({"layers": []}, "'layers' is missing or no dict"),
         ({"layers": {"model.layers.7.mlp": {"config": {}, "facts": {}}}}, "does not load"),

@@ -14,6 +14,7 @@ from torch import Tensor
 from qbench import AffineWeight, Layer, Method, MethodError
 from qbench.quant import conformance, convert, registry
 from qbench.quant.conformance import check
+from qbench.run.conformance import check_method
 from tests.quant import tiny
 
 
@@ -25,10 +26,15 @@ def failed(name: str) -> set[str]:
     return {outcome.name for outcome in outcomes(name).values() if not outcome.passed}
 
 
-@pytest.mark.parametrize("name", ["absmax", "none", "zeropoint"])
+BUILT_IN = sorted(
+    name for name, source in registry.available().items() if source == "built-in" and name != "saved"
+)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_built_in_methods_pass_on_the_embedded_model(name: str) -> None:
     start = time.perf_counter()
-    found = check(name, tiny.embedded)
+    found = check_method(name)
     assert [outcome for outcome in found if not outcome.passed] == []
     assert len(found) == (6 if name == "none" else 12)
     assert time.perf_counter() - start < 60

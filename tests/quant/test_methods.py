@@ -1,4 +1,4 @@
-"""absmax and zeropoint as users name them: parameters, refusals, and codes against independent references."""
+"""absmax, zeropoint and int4 as users name them: parameters, refusals, codes against references."""
 
 from __future__ import annotations
 
@@ -36,6 +36,13 @@ GRID: list[tuple[str, dict[str, Any]]] = [
             ((True, "integer"), (True, "float"), (False, "float")),
         )
     ),
+    *(
+        ("int4", {"strategy": strategy, **kind})
+        for strategy, kind in product(
+            ("channel", "group"),
+            ({"scale_range": "restricted"}, {"scale_range": "full"}, {"symmetric": False}),
+        )
+    ),
 ]
 
 
@@ -61,9 +68,9 @@ def test_every_variant_stays_within_its_bound(name: str, params: dict[str, Any],
     made = quantize(name, params, dtype)
     assert made.why_invalid(given.shape) is None
     assert made.scale.dtype == dtype
-    assert made.zero is None or made.zero.dtype == (torch.uint8 if params.get("zero") == "integer" else dtype)
+    assert made.zero is None or made.zero.dtype == (dtype if params.get("zero") == "float" else torch.uint8)
     # `full` clips +amax by half a step more; a stored scale or zero is off by eps/2 of what it multiplies.
-    steps = 2 ** params["num_bits"]
+    steps = 2**made.num_bits
     half = 1.0 if params.get("scale_range") == "full" else 0.5
     bound = made.scale.float() * (half + steps * 2 * torch.finfo(dtype).eps) + 1e-7
     off = (given.float() - made.dequantize()).abs().reshape(40, made.scale.shape[1], -1)
@@ -97,6 +104,40 @@ def test_zeropoint_equals_the_reference_written_row_by_row(num_bits: int) -> Non
         near_tie = (exact - exact.floor() - 0.5).abs() < 1e-4
         expected = exact.round().clamp(0, top)
         assert bool(((codes == expected) | near_tie).all())
+
+
+@pytest.mark.parametrize("strategy", ["channel", "group"])
+@pytest.mark.parametrize("chosen", ["minmax", "percentile", "mse"])
+def test_int4_is_the_general_methods_at_four_bits(strategy: str, chosen: str) -> None:
+    common = {"strategy": strategy, "range": chosen}
+    for own, name, other in (
+        ({}, "absmax", {"scale_range": "full"}),
+        ({"scale_range": "restricted"}, "absmax", {}),
+        ({"symmetric": False}, "zeropoint", {}),
+    ):
+        ours = quantize("int4", {**common, **own})
+        theirs = quantize(name, {**common, **other, "num_bits": 4})
+        assert torch.equal(ours.codes, theirs.codes)
+        assert torch.equal(ours.scale, theirs.scale)
+        assert (ours.zero is None) == (theirs.zero is None)
+        assert ours.zero is None or torch.equal(ours.zero, theirs.zero)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("strategy", ["tensor", "channel", "group"])
+@pytest.mark.parametrize("name", ["absmax", "zeropoint"])
+def test_a_percentile_range_leaves_an_outlier_out(name: str, strategy: str) -> None:
+    given = weight()
+    given[10, 100] = 50.0
+    cut = registry.make(
+        name, {"num_bits": 4, "strategy": strategy, "range": "percentile", "percentile": 98.0}
+    )
+    ours = cut.quantize_layer(given, LAYER).dequantize()
+    whole = (
+        registry.make(name, {"num_bits": 4, "strategy": strategy}).quantize_layer(given, LAYER).dequantize()
+    )
+    others = torch.arange(192) != 100
+    assert (ours - given)[10, others].abs().mean() < 0.5 * (whole - given)[10, others].abs().mean()
+    assert ours[10, 100] < 25
 
 
 def test_codes_follow_the_rounded_scale() -> None:
@@ -151,12 +192,39 @@ def test_parameters_survive_json(name: str, params: dict[str, Any]) -> None:
         ({"activations": "dynamic", "num_bits": 4}, "num_bits 8"),
         ({"activations": "dynamic", "strategy": "group"}, "tensor or channel"),
         ({"numbits": 8}, "did you mean 'num_bits'"),
+        ({"range": "max"}, "range = 'max'"),
+        ({"percentile": 99.0}, "no meaning for range 'minmax'"),
+        ({"range": "mse", "percentile": 99.0}, "no meaning for range 'mse'"),
+        ({"range": "percentile", "percentile": 100.0}, "between 50 and 100"),
+        ({"range": "percentile", "percentile": 0.1}, "between 50 and 100"),
     ],
 )
 @pytest.mark.parametrize("name", ["absmax", "zeropoint"])
 def test_wrong_parameters_are_refused(name: str, params: dict[str, Any], said: str) -> None:
     with pytest.raises(MethodError, match=said):
         registry.make(name, params)
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"symmetric": False, "scale_range": "full"}, "no meaning for symmetric false"),
+        ({"strategy": "channel", "group_size": 64}, "no meaning for strategy 'channel'"),
+        ({"strategy": "tensor"}, "strategy = 'tensor'"),
+        ({"percentile": 99.0}, "no meaning for range 'minmax'"),
+        ({"num_bits": 4}, "no parameter 'num_bits'"),
+    ],
+)
+def test_wrong_parameters_of_int4_are_refused(params: dict[str, Any], said: str) -> None:
+    with pytest.raises(MethodError, match=said):
+        registry.make("int4", params)
+
+
+def test_defaults_that_are_filled_in_are_parameters_of_the_cell() -> None:
+    assert registry.make("int4", {}).params()["scale_range"] == "full"
+    assert registry.make("int4", {"symmetric": False}).params()["scale_range"] is None
+    assert registry.make("absmax", {"range": "percentile"}).params()["percentile"] == 99.9
+    assert registry.make("absmax", {}).params()["percentile"] is None
 
 
 def test_an_integer_zero_outside_its_range_is_refused() -> None:
@@ -166,7 +234,7 @@ def test_an_integer_zero_outside_its_range_is_refused() -> None:
 
 def test_a_method_is_a_short_file_without_torch_at_import() -> None:
     names = [name for name, source in registry.available().items() if source == "built-in"]
-    assert {"absmax", "none", "zeropoint"} <= set(names)
+    assert {"absmax", "hqq", "int4", "none", "zeropoint"} <= set(names)
     for name in names:
         assert len((FOLDER / f"{name}.py").read_text(encoding="utf-8").splitlines()) < 80
     modules = "; ".join(f"import qbench.methods.{name}" for name in names)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import dataclasses
 import os
 import subprocess
 import sys
@@ -10,9 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from qbench.quant.affine import AffineWeight
-from qbench.quant.kernels import native
+from qbench.quant.affine import AffineWeight, Strategy
+from qbench.quant.fp8 import FORMATS, Fp8Weight
+from qbench.quant.kernels import compiler, native
 from qbench.quant.linear import QuantizedLinear
+from tests.quant.layers import ZeroKind, activations, affine
 
 needs_compiler = pytest.mark.skipif(native.why_not() is not None, reason=f"not built: {native.why_not()}")
 
@@ -44,14 +48,75 @@ def test_products_equal_float64_arithmetic(rows: int, n: int, k: int, dtype: tor
     assert bool(((got.double() - wanted).abs() <= allowed).all())
 
 
+SHAPES = [  # n, k, group: whole blocks, ends of rows, groups that registers and blocks do not divide
+    (40, 576, 64),
+    (37, 192, 32),
+    (33, 256, 128),
+    (9, 192, 96),
+    (5, 160, 16),
+    (7, 96, 24),
+    (9, 136, 8),
+    (12, 200, 40),
+    (1, 64, 64),
+    (70, 1100, 50),
+]
+SCALES = [torch.float32, torch.bfloat16, torch.float16]
+
+
+@pytest.fixture(scope="module", params=["this machine's", "portable"])
+def library(request: pytest.FixtureRequest) -> ctypes.CDLL:
+    """Compiled as it runs here, and with the plain C that other processors get."""
+    if native.why_not() is not None:
+        pytest.skip(f"not built: {native.why_not()}")
+    flags = ("-DQBENCH_PORTABLE",) if request.param == "portable" else ()
+    return native.load(compiler.built(*flags))
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+@pytest.mark.parametrize("zero", ["none", "integer", "float"])
+@pytest.mark.parametrize("strategy", ["tensor", "channel", "group"])
+def test_packed_weights_are_the_dequantized_ones(
+    library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch, bits: int, zero: ZeroKind, strategy: Strategy
+) -> None:
+    """Bit for bit in the tiles, and within float32 sums of float64 arithmetic in the products."""
+    monkeypatch.setattr(native, "_library", lambda: library)
+    for index, (n, k, group) in enumerate(SHAPES):
+        dtype = SCALES[(index + bits) % 3]
+        weight = affine(
+            n, k, num_bits=bits, strategy=strategy, zero=zero, scale_dtype=dtype, group_size=group
+        )
+        if zero == "float" and weight.zero is not None:
+            weight = dataclasses.replace(weight, zero=weight.zero.to(SCALES[index % 3]))
+        layer = QuantizedLinear.from_weight(weight, torch.randn(n), dtype=torch.bfloat16)
+        rounded = weight.dequantize(torch.bfloat16)
+        described = native.describe(layer, exact=False)
+        if k % native.WIDE == 0:
+            tile = torch.full((n + 1, k), 7, dtype=torch.bfloat16)
+            native.expand(layer, described[0], 0, n, tile)
+            assert torch.equal(tile[:n], rounded), (n, k, group)
+            assert bool((tile[n] == 7).all()), "written past the end"
+        exactly = native.exact(layer)
+        used = weight.dequantize(torch.float32) if exactly else rounded
+        for rows in (1, 2, 4, 5, 7, 13, 70):
+            x = activations(rows, k, torch.bfloat16)
+            assert layer.bias is not None
+            wanted = x.double() @ used.double().t() + layer.bias.double()
+            room = x.double().abs() @ used.double().abs().t()
+            got = native.run_packed(layer, native.prepare_packed(layer), x)
+            assert bool(((got.double() - wanted).abs() <= room * 2**-18 + wanted.abs() * 2**-8 + 1e-6).all())
+
+
 @needs_compiler
-@pytest.mark.parametrize("count", [1, 31, 32, 33, 16_384, 16_385, 300_001])
-def test_int8_becomes_bf16_exactly(count: int) -> None:
-    codes = torch.randint(-128, 128, (count,), dtype=torch.int8)
-    out = torch.empty(count + 8, dtype=torch.bfloat16).fill_(7)
-    native.int8_to_bf16(codes, out[:count])
-    assert torch.equal(out[:count], codes.to(torch.bfloat16))
-    assert bool((out[count:] == 7).all()), "written past the end"
+def test_inf_in_one_row_of_x_stays_in_it() -> None:
+    layer = QuantizedLinear.from_weight(affine(32, 128, num_bits=4, strategy="group"), dtype=torch.bfloat16)
+    for rows in (2, 9):
+        x = activations(rows, 128, torch.bfloat16)
+        clean = layer(x)
+        x[1, 5] = float("inf")
+        spoilt = layer(x)
+        assert not bool(spoilt[1].isfinite().all())
+        kept = [row for row in range(rows) if row != 1]
+        assert torch.equal(spoilt[kept], clean[kept])
 
 
 @needs_compiler
@@ -122,3 +187,25 @@ def test_it_is_built_once_and_found_again(tmp_path: Path) -> None:
     before = built.stat().st_mtime_ns
     assert _python(SAY, QBENCH_CACHE=str(tmp_path)) == "None"
     assert built.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("form", ["e4m3", "e5m2"])
+@pytest.mark.parametrize("block", [None, 128])
+def test_floats_of_8_bits_are_expanded_exactly(
+    library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch, form: str, block: int | None
+) -> None:
+    """All finite codes, subnormal ones too, in rows and columns that blocks do not divide."""
+    monkeypatch.setattr(native, "_library", lambda: library)
+    every = torch.arange(256, dtype=torch.uint8).view(FORMATS[form])
+    finite = every[every.float().isfinite()]
+    drawn = torch.Generator().manual_seed(5)
+    codes = finite.view(torch.uint8)[torch.randint(len(finite), (150, 416), generator=drawn)]
+    codes[0, : len(finite)] = finite.view(torch.uint8)
+    scale = torch.rand((2, 4) if block else (150, 1), generator=drawn) + 0.5
+    weight = Fp8Weight(codes.view(FORMATS[form]), scale, block)
+    layer = QuantizedLinear.from_weight(weight, dtype=torch.bfloat16)
+    tile = torch.empty(150, 416, dtype=torch.bfloat16)
+    native.expand(layer, native.describe(layer, exact=False)[0], 0, 150, tile)
+    assert torch.equal(tile, weight.dequantize(torch.bfloat16))
+    native.expand(layer, native.describe(layer, exact=False)[0], 37, 140, tile[37:140])
+    assert torch.equal(tile, weight.dequantize(torch.bfloat16))

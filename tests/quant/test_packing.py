@@ -23,12 +23,29 @@ def random_codes(rows: int, columns: int, num_bits: int, seed: int = 0) -> Tenso
 @given(
     num_bits=st.sampled_from(WIDTHS),
     rows=st.integers(1, 9),
-    columns=st.integers(1, 70),
+    columns=st.integers(1, 200),
     seed=st.integers(0, 99),
 )
 def test_unpack_undoes_pack(num_bits: int, rows: int, columns: int, seed: int) -> None:
     codes = random_codes(rows, columns, num_bits, seed)
     assert torch.equal(unpack(pack(codes, num_bits), num_bits, columns), codes)
+
+
+@pytest.mark.parametrize("num_bits", [bits for bits in WIDTHS if bits != 8])
+@pytest.mark.parametrize("columns", [8, 40, 64, 136, 200])
+def test_the_layout_is_the_documented_one(num_bits: int, columns: int) -> None:
+    """Every bit is looked up at the place that the module's text gives it: compiled kernels rely on that."""
+    codes = random_codes(2, columns, num_bits)
+    row = pack(codes, num_bits)[1].tolist()
+    start = low = 0
+    for width in PLANES[num_bits]:
+        for column in range(columns):
+            block = column // 64
+            step = min(64, columns - 64 * block) * width // 8  # bytes of this block
+            piece, byte = divmod(column % 64, step)
+            found = row[start + block * 8 * width + byte] >> (piece * width) & (2**width - 1)
+            assert found == int(codes[1, column]) >> low & (2**width - 1)
+        start, low = start + columns * width // 8, low + width
 
 
 @pytest.mark.parametrize("num_bits", WIDTHS)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from qbench.quant.kernels.activations import ROWS, quantize_rows
+from qbench.quant.kernels.activations import ROWS, quantized_rows
 from qbench.quant.kernels.dequant import stored_codes
 from qbench.quant.kernels.output import finish_rows, scale_columns
 from qbench.quant.kernels.spec import Operand
@@ -83,14 +83,14 @@ def run_onednn(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tenso
     symmetric = not zero
     if x.shape[0] == 1 and symmetric and x.dtype != torch.float16:
         # A single token's scale is the GEMM's own: everything in one call.
-        codes, row_scale = quantize_rows(x, ACTIVATION_ZERO, torch.uint8)
+        codes, row_scale = quantized_rows(layer, x, ACTIVATION_ZERO, torch.uint8)
         bias = None if layer.bias is None else layer.bias.to(torch.float32)
-        return _qlinear(codes, row_scale.item(), packed, scale, bias, x.dtype)
+        return qlinear(codes, row_scale.item(), packed, scale, bias, x.dtype)
     out = torch.empty(x.shape[0], scale.shape[0], dtype=x.dtype)
     for first in range(0, x.shape[0], ROWS):
-        codes, row_scale = quantize_rows(x[first : first + ROWS], ACTIVATION_ZERO, torch.uint8)
+        codes, row_scale = quantized_rows(layer, x[first : first + ROWS], ACTIVATION_ZERO, torch.uint8)
         sums = None if symmetric else _row_sums(codes, ACTIVATION_ZERO)
-        products = _qlinear(codes, 1.0, packed, scale, None, torch.float32)
+        products = qlinear(codes, 1.0, packed, scale, None, torch.float32)
         correction = None if symmetric else zero[0]
         finish_rows(products, row_scale, sums, correction, layer.bias, out[first : first + ROWS])
     return out
@@ -109,7 +109,7 @@ def run_int_mm(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor, least_ro
     out = torch.empty(x.shape[0], scale.shape[0], dtype=x.dtype, device=x.device)
     for first in range(0, x.shape[0], ROWS):
         block = x[first : first + ROWS]
-        codes, row_scale = quantize_rows(block, 0, torch.int8)
+        codes, row_scale = quantized_rows(layer, block, 0, torch.int8)
         missing = max(0, least_rows - block.shape[0])
         padded = torch.nn.functional.pad(codes, (0, 0, 0, missing)) if missing else codes
         products = torch._int_mm(padded, weight)[: block.shape[0]].to(torch.float32).mul_(scale)
@@ -133,7 +133,7 @@ def zero_correction(layer: Operand, scale: Tensor) -> tuple[Tensor, ...]:
     return ((zeros.view(-1) - layer.spec.half) * scale,)
 
 
-def _qlinear(
+def qlinear(
     codes: Tensor,
     scale: float,
     packed: Tensor,
@@ -141,6 +141,7 @@ def _qlinear(
     bias: Tensor | None,
     dtype: torch.dtype,
 ) -> Tensor:
+    """Codes uint8 (M, K), zero at ACTIVATION_ZERO, times a prepacked weight and its scales: (M, N)."""
     activations = (codes, scale, ACTIVATION_ZERO)
     weight = (packed, channel_scale, WEIGHT_ZERO)
     unscaled = (1.0, 0, dtype)  # the output stays float

@@ -6,6 +6,8 @@ from a few dozen rows on: the tile costs O(N·K), the GEMM O(M·N·K).
 - `run_channel`: one scale a row. Code minus zero is an integer below 2^8, exact in bf16 and float32, so the
   GEMM sees exact weights, accumulates in float32, and the scale is applied to its output.
 - `run_any`: the weight is rounded once to the activation dtype, exactly as `AffineWeight.dequantize` does.
+
+In bf16 compiled code fills the tiles where there is a compiler: the same values in a fraction of the time.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import torch
 from torch import Tensor
 
 from qbench.quant.kernels import native
-from qbench.quant.kernels.activations import fake_quantize_rows
+from qbench.quant.kernels.activations import rounded_activations
 from qbench.quant.kernels.machine import features
 from qbench.quant.kernels.output import scale_columns
 from qbench.quant.kernels.scratch import SCRATCH, tile_rows
@@ -27,26 +29,56 @@ Fill = Callable[[int, int, Tensor], object]
 """Writes rows first … last of the weight to a scratch tile (last − first, K)."""
 
 
+def prepare_tiles(layer: Operand) -> tuple[Tensor, ...]:
+    """For `native.expand`: weights that a bf16 tile holds exactly where that can be, else rounded ones."""
+    return native.prepare_packed(layer) if _compiled(layer) else ()
+
+
+def prepare_channel(layer: Operand) -> tuple[Tensor, ...]:
+    """For `native.expand`: codes minus zero; nothing where compiled code cannot fill the tiles."""
+    return native.describe(layer, exact=True) if _compiled(layer) else ()
+
+
+def prepare_any(layer: Operand) -> tuple[Tensor, ...]:
+    """For `native.expand`: the dequantized weight; nothing where compiled code cannot fill the tiles."""
+    return native.describe(layer, exact=False) if _compiled(layer) else ()
+
+
+def _compiled(layer: Operand) -> bool:
+    if layer.scale.device.type != "cpu" or layer.spec.in_features % native.WIDE:
+        return False
+    return layer.spec.dtype == "bf16" and "native" in features("cpu")
+
+
 def run_channel(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tensor:
     """x (M, K) → (M, N); strategies tensor and channel, symmetric or integer zero, bf16 or float32."""
-    zeros = layer.zeros()
+    compiled = bool(prepared) and x.dtype == torch.bfloat16
+    zeros = None if compiled else layer.zeros()
 
     def fill(first: int, last: int, tile: Tensor) -> None:
-        widen(stored_codes(layer, first, last), tile)
+        if compiled:
+            native.expand(layer, prepared[0], first, last, tile)
+            return
+        tile.copy_(stored_codes(layer, first, last))
         subtract_zero(layer, zeros, first, last, tile)
 
-    out = _tiled_gemm(layer, _activations(layer, x), fill, None)
+    out = tiled_gemm(layer, rounded_activations(layer, x), fill, None)
     return scale_columns(out, layer.scale.view(1, -1), layer.bias)
 
 
 def run_any(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tensor:
     """x (M, K) → (M, N); every strategy, zero, width and dtype."""
-    spec, zeros = layer.spec, layer.zeros()
+    spec = layer.spec
+    compiled = bool(prepared) and x.dtype == torch.bfloat16
+    zeros = None if compiled else layer.zeros()
     # (q − z) is exact in any dtype where z is an integer, and its product with a scale of the same dtype is
     # rounded once: then the tile itself can be worked on. Elsewhere float32 comes first.
     in_place = spec.zero != "float" and layer.scale.dtype == x.dtype
 
     def fill(first: int, last: int, tile: Tensor) -> None:
+        if compiled:
+            native.expand(layer, prepared[0], first, last, tile)
+            return
         exact = tile if in_place else torch.empty_like(tile, dtype=torch.float32)
         exact.copy_(stored_codes(layer, first, last))
         subtract_zero(layer, zeros, first, last, exact)
@@ -54,15 +86,7 @@ def run_any(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tensor:
         if exact is not tile:
             tile.copy_(exact)
 
-    return _tiled_gemm(layer, _activations(layer, x), fill, layer.bias)
-
-
-def widen(codes: Tensor, tile: Tensor) -> None:
-    """Copies stored codes into a float tile, exactly; compiled code takes half of torch's time."""
-    if codes.dtype == torch.int8 and tile.dtype == torch.bfloat16 and "native" in features(tile.device.type):
-        native.int8_to_bf16(codes, tile)
-    else:
-        tile.copy_(codes)
+    return tiled_gemm(layer, rounded_activations(layer, x), fill, layer.bias)
 
 
 def stored_codes(layer: Operand, first: int, last: int) -> Tensor:
@@ -88,7 +112,8 @@ def subtract_zero(layer: Operand, zeros: Tensor | None, first: int, last: int, c
     _grouped(codes, spec.groups).sub_(shift[..., None])
 
 
-def _tiled_gemm(layer: Operand, x: Tensor, fill: Fill, bias: Tensor | None) -> Tensor:
+def tiled_gemm(layer: Operand, x: Tensor, fill: Fill, bias: Tensor | None) -> Tensor:
+    """x·Wᵀ + bias, (M, N), from tiles of W that `fill` writes."""
     spec = layer.spec
     n, k = spec.out_features, spec.in_features
     out = torch.empty(x.shape[0], n, dtype=x.dtype, device=x.device)
@@ -102,10 +127,6 @@ def _tiled_gemm(layer: Operand, x: Tensor, fill: Fill, bias: Tensor | None) -> T
         else:
             torch.addmm(bias[first:last].to(x.dtype), x, tile.t(), out=out[:, first:last])
     return out
-
-
-def _activations(layer: Operand, x: Tensor) -> Tensor:
-    return fake_quantize_rows(x) if layer.spec.activations == "dynamic" else x
 
 
 def _rows(values: Tensor, first: int, last: int) -> Tensor:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qbench.quant.affine import Activations, Strategy
 from qbench.quant.kernels.machine import FEATURES, cuda_capability, features
-from qbench.quant.kernels.spec import LinearSpec, Operand, Zero
+from qbench.quant.kernels.spec import Code, LinearSpec, Operand, Zero
+from qbench.quant.weight import Activations, Strategy
 
 Prepare = Callable[[Operand], tuple[Tensor, ...]]
 Run = Callable[[Operand, tuple[Tensor, ...], Tensor], Tensor]
@@ -36,10 +36,17 @@ class Kernel:
     """Of the activations."""
     run: Run
     """(layer, prepared, x of shape (M, K), contiguous) → (M, N)."""
+    codes: tuple[Code, ...] = ("int",)
+    outliers: bool = False
+    """Whether it runs layers with outlier columns (and no others)."""
     needs: tuple[str, ...] = ()
     """Words of `machine.FEATURES`."""
     cuda_capability: tuple[int, int] = (0, 0)
     """Least one, on CUDA."""
+    group_sizes: tuple[int, ...] | None = None
+    """Of strategy group; None: any."""
+    scale_dtypes: tuple[str, ...] | None = None
+    """Of the stored scales; None: any."""
     min_rows: int = 1
     max_rows: int | None = None
     min_in_features: int = 1
@@ -72,14 +79,19 @@ class Kernel:
         if device.type == "cuda" and cuda_capability(device.index or 0) < self.cuda_capability:
             return f"needs compute capability {self.cuda_capability[0]}.{self.cuda_capability[1]}"
         for what, value, allowed in (
+            ("code", spec.code, self.codes),
             ("activations", spec.activations, self.activations),
             ("num_bits", spec.num_bits, self.num_bits),
             ("strategy", spec.strategy, self.strategies),
             ("zero", spec.zero, self.zeros),
             ("dtype", dtype, self.dtypes),
+            ("group_size", spec.group_size, None if spec.strategy != "group" else self.group_sizes),
+            ("scale dtype", spec.scale_dtype, self.scale_dtypes),
         ):
-            if value not in allowed:
+            if allowed is not None and value not in allowed:
                 return f"{what} is {value}, it takes {', '.join(map(str, allowed))}"
+        if (spec.threshold is not None) != self.outliers:
+            return f"it takes {'only' if self.outliers else 'no'} layers with outlier columns"
         if spec.in_features < self.min_in_features:
             return f"in_features {spec.in_features} is below {self.min_in_features}"
         for what, size, multiple in (

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
+import os
 import platform
+import shutil
 
 import torch
 
@@ -16,6 +19,7 @@ FEATURES: dict[str, str] = {
     "amx": "AMX tiles",
     "native": "kernels in C, which a compiler (cc, gcc or clang) builds at first use",
     "cuda": "a CUDA device",
+    "triton": "Triton (it comes with torch for CUDA), and gcc, clang or $CC, which builds its launcher",
 }
 """Every word, with what it means to a reader."""
 
@@ -24,7 +28,9 @@ FEATURES: dict[str, str] = {
 def features(device: str) -> frozenset[str]:
     """Words of FEATURES that hold for `cpu` or `cuda`."""
     if device == "cuda":
-        return frozenset({"cuda"}) if torch.cuda.is_available() else frozenset()
+        if not torch.cuda.is_available():
+            return frozenset()
+        return frozenset({"cuda", "triton"} if has_triton() else {"cuda"})
     found = set()
     if _has_onednn():
         found.add("onednn")
@@ -65,6 +71,12 @@ def exact_int8() -> bool:
         if not (bool((out == 127 * 127 * k).all()) and bool((products == 127 * 127 * k).all())):
             return False
     return True
+
+
+def has_triton() -> bool:
+    """Whether Triton can be imported and build its launcher; asked without importing it or touching a GPU."""
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    return compiler is not None and importlib.util.find_spec("triton") is not None
 
 
 @functools.cache

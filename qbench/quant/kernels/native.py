@@ -1,35 +1,96 @@
-"""Kernels in C, compiled for this machine at first use and cached.
+"""Kernels in C (`c/`), called through ctypes with plain pointers.
 
-torch's own int8 pack kernel reads W at three quarters of the memory's rate; `native.c` reads it at nearly all
-of it. It is compiled by `cc` with `-march=native` in about a second, under a name that hashes source,
-compiler, flags and CPU, and shares torch's OpenMP threads. Where there is no compiler, `why_not` says so and
-the table takes torch's kernels: a named choice, not a silent one.
+- `run_packed`: integers of 2 to 8 bits, 8-bit floats, any scales and zeros, bf16 activations. Weights are
+  rounded to bf16 as their `dequantize` does (one scale a row and no float zero: not at all); float32 sums.
+- `expand`: the same weights into a tile of memory, for the kernels that leave the product to torch.
+- `run_native`: int8 with one scale a row in float32 arithmetic, for the fewest rows.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
-import os
-import platform
-import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from qbench.cache import cache_folder
+from qbench.quant.kernels.compiler import built
 from qbench.quant.kernels.spec import Operand
+from qbench.quant.packing import unpack
 
-SOURCE = Path(__file__).with_name("native.c")
-FLAGS = ("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC")
-"""Without -ffast-math: a library linked with it makes the whole process flush small numbers to zero."""
 ROWS = 4
-"""Of x at a time: more run out of registers, and torch's pack kernel catches up."""
-COMPILE_TIMEOUT_S = 120
+"""Of x at a time in `run_native`: more run out of registers."""
+WIDE = 32
+"""bf16 values in a register; rows of x end on a multiple of it."""
+FLOATS = {"e4m3": 9, "e5m2": 10}
+NUMBERS = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2, torch.uint8: 3}
+
+
+class Weight(ctypes.Structure):
+    """`struct weight` of lanes.h, field by field."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("scale", "zero", "out_scale", "bias")),
+        *((name, ctypes.c_int64) for name in ("rows", "columns", "row_bytes", "group", "shared")),
+        *((name, ctypes.c_int32) for name in ("format", "scale_type", "zero_type")),
+    )
+
+
+def describe(layer: Operand, exact: bool) -> tuple[Tensor, ...]:
+    """The struct's bytes as a tensor, then every tensor that it points to, which keeps them alive.
+
+    `exact`: codes minus zero as they are, scales on the output (strategy tensor or channel, no float zero).
+    """
+    spec = layer.spec
+    zeros = layer.zero
+    if zeros is not None and spec.zero == "integer":
+        zeros = unpack(zeros, spec.num_bits, layer.scale.numel())
+    scale = layer.scale.contiguous()
+    kept = {"zero": zeros, "scale": None if exact else scale}
+    if exact:
+        kept["out_scale"] = scale.to(torch.float32).view(-1).expand(spec.out_features).contiguous()
+    if layer.bias is not None:
+        kept["bias"] = layer.bias.to(torch.float32)
+    found = {name: tensor for name, tensor in kept.items() if tensor is not None}
+    weight = Weight(**{name: tensor.data_ptr() for name, tensor in found.items()})
+    weight.rows, weight.columns = spec.out_features, spec.in_features
+    weight.format = FLOATS.get(spec.code, spec.num_bits)
+    weight.row_bytes, weight.group = _codes(layer).shape[1], spec.group_size or spec.in_features
+    weight.shared = {"tensor": spec.out_features, "block": spec.group_size}.get(spec.strategy, 1)
+    weight.scale_type = NUMBERS[scale.dtype]
+    weight.zero_type = 0 if zeros is None else NUMBERS[zeros.dtype]
+    return (torch.frombuffer(bytearray(weight), dtype=torch.uint8), *found.values())
+
+
+def exact(layer: Operand) -> bool:
+    """Whether codes minus zero can be multiplied as they are and scaled afterwards."""
+    return layer.spec.strategy in ("tensor", "channel") and layer.spec.zero != "float"
+
+
+def prepare_packed(layer: Operand) -> tuple[Tensor, ...]:
+    return describe(layer, exact(layer))
+
+
+def run_packed(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tensor:
+    """x bf16 (M, K) → bf16 (M, N); every width, strategy and zero."""
+    missing = -x.shape[1] % WIDE
+    if missing:
+        x = torch.nn.functional.pad(x, (0, missing))
+    out = torch.empty(x.shape[0], layer.spec.out_features, dtype=torch.bfloat16)
+    failed = _library().qbench_packed_linear(
+        prepared[0].data_ptr(), _codes(layer).data_ptr(), x.data_ptr(), out.data_ptr(), x.shape[0]
+    )
+    if failed:
+        raise MemoryError("no memory for the work buffers of packed_native")
+    return out
+
+
+def expand(layer: Operand, described: Tensor, first: int, last: int, tile: Tensor) -> None:
+    """Rows first … last of the weight as bf16 into a contiguous (last − first, K), K a multiple of WIDE."""
+    if _library().qbench_expand(described.data_ptr(), _codes(layer).data_ptr(), tile.data_ptr(), first, last):
+        raise MemoryError("no memory for the work buffers of expand")
 
 
 def prepare_native(layer: Operand) -> tuple[Tensor, ...]:
@@ -43,13 +104,11 @@ def run_native(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tenso
 
     Products and sums in float32, rounded once to the activation dtype. Reads W once for each ROWS rows.
     """
-    if layer.codes is None:
-        raise AssertionError("a kernel that needs the codes ran while another one holds them")
     scale, *bias = prepared
     n, k = layer.spec.out_features, layer.spec.in_features
     wide = x.to(torch.float32)
     out = torch.empty(x.shape[0], n, dtype=x.dtype)
-    weight = (layer.codes.data_ptr(), scale.data_ptr(), bias[0].data_ptr() if bias else None)
+    weight = (_codes(layer).data_ptr(), scale.data_ptr(), bias[0].data_ptr() if bias else None)
     for first in range(0, x.shape[0], ROWS):
         rows = min(ROWS, x.shape[0] - first)
         target = out[first:].data_ptr()
@@ -57,11 +116,6 @@ def run_native(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tenso
             wide[first:].data_ptr(), *weight, target, x.dtype == torch.bfloat16, rows, n, k
         )
     return out
-
-
-def int8_to_bf16(codes: Tensor, out: Tensor) -> None:
-    """Writes int8 codes as bf16, exactly; both contiguous, of one size, on the CPU."""
-    _library().qbench_int8_to_bf16(codes.data_ptr(), out.data_ptr(), codes.numel())
 
 
 @functools.cache
@@ -76,40 +130,21 @@ def why_not() -> str | None:
 
 @functools.cache
 def _library() -> ctypes.CDLL:
-    library = ctypes.CDLL(str(_built()))
-    pointer, number = ctypes.c_void_p, ctypes.c_long
-    library.qbench_int8_linear.argtypes = [*[pointer] * 5, ctypes.c_int, *[number] * 3]
-    library.qbench_int8_to_bf16.argtypes = [pointer, pointer, number]
-    for function in (library.qbench_int8_linear, library.qbench_int8_to_bf16):
-        function.restype = None
+    return load(built())
+
+
+def load(path: Path) -> ctypes.CDLL:
+    """The library with the types of its functions said."""
+    library = ctypes.CDLL(str(path))
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    library.qbench_packed_linear.argtypes = [*[pointer] * 4, number]
+    library.qbench_expand.argtypes = [*[pointer] * 3, number, number]
+    library.qbench_int8_linear.argtypes = [*[pointer] * 5, ctypes.c_int, *[ctypes.c_long] * 3]
+    library.qbench_int8_linear.restype = None
     return library
 
 
-def _built() -> Path:
-    """The shared library for this source, compiler and CPU; compiled whole, then named."""
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        raise OSError("no C compiler (cc, gcc, clang) on the PATH; install one for faster int8 decoding")
-    source = SOURCE.read_bytes()
-    version = subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=30).stdout
-    name = hashlib.sha256(b"\0".join([source, version, _cpu(), " ".join(FLAGS).encode()])).hexdigest()[:16]
-    path = cache_folder() / "native" / f"{name}.so"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-            made = Path(scratch) / "native.so"
-            command = [compiler, *FLAGS, "-o", str(made), str(SOURCE)]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S)
-            if done.returncode:
-                raise OSError(f"{compiler} failed: {done.stderr.strip()[:300] or done.returncode}")
-            made.replace(path)
-    return path
-
-
-def _cpu() -> bytes:
-    """What `-march=native` depends on: a cache may be shared by unlike machines."""
-    info = Path("/proc/cpuinfo")
-    if not info.exists():
-        return platform.processor().encode()
-    lines = info.read_text().split("\n\n")[0].splitlines()
-    return "\n".join(line for line in lines if line.startswith(("model name", "flags", "Features"))).encode()
+def _codes(layer: Operand) -> Tensor:
+    if layer.codes is None:
+        raise AssertionError("a kernel that needs the codes ran while another one holds them")
+    return layer.codes

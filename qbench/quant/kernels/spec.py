@@ -10,9 +10,12 @@ import torch
 from torch import Tensor
 
 from qbench.errors import KernelError
-from qbench.quant.affine import Activations, AffineWeight, Strategy
+from qbench.quant.affine import AffineWeight
+from qbench.quant.fp8 import Fp8Weight
+from qbench.quant.weight import Activations, PackedWeight, Strategy
 
 Zero = Literal["none", "integer", "float"]
+Code = Literal["int", "e4m3", "e5m2"]
 
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -34,6 +37,7 @@ class LinearSpec:
     num_bits: int
     strategy: Strategy
     group_size: int | None
+    """Inputs of a row that share a scale; of a block, its rows as well."""
     zero: Zero
     """`none`: symmetric, the zero is 2^(num_bits−1) and not stored. `integer`: packed. `float`: as given."""
     scale_dtype: str
@@ -49,15 +53,25 @@ class LinearSpec:
     """Whether another kernel may run where the one asked for cannot; the reason is then reported."""
     permuted: bool = False
     """Whether the columns stand in an order of their own; the layer brings its input into it."""
+    code: Code = "int"
+    """Unsigned integers of `num_bits` bits, or 8-bit floats."""
+    threshold: float | None = None
+    """Magnitude from which an input is an outlier whose column is multiplied in its own dtype; None: none."""
+    outliers: int = 0
+    """Columns stored apart, in `outlier_dtype`."""
+    outlier_dtype: str | None = None
 
     @property
     def groups(self) -> int:
         """Scales in a row (strategy tensor: in the whole weight)."""
-        return 1 if self.group_size is None else self.in_features // self.group_size
+        return 1 if self.group_size is None else -(-self.in_features // self.group_size)
 
     @property
     def scale_shape(self) -> tuple[int, int]:
-        return (1 if self.strategy == "tensor" else self.out_features, self.groups)
+        rows = 1 if self.strategy == "tensor" else self.out_features
+        if self.strategy == "block" and self.group_size is not None:
+            rows = -(-self.out_features // self.group_size)
+        return rows, self.groups
 
     @property
     def half(self) -> int:
@@ -77,33 +91,57 @@ class LinearSpec:
 
 
 def spec_of(
-    weight: AffineWeight, bias: bool, dtype: torch.dtype, kernel: str, allow_fallback: bool
+    weight: PackedWeight, bias: bool, dtype: torch.dtype, kernel: str, allow_fallback: bool
 ) -> LinearSpec:
     """The spec of a weight; `dtype` is that of the activations."""
     n, k = weight.codes.shape
-    strategy: Strategy = "channel"
-    if weight.group_size is not None:
-        strategy = "group"
-    elif weight.scale.shape == (1, 1) and n != 1:
-        strategy = "tensor"
-    zero: Zero = "none"
-    if weight.zero is not None:
-        zero = "float" if weight.zero.is_floating_point() else "integer"
-    return LinearSpec(
+    common = LinearSpec(
         in_features=k,
         out_features=n,
-        num_bits=weight.num_bits,
-        strategy=strategy,
-        group_size=weight.group_size,
-        zero=zero,
+        num_bits=8,
+        strategy="tensor" if weight.scale.shape == (1, 1) and n != 1 else "channel",
+        group_size=None,
+        zero="none",
         scale_dtype=dtype_name(weight.scale.dtype),
-        zero_dtype=dtype_name(weight.zero.dtype) if weight.zero is not None and zero == "float" else None,
-        activations=weight.activations,
+        zero_dtype=None,
+        activations="none",
         bias=bias,
         dtype=dtype_name(dtype),
         kernel=kernel,
         allow_fallback=allow_fallback,
+    )
+    if isinstance(weight, Fp8Weight):
+        return dataclasses.replace(
+            common,
+            code=weight.format,
+            strategy=common.strategy if weight.block_size is None else "block",
+            group_size=weight.block_size,
+            activations=weight.activations,
+        )
+    if isinstance(weight, AffineWeight):
+        return _affine_spec(common, weight)
+    raise TypeError(f"no stored form of {type(weight).__name__}")
+
+
+def _affine_spec(common: LinearSpec, weight: AffineWeight) -> LinearSpec:
+    kept = None if weight.outliers is None else weight.outliers.weights
+    zero: Zero = "none"
+    zero_dtype: str | None = None
+    if weight.zero is not None:
+        zero = "float" if weight.zero.is_floating_point() else "integer"
+        zero_dtype = dtype_name(weight.zero.dtype) if zero == "float" else None
+    return dataclasses.replace(
+        common,
+        num_bits=weight.num_bits,
+        strategy=common.strategy if weight.group_size is None else "group",
+        group_size=weight.group_size,
+        zero=zero,
+        zero_dtype=zero_dtype,
+        activations=weight.activations,
         permuted=weight.permutation is not None,
+        threshold=None if weight.outliers is None else weight.outliers.threshold,
+        outliers=0 if kept is None else kept.shape[1],
+        outlier_dtype=None if kept is None else dtype_name(kept.dtype),
     )
 
 
@@ -115,13 +153,33 @@ class Operand(Protocol):
 
     @property
     def codes(self) -> Tensor | None:
-        """int8 (N, K), code − 128, for 8 bits; else uint8 (N, packed width). None: a kernel keeps them."""
+        """int8 (N, K), code − 128, for 8 bits; else uint8 (N, packed width); for 8-bit floats
+        themselves (N, K). None: a kernel keeps them."""
 
     @property
     def scale(self) -> Tensor: ...
 
     @property
+    def zero(self) -> Tensor | None:
+        """As it is stored: packed integer codes, or floats of the scale's shape."""
+
+    @property
     def bias(self) -> Tensor | None: ...
+
+    @property
+    def input_scale(self) -> Tensor | None:
+        """float32 (1, 1) for static activations."""
+
+    @property
+    def outlier_columns(self) -> Tensor | None:
+        """int32 (C): input features stored apart; None where there are none."""
+
+    @property
+    def outlier_weights(self) -> Tensor | None:
+        """(N, C): their weights."""
+
+    def count_outliers(self, found: int) -> None:
+        """Notes that a call found so many outlier columns beside those stored."""
 
     def zeros(self) -> Tensor | None:
         """None (symmetric), or float32 of the scale's shape, in units of unsigned codes."""

@@ -1,8 +1,9 @@
 """The kernels there are, and which of those that can run a layer is the fastest at a number of rows.
 
 Both are data. `CHOICES` is read from the top: the first line whose kernel can run the layer, whose machine
-words hold and whose rows suffice is taken; the last line runs everything. Where its thresholds come from
-stands beside each line; `tests/benchmarks/test_kernels.py` draws the curves again and checks them.
+words hold and whose rows suffice is taken; each format has a last line that runs all
+of it. Where its thresholds come from stands beside each line; `tests/benchmarks/test_kernels.py` draws the
+curves again and checks them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 
 from qbench.errors import KernelError, did_you_mean
-from qbench.quant.kernels import cpu, cuda, dequant, native
+from qbench.quant.kernels import cpu, cuda, dequant, fp8, native, outliers, tinygemm, triton_gemm
 from qbench.quant.kernels.kernel import Kernel
 from qbench.quant.kernels.machine import features
 from qbench.quant.kernels.spec import LinearSpec
@@ -48,10 +49,23 @@ KERNELS: tuple[Kernel, ...] = (
         run=native.run_native,
     ),
     Kernel(
-        name="int8_onednn",
-        summary="int8 × int8 with dynamic activations, exact int32 sums, prepacked weight",
+        name="packed_native",
+        summary="weight-only, straight from the packed codes, in C; bf16 weights in registers, float32 sums",
         devices=("cpu",),
-        activations=("dynamic",),
+        activations=("none",),
+        num_bits=WIDTHS,
+        strategies=("tensor", "channel", "group"),
+        zeros=("none", "integer", "float"),
+        dtypes=("bf16",),
+        needs=("native",),
+        prepare=native.prepare_packed,
+        run=native.run_packed,
+    ),
+    Kernel(
+        name="int8_onednn",
+        summary="int8 × int8 with rounded activations, exact int32 sums, prepacked weight",
+        devices=("cpu",),
+        activations=("dynamic", "static"),
         num_bits=WIDTHS,
         strategies=("tensor", "channel"),
         zeros=("none", "integer", "float"),
@@ -63,9 +77,9 @@ KERNELS: tuple[Kernel, ...] = (
     ),
     Kernel(
         name="int8_int_mm",
-        summary="int8 × int8 with dynamic activations, exact int32 sums, torch._int_mm",
+        summary="int8 × int8 with rounded activations, exact int32 sums, torch._int_mm",
         devices=("cpu",),
-        activations=("dynamic",),
+        activations=("dynamic", "static"),
         num_bits=(8,),
         strategies=("tensor", "channel"),
         zeros=("none", "integer", "float"),
@@ -77,9 +91,9 @@ KERNELS: tuple[Kernel, ...] = (
     ),
     Kernel(
         name="int8_int_mm_cuda",
-        summary="int8 × int8 with dynamic activations on tensor cores, torch._int_mm",
+        summary="int8 × int8 with rounded activations on tensor cores, torch._int_mm",
         devices=("cuda",),
-        activations=("dynamic",),
+        activations=("dynamic", "static"),
         num_bits=(8,),
         strategies=("tensor", "channel"),
         zeros=("none", "integer", "float"),
@@ -106,24 +120,30 @@ KERNELS: tuple[Kernel, ...] = (
         name="channel_dequant_gemm",
         summary="codes made float by tiles, exactly; float GEMM; scale on its output",
         devices=("cpu", "cuda"),
-        activations=("none", "dynamic"),
+        activations=("none", "dynamic", "static"),
         num_bits=WIDTHS,
         strategies=("tensor", "channel"),
         zeros=("none", "integer"),
         dtypes=("bf16", "fp32"),
+        prepare=dequant.prepare_channel,
         run=dequant.run_channel,
     ),
     Kernel(
         name="dequant_gemm",
         summary="weight dequantized by tiles into the activation dtype; float GEMM; runs everything",
         devices=("cpu", "cuda"),
-        activations=("none", "dynamic"),
+        activations=("none", "dynamic", "static"),
         num_bits=WIDTHS,
         strategies=("tensor", "channel", "group"),
         zeros=("none", "integer", "float"),
         dtypes=("bf16", "fp16", "fp32"),
+        prepare=dequant.prepare_any,
         run=dequant.run_any,
     ),
+    *triton_gemm.KERNELS,
+    *tinygemm.KERNELS,
+    *fp8.KERNELS,
+    *outliers.KERNELS,
 )
 
 
@@ -140,9 +160,23 @@ class Choice:
 CHOICES: tuple[Choice, ...] = (
     Choice("int8_onednn"),  # ahead of bf16 at every row count that was measured, 1 to 2048
     Choice("int8_int_mm_cuda"),
+    # The three below, unmeasured until a GPU ran them. One row leaves tensor cores idle whoever does it, and
+    # the memory's rate decides. A tile of more than 64 rows unpacks the weight again for each 128 of them:
+    # from two such tiles on one pass over the codes and torch's GEMM should cost less. int4_tinygemm is not
+    # chosen: it holds the codes in its own order, and sharing a layer by rows would repack it at each change.
+    Choice("triton_gemv", max_rows=1),
+    Choice("triton_gemm", max_rows=128),
+    Choice("triton_dequant_gemm"),
     Choice("int8_int_mm"),
     # Up to its own four rows it takes what reading the weights takes; int8_pack takes a fifth more.
     Choice("int8_native", max_rows=native.ROWS),
+    # Zen 5, one thread's time beside bf16 F.linear, 4096 × 4096: 0.25 at one row, 0.7 at 16, 0.95 at 128;
+    # from there oneDNN's own blocking wins over ours, and tiles are expanded for it.
+    Choice("packed_native", present=("bf16_gemm",), absent=("amx",), max_rows=128),
+    # AMX multiplies eight times faster than the vectors that this kernel uses: only where memory decides.
+    Choice("packed_native", present=("amx",), max_rows=8),
+    # Without bf16 products in hardware its portable code still reads the fewest bytes (not measured).
+    Choice("packed_native", absent=("bf16_gemm",), max_rows=native.ROWS),
     Choice("int8_pack", present=("amx",), max_rows=8),  # 0.42 ms + 0.17 a row meets 0.6 ms + the bf16 GEMM
     Choice("int8_pack", present=("bf16_gemm",), absent=("amx",), max_rows=12),  # Zen 5: they cross there
     Choice(
@@ -150,6 +184,12 @@ CHOICES: tuple[Choice, ...] = (
     ),  # half the time of a bf16 GEMM in software, at every row count
     Choice("channel_dequant_gemm"),
     Choice("dequant_gemm"),
+    Choice("fp8_scaled_mm"),
+    Choice("fp8_native", present=("bf16_gemm",), absent=("amx",), max_rows=128),  # as packed_native
+    Choice("fp8_native", present=("amx",), max_rows=8),
+    Choice("fp8_native", absent=("bf16_gemm",), max_rows=native.ROWS),
+    Choice("fp8_dequant_gemm"),
+    *(Choice(entry.name) for entry in outliers.KERNELS),
 )
 
 
@@ -224,12 +264,16 @@ def listing() -> list[dict[str, Any]]:
                 "name": entry.name,
                 "summary": entry.summary,
                 "devices": list(entry.devices),
+                "codes": list(entry.codes),
+                "outliers": entry.outliers,
                 "activations": list(entry.activations),
                 "num_bits": list(entry.num_bits),
                 "strategies": list(entry.strategies),
                 "zeros": list(entry.zeros),
                 "dtypes": list(entry.dtypes),
                 "needs": list(entry.needs),
+                "group_sizes": None if entry.group_sizes is None else list(entry.group_sizes),
+                "scale_dtypes": None if entry.scale_dtypes is None else list(entry.scale_dtypes),
                 "min_in_features": entry.min_in_features,
                 "in_multiple": entry.in_multiple,
                 "out_multiple": entry.out_multiple,

@@ -1,20 +1,16 @@
-/* Weight-only int8 for few rows, and int8 → bf16, compiled on the machine that runs them (see native.py).
+/* Weight-only int8 with one scale a row, for few rows of x in float32.
  *
  * Floor of the product: N·K bytes of weight over read bandwidth; everything else is made to hide behind it.
  * Each thread walks its own rows of W from top to bottom, R at a time, and asks for the R after them ahead of
  * time: a row is about a memory page, where the hardware's own prefetching stops.
  */
-#include <stdint.h>
-#include <string.h>
+#include "lanes.h"
 #if defined(__AVX512F__)
 #include <immintrin.h>
 #endif
 
-typedef float lanes __attribute__((vector_size(64)));
-typedef int8_t bytes __attribute__((vector_size(16)));
-#define LANES 16
-#define LINE 64                 /* bytes that one prefetch brings */
-#define SERIAL_BELOW (1L << 17) /* weights: waking a second thread costs more than they take */
+typedef int8_t bytes __attribute__((vector_size(LANES)));
+#define LINE 64 /* bytes that one prefetch brings */
 
 static inline lanes weights(const int8_t *w) {
 #if defined(__AVX512F__)
@@ -36,14 +32,6 @@ static inline float sum(lanes v) {
   float total = 0;
   for (int i = 0; i < LANES; i++) total += v[i];
   return total;
-}
-
-/* Round to nearest even, as torch does; NaN stays NaN. */
-static inline uint16_t to_bf16(float value) {
-  uint32_t bits;
-  memcpy(&bits, &value, sizeof bits);
-  if ((bits & 0x7fffffff) > 0x7f800000) return (uint16_t)(bits >> 16 | 0x40);
-  return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
 /* sums[r * M + m] = Σ_k w[r, k] · x[m, k] for ROWS rows of W and M rows of x. */
@@ -99,24 +87,5 @@ void qbench_int8_linear(const float *x, const int8_t *w, const float *scale, con
         else
           ((float *)out)[m * N + n] = value;
       }
-  }
-}
-
-/* Exact: an int8 has at most the eight significant bits of bf16. */
-void qbench_int8_to_bf16(const int8_t *codes, uint16_t *out, long count) {
-  const long step = 1L << 14, blocks = (count + step - 1) / step;
-#pragma omp parallel for schedule(static) if (count >= SERIAL_BELOW)
-  for (long block = 0; block < blocks; block++) {
-    long k = block * step, end = k + step < count ? k + step : count;
-#if defined(__AVX512F__)
-    for (; k + 32 <= end; k += 32) {
-      _mm_prefetch((const char *)codes + k + 2048, _MM_HINT_T0);
-      __m512i low = _mm512_castps_si512((__m512)weights(codes + k));
-      __m512i high = _mm512_castps_si512((__m512)weights(codes + k + 16));
-      _mm256_storeu_si256((__m256i *)(out + k), _mm512_cvtepi32_epi16(_mm512_srli_epi32(low, 16)));
-      _mm256_storeu_si256((__m256i *)(out + k + 16), _mm512_cvtepi32_epi16(_mm512_srli_epi32(high, 16)));
-    }
-#endif
-    for (; k < end; k++) out[k] = to_bf16((float)codes[k]);
   }
 }

@@ -1,0 +1,64 @@
+"""HQQ: half-quadratic quantization, asymmetric with a float zero that is optimised without any data.
+
+The scale comes from the raw range of a group; twenty alternating steps seek the zero that makes the weights'
+own error small in an lp norm (Badri and Shaji, 2023; the `hqq` package). See `qbench/quant/hqq.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from qbench import Layer, Method
+from qbench.quant.parameters import checked_group_size
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from qbench import AffineWeight
+
+
+@dataclass(frozen=True)
+class HQQ(Method):
+    """Half-quadratic quantization; scales and zeros stand in the model's dtype and codes follow them."""
+
+    num_bits: int = 4
+    """2 … 8."""
+    strategy: Literal["channel", "group"] = "group"
+    """What shares a scale and a zero: an output row, or `group_size` inputs of a row."""
+    group_size: int | None = None
+    """Inputs that share a scale; only for strategy group, where it is 64 unless given."""
+    axis: Literal[1] = 1
+    """Groups run along the inputs of a row. Axis 0, along the outputs, has no packed form here."""
+    lp_norm: float = 0.7
+    """p of the norm, above 0 and at most 1."""
+    beta: float = 10.0
+    """Weight of the quadratic term at the first step."""
+    kappa: float = 1.01
+    """Growth of beta from step to step; the package's default solver leaves it at 1."""
+    iterations: int = 20
+    """Zeros that are tried after round to nearest's; the best one is kept."""
+
+    def __post_init__(self) -> None:
+        size = checked_group_size(self.num_bits, self.strategy, self.group_size, "none")
+        object.__setattr__(self, "group_size", size)
+        if not 0 < self.lp_norm <= 1:
+            raise ValueError(f"lp_norm = {self.lp_norm}: it lies above 0, up to 1")
+        if self.beta <= 0 or self.kappa < 1:
+            raise ValueError(f"beta = {self.beta}, kappa = {self.kappa}: beta is positive, kappa at least 1")
+        if self.iterations < 1:
+            raise ValueError(f"iterations = {self.iterations}: at least 1; 0 is method zeropoint, zero float")
+
+    def quantize_layer(self, weight: Tensor, layer: Layer) -> AffineWeight:
+        from qbench.quant import affine, hqq
+
+        solver = hqq.Solver(self.num_bits, self.lp_norm, self.beta, self.kappa, self.iterations)
+        groups = affine.grouped(weight, self.strategy, self.group_size, layer.name)
+        codes, scale, zero = hqq.quantize(groups, solver, weight.dtype)
+        return affine.AffineWeight(
+            codes=codes.reshape(weight.shape),
+            scale=scale,
+            zero=zero,
+            num_bits=self.num_bits,
+            group_size=self.group_size,
+        )

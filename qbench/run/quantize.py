@@ -1,0 +1,226 @@
+"""`qbench quantize`, the parent's end: an order is checked, a worker carries it out, its fate is told.
+
+Everything that can be wrong with an order is found before a model is loaded. No torch here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import qbench
+from qbench.errors import DeviceError, KernelError, MethodError, ModelError, QbenchError
+from qbench.models.builtin import MODELS
+from qbench.models.corpora import corpus_name, read_corpus, text_sha256
+from qbench.models.saved import saved_at
+from qbench.models.source import pin
+from qbench.quant import registry
+from qbench.quant.overrides import overrides
+from qbench.run.card import SUITE
+from qbench.run.devices import Devices
+from qbench.run.manifest import utc_now
+from qbench.run.pool import Job, Pool
+from qbench.run.schedule import Flight, outcome
+from qbench.suite.cell import Cell, ModelRef
+from qbench.suite.positions import value_text
+from qbench.suite.spec import CalibrationSpec, LayersSpec
+
+_TYPES = {error.__name__: error for error in (MethodError, ModelError, KernelError, DeviceError)}
+_GGUF_NOTE = (
+    "read from a GGUF file and expanded to floats first; what that file lost, this checkpoint lost too"
+)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be quantized, and how."""
+
+    source: str
+    """As in a suite: `builtin:NAME`, a folder, a `.gguf` file or a hub id."""
+    method: str
+    params: dict[str, Any] = field(default_factory=dict)
+    dtype: str = "bf16"
+    device: str = "cpu"
+    """As in a suite: `cpu`, `cuda`, `cuda:N` or a GPU's name."""
+    layers: LayersSpec = field(default_factory=LayersSpec)
+    calibration: CalibrationSpec | None = None
+    """None: the default text, where the method needs one."""
+    seed: int = 0
+    revision: str | None = None
+    allow_pickle: bool = False
+    memory_limit: int | None = None
+    """Bytes; enforced on the worker."""
+
+
+def quantize(
+    order: Order, folder: Path, said: Callable[[str], None] = lambda phase: None, pool: Pool | None = None
+) -> dict[str, Any]:
+    """Writes a checkpoint under `folder` and returns what was done, as plain values.
+
+    `said` hears of each phase as it begins. Raises MethodError, ModelError, KernelError or DeviceError for
+    what is wrong with the order or does not go, and QbenchError where the worker died; then nothing stands
+    under `folder`.
+    """
+    _check_folder(folder)
+    cell = _cell(order)
+    origin, place = _origin(order, cell), str(folder.absolute())
+    job = {"kind": "quantize", "cell": cell.to_dict(), "folder": place, "origin": origin}
+    with contextlib.nullcontext(pool) if pool else Pool() as warm:
+        flight, job_done = _carry_out(warm, cell, job, said)
+    _raise_unless_ok(order, folder, flight, job_done)
+    return {
+        "folder": str(folder),
+        **flight.parts["made"],
+        "quantize_s": flight.parts["phases"]["quantize"],
+        "next": f"qbench run {folder / SUITE}",
+    }
+
+
+def _check_folder(folder: Path) -> None:
+    """Raises ModelError unless the folder can be made; leaves nothing behind."""
+    if os.path.lexists(folder):
+        raise ModelError(
+            f"{folder} exists; a checkpoint is never overwritten, so choose another name or remove it"
+        )
+    above = next(parent for parent in folder.absolute().parents if os.path.lexists(parent))
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name[:100]}.", suffix=".part", dir=above):
+            pass
+    except OSError as error:
+        raise ModelError(
+            f"{folder} cannot be made: {above}: {error.strerror}; choose another place"
+        ) from error
+
+
+def _cell(order: Order) -> Cell:
+    """The order as a cell that measures nothing: the walk through a worker is then that of a suite."""
+    method = registry.make(order.method, order.params)
+    if not method.quantizes:
+        raise MethodError(
+            f"method {order.method} quantizes nothing; see qbench list methods for one that does"
+        )
+    layers = order.layers.model_dump()
+    used = [method, *(rule.method for rule in overrides(method, layers["overrides"]))]
+    calibration = _calibration(order, needed=any(one.needs_calibration for one in used))
+    device, missing = Devices.here().find(order.device)
+    if missing:
+        raise DeviceError(missing)
+    cell = Cell(
+        model=_model(order),
+        method=order.method,
+        params=method.params(),
+        dtype=order.dtype,
+        device=device,
+        label=" ".join([order.method, *(f"{key}={_text(value)}" for key, value in order.params.items())]),
+        layers=layers,
+        calibration=calibration,
+        seed=order.seed,
+        memory_limit=order.memory_limit,
+    )
+    if reason := method.unsupported(cell):
+        raise MethodError(f"method {order.method}: {reason}")
+    return cell
+
+
+def _calibration(order: Order, needed: bool) -> dict[str, Any] | None:
+    """The cell's section of that name, as the planner of a suite fills it in.
+
+    Its windows are handed to the method in `qbench.run.measurement.quantize`, as those of a suite's cells.
+    """
+    if not needed:
+        if order.calibration is not None:
+            raise MethodError(f"method {order.method} reads no calibration text; drop --calibration")
+        return None
+    spec = order.calibration or CalibrationSpec()
+    where = spec.corpus if isinstance(spec.corpus, str) else spec.corpus.model_dump()
+    if isinstance(where, str) and not where.startswith("builtin:"):
+        where = str(Path(where).expanduser())
+    found = {"corpus_name": corpus_name(where), "corpus_sha256": text_sha256(read_corpus(where))}
+    return {**spec.model_dump(), "corpus": where, **found}
+
+
+def _model(order: Order) -> ModelRef:
+    ref = pin(order.source, None, order.revision, allow_pickle=order.allow_pickle)
+    if order.revision and not ref.weights.startswith("hub:"):
+        raise ModelError(f"only a hub model has revisions, and {order.source!r} is none; drop --revision")
+    saved = saved_at(ref)
+    if saved is not None:
+        source = saved.origin.get("source")
+        raise ModelError(
+            f"{order.source!r} is quantized already ({saved.label}); start from the model that it was made "
+            f"from{f': {value_text(source)}' if isinstance(source, str) else ''}"
+        )
+    return ref
+
+
+def _origin(order: Order, cell: Cell) -> dict[str, Any]:
+    """What the checkpoint will say of its making; the worker adds what only it knows."""
+    spec = cell.calibration
+    return {
+        "qbench": qbench.__version__,
+        "source": order.source,
+        "weights": cell.model.weights,
+        "revision": cell.model.revision,
+        "note": _note(order.source),
+        "dtype": cell.dtype,
+        "method": cell.method,
+        "params": cell.params,
+        "label": cell.label,
+        "layers": cell.layers,
+        "calibration": spec
+        and {
+            "corpus": spec["corpus_name"],
+            "sha256": spec["corpus_sha256"],
+            **{key: spec[key] for key in ("samples", "seqlen", "seed")},
+        },
+        "seed": cell.seed,
+        "date": utc_now(),
+    }
+
+
+def _note(source: str) -> str | None:
+    """What a reader has to know of the model that it was made from."""
+    if source.startswith("builtin:"):
+        return MODELS[source.removeprefix("builtin:")].note
+    return _GGUF_NOTE if source.endswith(".gguf") else None
+
+
+def _carry_out(
+    pool: Pool, cell: Cell, message: dict[str, Any], said: Callable[[str], None]
+) -> tuple[Flight, Job]:
+    """Starts the worker and listens until it ends."""
+    flight, job = Flight(cell), pool.start(message, math.inf)
+    while job.exit_code is None:
+        pool.wait()
+        while job.events:
+            event = job.events.popleft()
+            flight.note(event)
+            if event["event"] == "want":
+                job.send({"go": True})
+            elif event["event"] == "phase":
+                said(event["name"])
+    return flight, job
+
+
+def _raise_unless_ok(order: Order, folder: Path, flight: Flight, job: Job) -> None:
+    status, reason, error = outcome(flight, job)
+    if status == "ok":
+        return
+    if status == "oom":
+        raise ModelError(
+            f"{order.source!r} does not fit: {reason}. Nothing stands under {folder}; try another --device "
+            "or a machine with more memory"
+        )
+    if error is not None and error["type"] in _TYPES:
+        raise _TYPES[error["type"]](error["message"])
+    raise QbenchError(f"{reason}. Nothing stands under {folder}")
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else value_text(value)
