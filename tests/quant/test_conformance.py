@@ -40,6 +40,14 @@ def test_built_in_methods_pass_on_the_embedded_model(name: str) -> None:
     assert time.perf_counter() - start < 60
 
 
+def test_a_calibrated_method_passes_given_windows_and_asks_for_them() -> None:
+    windows = torch.randint(96, (24, 32), generator=torch.Generator().manual_seed(0))
+    found = check("gptq", lambda: tiny.llama(torch.bfloat16), windows)
+    assert [outcome for outcome in found if not outcome.passed] == []
+    assert len(found) == 12
+    assert "pass calibration=windows" in outcomes("gptq")["quantizes the model"].detail
+
+
 @dataclass(frozen=True)
 class Toy(Method):
     """Absmax in 8 bits, and a fault by choice; the base of the methods below."""

@@ -107,3 +107,24 @@ def test_layers_and_parameters_reach_the_cell(tmp_path: Path) -> None:
     assert plan.cell.layers["exclude"] == ["*.down_proj"]
     assert plan.cell.layers["overrides"][0]["num_bits"] == 8
     assert plan.cell.params["strategy"] == "channel", "a default is missing from the cell"
+
+
+@pytest.mark.parametrize(
+    ("methods", "overrides", "asked"),
+    [
+        ([{"name": "gptq"}], [], True),
+        ([{"name": "absmax"}], [{"pattern": "*.down_proj", "method": "gptq"}], True),
+        ([{"name": "absmax"}], [{"pattern": "*.down_proj", "method": "zeropoint"}], False),
+        ([{"name": "none"}], [{"pattern": "*.down_proj", "method": "gptq"}], False),
+    ],
+)
+def test_a_calibration_text_enters_the_cell_where_a_layer_needs_it(
+    tmp_path: Path, methods: list[dict[str, Any]], overrides: list[dict[str, Any]], asked: bool
+) -> None:
+    (plan,) = _plan(tmp_path, methods=methods, layers={"overrides": overrides})
+    assert (plan.cell.calibration is not None) == asked
+    if asked:
+        with pytest.raises(
+            SuiteError, match=r"calibration.* is switched off, and '(gptq|absmax).*' reads it"
+        ):
+            _plan(tmp_path, methods=methods, layers={"overrides": overrides}, calibration=False)

@@ -107,3 +107,23 @@ def test_a_gpu_runs_the_same_suite_and_agrees_with_the_cpu(run: Run) -> None:
     for _, cells in frame.groupby("label", observed=True):
         assert cells["perplexity"].max() == pytest.approx(cells["perplexity"].min(), rel=5e-3)
     assert (frame.loc[frame["device"] == "cuda:0", "energy_j_per_token"] > 0).all()
+
+
+def test_a_calibrated_method_runs_on_windows_of_the_calibration_text(run: Run) -> None:
+    methods = [{"name": "zeropoint", "num_bits": 2, "strategy": "group"}, {"name": "gptq", "num_bits": 2}]
+    outcome = run(
+        methods, calibration={"samples": 24, "seqlen": 128}, quality={"seqlen": 256, "max_windows": 8}
+    )
+    nearest, calibrated = outcome.records
+    assert calibrated.status == "ok", calibrated.error
+    assert (nearest.model["calibration_tokens"], calibrated.model["calibration_tokens"]) == (0, 24 * 128)
+    assert {layer["calibration_tokens"] for layer in calibrated.layers} == {24 * 128}
+    assert {layer["notes"]["dead_columns"] for layer in calibrated.layers} == {0}
+    nll = [sum(record.samples["perplexity"]["nll"]) for record in outcome.records]
+    assert nll[1] < nll[0] - 200, "GPTQ at 2 bits is no better than rounding to nearest"
+
+
+def test_a_calibration_that_the_text_does_not_hold_says_so(run: Run) -> None:
+    outcome = run([{"name": "gptq"}], calibration={"samples": 200_000, "seqlen": 128})
+    assert outcome.records[0].status == "failed"
+    assert "200000 windows of 128 tokens" in (outcome.records[0].reason or "")
