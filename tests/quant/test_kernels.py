@@ -132,7 +132,7 @@ def test_odd_shapes(entry: Kernel, shape: tuple[int, int]) -> None:
             check(layer, weight, activations(rows, k, torch.bfloat16, seed=rows))
 
 
-@pytest.mark.parametrize("name", ["int8_vnni", "int8_onednn", "int8_int_mm"])
+@pytest.mark.parametrize("name", ["int8_onednn", "int8_int_mm"])
 @pytest.mark.parametrize("extreme", [False, True], ids=["random", "extreme"])
 @pytest.mark.parametrize("zero", ["none", "integer"])
 def test_int8_sums_equal_an_int64_reference(name: str, extreme: bool, zero: Any) -> None:
@@ -205,9 +205,9 @@ def test_a_plan_says_what_choose_does() -> None:
 @pytest.mark.parametrize(
     ("case", "dtype", "expected"),
     [
-        ({"activations": "dynamic"}, "bf16", "int8_vnni"),
-        ({"activations": "static"}, "bf16", "int8_vnni"),
-        ({"activations": "dynamic", "zero": "integer"}, "bf16", "int8_vnni"),
+        ({"activations": "dynamic"}, "bf16", "int8_onednn"),
+        ({"activations": "static"}, "bf16", "int8_onednn"),
+        ({"activations": "dynamic", "zero": "integer"}, "bf16", "int8_onednn"),
         ({"activations": "dynamic", "zero": "integer"}, "fp32", "int8_onednn"),
         ({"activations": "dynamic", "strategy": "group"}, "bf16", "dequant_gemm"),
         ({"zero": "integer"}, "bf16", "packed_native"),

@@ -18,7 +18,6 @@ from qbench.errors import KernelError
 from qbench.quant import registry
 from qbench.quant.inputs import Inputs
 from qbench.quant.kernels import DTYPES, KERNELS, Kernel, kernel
-from qbench.quant.kernels.machine import features
 from qbench.quant.linear import QuantizedLinear
 from qbench.quant.outliers import Outliers
 from tests.quant.layers import affine
@@ -102,7 +101,6 @@ def test_without_outliers_it_is_vector_wise_int8_to_the_bit(entry: Kernel) -> No
     plain = {
         "int8_outliers": "int8_onednn",
         "int8_outliers_int_mm": "int8_int_mm",
-        "int8_outliers_vnni": "int8_vnni",
     }
     dtype = DTYPES[entry.dtypes[-1]]
     w, x = weight(40, 96), inputs(30, 96, (), dtype)
@@ -270,9 +268,9 @@ def test_kernels_with_and_without_outliers_do_not_stand_in_for_each_other() -> N
     with pytest.raises(KernelError, match="it takes only layers with outlier columns"):
         QuantizedLinear.from_weight(plain, dtype=torch.bfloat16, kernel="outliers_dequant_gemm")
     chosen = QuantizedLinear.from_weight(made, dtype=torch.bfloat16).planned()
-    order = ("int8_outliers_vnni", "int8_outliers", "int8_outliers_int_mm", "outliers_dequant_gemm")
+    order = ("int8_outliers", "int8_outliers_int_mm", "outliers_dequant_gemm")
     here = [name for name in order if kernel(name).missing("cpu") is None]
-    assert [entry["kernel"] for entry in chosen] == [here[1 if "amx" in features("cpu") else 0]]
+    assert [entry["kernel"] for entry in chosen] == [here[0]]
 
 
 @pytest.mark.gpu

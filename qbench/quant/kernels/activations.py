@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from qbench.quant.kernels import native
 from qbench.quant.kernels.scratch import SCRATCH
 from qbench.quant.kernels.spec import Operand
 
@@ -26,6 +27,11 @@ def quantized_rows(layer: Operand, x: Tensor, offset: int, dtype: torch.dtype) -
     The codes stand in scratch that the next call overwrites. Callers hand over a block of rows that fits the
     cache: every pass below then runs from it.
     """
+    if x.dtype == torch.bfloat16 and (offset, dtype) == (128, torch.uint8) and native.rounds():
+        codes = SCRATCH.take("codes", (x.shape[0], x.shape[1]), torch.uint8, x.device)
+        scales = torch.empty(x.shape[0], 1)
+        native.round_rows(x, 0.0 if layer.input_scale is None else float(layer.input_scale), codes, scales)
+        return codes, scales
     if layer.input_scale is None:
         return quantize_rows(x, offset, dtype)
     return quantize_static(x, layer.input_scale, offset, dtype)

@@ -18,7 +18,6 @@ FEATURES: dict[str, str] = {
     "bf16_gemm": "bf16 dot products in hardware: AVX512-BF16 or AMX",
     "amx": "AMX tiles",
     "native": "kernels in C, which a compiler (cc, gcc or clang) builds at first use",
-    "native_int8": "those kernels in C, and AVX512-VNNI",
     "cuda": "a CUDA device",
     "triton": "Triton (it comes with torch for CUDA), and gcc, clang or $CC, which builds its launcher",
 }
@@ -43,8 +42,6 @@ def features(device: str) -> frozenset[str]:
         found.add("bf16_gemm")
     if native.why_not() is None:
         found.add("native")
-    if native.has_dynamic():
-        found.add("native_int8")
     return frozenset(found)
 
 

@@ -2,7 +2,7 @@
 
 - `run_packed`: integers of 2 to 8 bits, 8-bit floats, any scales and zeros, bf16 activations. Weights are
   rounded to bf16 as their `dequantize` does (one scale a row and no float zero: not at all); float32 sums.
-- `run_dynamic`: int8 × int8, activations rounded in the same call; needs AVX512-VNNI.
+- `round_rows`, `finish_rows`: what stands before and after an int8 product; need AVX512-BF16.
 - `expand`: the same weights into a tile of memory, for the kernels that leave the product to torch.
 - `run_native`: int8 with one scale a row in float32 arithmetic, for the fewest rows.
 """
@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from qbench.quant.kernels.compiler import built
-from qbench.quant.kernels.scratch import SCRATCH
 from qbench.quant.kernels.spec import Operand
 from qbench.quant.packing import unpack
 
@@ -26,8 +25,6 @@ ROWS = 4
 """Of x at a time in `run_native`: more run out of registers."""
 WIDE = 32
 """bf16 values in a register; rows of x end on a multiple of it."""
-DYNAMIC_ROWS = 512
-"""Of x at a time in `run_dynamic`."""
 FLOATS = {"e4m3": 9, "e5m2": 10}
 NUMBERS = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2, torch.uint8: 3}
 
@@ -42,14 +39,13 @@ class Weight(ctypes.Structure):
     )
 
 
-def describe(layer: Operand, exact: bool, zero: bool = True) -> tuple[Tensor, ...]:
+def describe(layer: Operand, exact: bool) -> tuple[Tensor, ...]:
     """The struct's bytes as a tensor, then every tensor that it points to, which keeps them alive.
 
-    `exact`: codes minus zero as they are, scales on the output (strategy tensor or channel, no float zero);
-    `zero`: whether the zero is in it.
+    `exact`: codes minus zero as they are, scales on the output (strategy tensor or channel, no float zero).
     """
     spec = layer.spec
-    zeros = layer.zero if zero else None
+    zeros = layer.zero
     if zeros is not None and spec.zero == "integer":
         zeros = unpack(zeros, spec.num_bits, layer.scale.numel())
     scale = layer.scale.contiguous()
@@ -99,34 +95,24 @@ def expand(layer: Operand, described: Tensor, first: int, last: int, tile: Tenso
         raise MemoryError("no memory for the work buffers of expand")
 
 
-def prepare_dynamic(layer: Operand) -> tuple[Tensor, ...]:
-    """For `run_dynamic`: the weight, sums of its codes by row int32 (N), zeros off the middle float32 (N)."""
-    zeros = layer.zeros()
-    described, *kept = describe(layer, exact=True, zero=False)
-    codes = _codes(layer)
-    found = [described, codes, codes.sum(1, dtype=torch.int32)]
-    if zeros is not None:
-        found.append((zeros.view(-1) - layer.spec.half).expand(layer.spec.out_features).contiguous())
-    return (*found, *kept)
+def round_rows(x: Tensor, step: float, codes: Tensor, scales: Tensor) -> None:
+    """Codes + 128 as uint8 (M, K) and scales float32 (M, 1) of x bf16 (M, K); step 0: max|x| / 127 of a row."""
+    _library().qbench_round_rows(x.data_ptr(), step, codes.data_ptr(), scales.data_ptr(), *x.shape)
 
 
-def run_dynamic(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tensor:
-    """x bf16 (M, K) → bf16 (M, N); int8 activations, dynamic or static; strategies tensor and channel."""
-    described, codes, sums, *rest = prepared
-    spec = layer.spec
-    shift = None if spec.zero == "none" else rest[0].data_ptr()
-    step = 0.0 if layer.input_scale is None else float(layer.input_scale)
-    out = torch.empty(x.shape[0], spec.out_features, dtype=torch.bfloat16)
-    padded = -(-spec.in_features // 64) * 64 + 8
-    for first in range(0, x.shape[0], DYNAMIC_ROWS):
-        rows = min(DYNAMIC_ROWS, x.shape[0] - first)
-        work = SCRATCH.take("int8 rows", (rows, padded), torch.uint8, x.device)
-        own = SCRATCH.take("int8 sums", (torch.get_num_threads() * 64, rows), torch.int32, x.device)
-        at = (x[first:].data_ptr(), sums.data_ptr(), shift, step, work.data_ptr(), own.data_ptr())
-        _library().qbench_int8_dynamic(
-            described.data_ptr(), codes.data_ptr(), *at, out[first:].data_ptr(), rows
-        )
-    return out
+def finish_rows(
+    products: Tensor,
+    scales: Tensor,
+    sums: Tensor | None,
+    zero: Tensor | None,
+    bias: Tensor | None,
+    out: Tensor,
+) -> None:
+    """`output.finish_rows` in one pass, to bf16; all contiguous, all but `out` float32."""
+    optional = [None if tensor is None else tensor.data_ptr() for tensor in (sums, zero, bias)]
+    _library().qbench_finish_rows(
+        products.data_ptr(), scales.data_ptr(), *optional, out.data_ptr(), *products.shape
+    )
 
 
 def prepare_native(layer: Operand) -> tuple[Tensor, ...]:
@@ -154,9 +140,10 @@ def run_native(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tenso
     return out
 
 
-def has_dynamic() -> bool:
-    """Whether `run_dynamic` was compiled in: AVX512-VNNI."""
-    return why_not() is None and bool(_library().qbench_has_int8_dynamic())
+@functools.cache
+def rounds() -> bool:
+    """Whether `round_rows` and `finish_rows` were compiled in: AVX512-BF16."""
+    return why_not() is None and bool(_library().qbench_rounds())
 
 
 @functools.cache
@@ -182,8 +169,9 @@ def load(path: Path) -> ctypes.CDLL:
     library.qbench_expand.argtypes = [*[pointer] * 3, number, number]
     library.qbench_int8_linear.argtypes = [*[pointer] * 5, ctypes.c_int, *[ctypes.c_long] * 3]
     library.qbench_int8_linear.restype = None
-    library.qbench_int8_dynamic.argtypes = [*[pointer] * 5, ctypes.c_float, *[pointer] * 3, number]
-    library.qbench_int8_dynamic.restype = None
+    library.qbench_round_rows.argtypes = [pointer, ctypes.c_float, pointer, pointer, number, number]
+    library.qbench_finish_rows.argtypes = [*[pointer] * 6, number, number]
+    library.qbench_round_rows.restype = library.qbench_finish_rows.restype = None
     return library
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from qbench.quant.kernels import cpu, cuda, dequant, native
+from qbench.quant.kernels import cpu, cuda, dequant
 from qbench.quant.kernels.kernel import Kernel, Run
 from qbench.quant.kernels.spec import Operand
 
@@ -68,20 +68,6 @@ def columns_of_codes(layer: Operand, prepared: tuple[Tensor, ...], found: Tensor
 
 
 KERNELS: tuple[Kernel, ...] = (
-    Kernel(
-        name="int8_outliers_vnni",
-        summary="LLM.int8(): int8 × int8 in C, outlier columns in the activations' dtype",
-        devices=("cpu",),
-        activations=("dynamic",),
-        num_bits=(8,),
-        strategies=("tensor", "channel"),
-        zeros=("none",),
-        dtypes=("bf16",),
-        outliers=True,
-        needs=("native_int8",),
-        prepare=native.prepare_dynamic,
-        run=beside_outliers(native.run_dynamic, columns_of_codes),
-    ),
     Kernel(
         name="int8_outliers",
         summary="LLM.int8(): int8 × int8 through oneDNN, outlier columns in the activations' dtype",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from qbench.quant.kernels import native
+
 ROWS = 128
 """Rows handled at a time, so that the float32 values never leave the cache."""
 
@@ -35,6 +37,11 @@ def finish_rows(
     float32 (M,), Σ x_code; `zero` float32 (N,), times the channel scale too: the part of an asymmetric
     weight that the GEMM left out. `row_scale` is float32 (M, 1).
     """
+    compiled = out.dtype == torch.bfloat16 and out.device.type == "cpu" and native.rounds()
+    if compiled and out.is_contiguous() and products.is_contiguous():
+        added = None if bias is None else bias.to(torch.float32)
+        native.finish_rows(products, row_scale, row_sums, None if row_sums is None else zero, added, out)
+        return
     if row_sums is not None and zero is not None:
         products.addr_(row_sums, zero, alpha=-1)
     products.mul_(row_scale)

@@ -62,19 +62,6 @@ KERNELS: tuple[Kernel, ...] = (
         run=native.run_packed,
     ),
     Kernel(
-        name="int8_vnni",
-        summary="int8 × int8 in C, activations rounded in the same call, exact int32 sums, plain codes",
-        devices=("cpu",),
-        activations=("dynamic", "static"),
-        num_bits=(8,),
-        strategies=("tensor", "channel"),
-        zeros=("none", "integer", "float"),
-        dtypes=("bf16",),
-        needs=("native_int8",),
-        prepare=native.prepare_dynamic,
-        run=native.run_dynamic,
-    ),
-    Kernel(
         name="int8_onednn",
         summary="int8 × int8 with rounded activations, exact int32 sums, prepacked weight",
         devices=("cpu",),
@@ -171,7 +158,6 @@ class Choice:
 
 
 CHOICES: tuple[Choice, ...] = (
-    Choice("int8_vnni", absent=("amx",)),
     Choice("int8_onednn"),  # ahead of bf16 at every row count that was measured, 1 to 2048
     Choice("int8_int_mm_cuda"),
     # The three below, unmeasured until a GPU ran them. One row leaves tensor cores idle whoever does it, and
@@ -203,8 +189,7 @@ CHOICES: tuple[Choice, ...] = (
     Choice("fp8_native", present=("amx",), max_rows=8),
     Choice("fp8_native", absent=("bf16_gemm",), max_rows=native.ROWS),
     Choice("fp8_dequant_gemm"),
-    Choice("int8_outliers_vnni", absent=("amx",)),
-    *(Choice(entry.name) for entry in outliers.KERNELS if entry.name != "int8_outliers_vnni"),
+    *(Choice(entry.name) for entry in outliers.KERNELS),
 )
 
 

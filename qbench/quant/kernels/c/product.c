@@ -116,13 +116,23 @@ static void sum_up(const struct weight *w, const uint8_t *codes, const uint16_t 
 }
 
 static void finish(const struct weight *w, const float *sums, long M, long first, long count, uint16_t *out) {
-  for (long m = 0; m < M; m++)
-    for (long r = 0; r < count; r++) {
+  for (long m = 0; m < M; m++) {
+    long r = 0;
+#ifdef QBENCH_AVX512_BF16
+    for (; r + LANES <= count; r += LANES) {
+      __m512 value = _mm512_loadu_ps(sums + m * ROWS + r);
+      if (w->out_scale) value = _mm512_mul_ps(value, _mm512_loadu_ps(w->out_scale + first + r));
+      if (w->bias) value = _mm512_add_ps(value, _mm512_loadu_ps(w->bias + first + r));
+      _mm256_storeu_si256((__m256i *)(out + m * w->rows + first + r), (__m256i)_mm512_cvtneps_pbh(value));
+    }
+#endif
+    for (; r < count; r++) {
       float value = sums[m * ROWS + r];
       if (w->out_scale) value *= w->out_scale[first + r];
       if (w->bias) value += w->bias[first + r];
       out[m * w->rows + first + r] = to_bf16(value);
     }
+  }
 }
 
 /* out (M, N) bf16 = x · Ŵᵀ [· out_scale] [+ bias]; x is (M, padded(K)) bf16 with zeros from K on.
