@@ -96,7 +96,7 @@ def expand(layer: Operand, described: Tensor, first: int, last: int, tile: Tenso
 
 
 def round_rows(x: Tensor, step: float, codes: Tensor, scales: Tensor) -> None:
-    """Codes + 128 as uint8 (M, K) and scales float32 (M, 1) of x bf16 (M, K); step 0: max|x| / 127 of a row."""
+    """Codes + 128 as uint8 (M, K) and scales float32 (M, 1) of x bf16 (M, K); step 0: max|x| / 127."""
     _library().qbench_round_rows(x.data_ptr(), step, codes.data_ptr(), scales.data_ptr(), *x.shape)
 
 
