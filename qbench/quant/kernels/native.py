@@ -100,6 +100,15 @@ def round_rows(x: Tensor, step: float, codes: Tensor, scales: Tensor) -> None:
     _library().qbench_round_rows(x.data_ptr(), step, codes.data_ptr(), scales.data_ptr(), *x.shape)
 
 
+def columns_over(x: Tensor, threshold: float) -> Tensor:
+    """Columns of x bf16 (M, K) that hold a magnitude of the threshold or more, int64, ascending."""
+    columns = x.shape[1]
+    found = torch.empty(columns, dtype=torch.int64)
+    most = torch.empty(columns, dtype=torch.int16)
+    at = (x.data_ptr(), threshold, most.data_ptr(), found.data_ptr())
+    return found[: _library().qbench_columns_over(*at, *x.shape)]
+
+
 def finish_rows(
     products: Tensor,
     scales: Tensor,
@@ -170,6 +179,8 @@ def load(path: Path) -> ctypes.CDLL:
     library.qbench_int8_linear.argtypes = [*[pointer] * 5, ctypes.c_int, *[ctypes.c_long] * 3]
     library.qbench_int8_linear.restype = None
     library.qbench_round_rows.argtypes = [pointer, ctypes.c_float, pointer, pointer, number, number]
+    library.qbench_columns_over.argtypes = [pointer, ctypes.c_float, pointer, pointer, number, number]
+    library.qbench_columns_over.restype = number
     library.qbench_finish_rows.argtypes = [*[pointer] * 6, number, number]
     library.qbench_round_rows.restype = library.qbench_finish_rows.restype = None
     return library

@@ -17,8 +17,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from qbench.quant.kernels import cpu, cuda, dequant
+from qbench.quant.kernels import cpu, cuda, dequant, native
 from qbench.quant.kernels.kernel import Kernel, Run
+from qbench.quant.kernels.machine import features
 from qbench.quant.kernels.spec import Operand
 
 Columns = Callable[[Operand, tuple[Tensor, ...], Tensor], Tensor]
@@ -29,16 +30,16 @@ def beside_outliers(product: Run, columns: Columns) -> Run:
     """A kernel for layers with outliers from one for layers without."""
 
     def run(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tensor:
-        rest = x
-        if layer.outlier_columns is not None:
-            rest = rest.index_fill(1, layer.outlier_columns.long(), 0.0)
+        rest, apart = x, layer.outlier_columns
+        kept = None if apart is None else x.index_select(1, apart)
+        if apart is not None:
+            rest = rest.index_fill(1, apart.long(), 0.0)
         found = outliers_in(rest, float(layer.spec.threshold or 0.0))
         if found.numel():
             rest = rest.index_fill(1, found, 0.0)
         out = product(layer, prepared, rest)
-        if layer.outlier_columns is not None and layer.outlier_weights is not None:
-            kept = layer.outlier_weights.to(x.dtype)
-            out.addmm_(x.index_select(1, layer.outlier_columns), kept.t())
+        if kept is not None and layer.outlier_weights is not None:
+            out.addmm_(kept, layer.outlier_weights.to(x.dtype).t())
         if found.numel():
             out.addmm_(x.index_select(1, found), columns(layer, prepared, found).to(x.dtype))
         layer.count_outliers(found.numel())
@@ -49,6 +50,8 @@ def beside_outliers(product: Run, columns: Columns) -> Run:
 
 def outliers_in(x: Tensor, threshold: float) -> Tensor:
     """Columns of x (M, K) that hold a magnitude of the threshold or more, int64, ascending."""
+    if x.dtype == torch.bfloat16 and "native" in features(x.device.type):
+        return native.columns_over(x.contiguous(), threshold)
     return (x.abs().amax(0) >= threshold).nonzero().view(-1)
 
 
