@@ -3,16 +3,22 @@
 
 #include "lanes.h"
 
+#define TOGETHER 256 /* columns that one thread looks through at a time */
+
 /* Columns of x bf16 (M, K) that hold a magnitude of `threshold` or more, ascending; returns how many. A magnitude's
  * bits grow with it, so that integers are compared. most: K values to work with. */
 int64_t qbench_columns_over(const uint16_t *x, float threshold, uint16_t *most, int64_t *found, int64_t M, int64_t K) {
   int64_t count = 0;
   memset(most, 0, (size_t)K * sizeof *most);
-  for (int64_t m = 0; m < M; m++)
-    for (int64_t k = 0; k < K; k++) {
-      const uint16_t magnitude = x[m * K + k] & 0x7fff;
-      most[k] = magnitude > most[k] ? magnitude : most[k];
-    }
+#pragma omp parallel for schedule(static) if (M * K >= SERIAL_BELOW)
+  for (int64_t first = 0; first < K; first += TOGETHER) {
+    const int64_t end = first + TOGETHER < K ? first + TOGETHER : K;
+    for (int64_t m = 0; m < M; m++)
+      for (int64_t k = first; k < end; k++) {
+        const uint16_t magnitude = x[m * K + k] & 0x7fff;
+        most[k] = magnitude > most[k] ? magnitude : most[k];
+      }
+  }
   for (int64_t k = 0; k < K; k++)
     if (from_bf16(most[k]) >= threshold) found[count++] = k;
   return count;
