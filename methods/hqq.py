@@ -28,8 +28,9 @@ class HQQ(Method):
     """What shares a scale and a zero: an output row, or `group_size` inputs of a row."""
     group_size: int | None = None
     """Inputs that share a scale; only for strategy group, where it is 64 unless given."""
-    axis: Literal[1] = 1
-    """Groups run along the inputs of a row. Axis 0, along the outputs, has no packed form here."""
+    axis: Literal[0, 1] = 1
+    """1: groups run along the inputs of a row. 0: along the outputs, `group_size` rows of one column; only for
+    strategy group, and run by dequantization alone."""
     lp_norm: float = 0.7
     """p of the norm, above 0 and at most 1."""
     beta: float = 10.0
@@ -42,6 +43,8 @@ class HQQ(Method):
     def __post_init__(self) -> None:
         size = checked_group_size(self.num_bits, self.strategy, self.group_size, "none")
         object.__setattr__(self, "group_size", size)
+        if self.axis == 0 and self.strategy != "group":
+            raise ValueError(f"axis = 0 needs strategy group; this is {self.strategy}")
         if not 0 < self.lp_norm <= 1:
             raise ValueError(f"lp_norm = {self.lp_norm}: it lies above 0, up to 1")
         if self.beta <= 0 or self.kappa < 1:
@@ -53,12 +56,10 @@ class HQQ(Method):
         from qbench.quant import affine, hqq
 
         solver = hqq.Solver(self.num_bits, self.lp_norm, self.beta, self.kappa, self.iterations)
-        groups = affine.grouped(weight, self.strategy, self.group_size, layer.name)
-        codes, scale, zero = hqq.quantize(groups, solver, weight.dtype)
-        return affine.AffineWeight(
-            codes=codes.reshape(weight.shape),
-            scale=scale,
-            zero=zero,
-            num_bits=self.num_bits,
-            group_size=self.group_size,
-        )
+        along = weight if self.axis == 1 else weight.t()
+        groups = affine.grouped(along, self.strategy, self.group_size, layer.name)
+        made = hqq.quantize(groups, solver, weight.dtype)
+        codes, scale, zero = made[0].reshape(along.shape), made[1], made[2]
+        if self.axis == 0:
+            codes, scale, zero = (part.t().contiguous() for part in (codes, scale, zero))
+        return affine.AffineWeight(codes, scale, zero, self.num_bits, self.group_size, axis=self.axis)

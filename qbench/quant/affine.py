@@ -46,6 +46,8 @@ class AffineWeight(PackedWeight):
     activations: Activations = "none"
     """`dynamic`: activations become int8, symmetric, one scale a token (row), at run time. `static`: the
     same with `input_scale` for all."""
+    axis: Literal[0, 1] = 1
+    """1: a group is `group_size` inputs of a row. 0: `group_size` rows of a column; scale (N / group_size, K)."""
     permutation: Tensor | None = None
     """int32 (K): column j of the codes is input feature permutation[j], for groups that do not lie side by
     side (GPTQ's act-order without static groups). None: in order."""
@@ -57,7 +59,6 @@ class AffineWeight(PackedWeight):
     def why_invalid(self, shape: torch.Size) -> str | None:
         """What contradicts this class's promises for a weight of that shape, or None."""
         n, k = shape
-        columns = 1 if self.group_size is None else k / self.group_size
         if self.codes.dtype != torch.uint8 or self.codes.shape != shape:
             return f"codes are {self.codes.dtype} {tuple(self.codes.shape)}, not uint8 {(n, k)}"
         if int(self.codes.max()) >= 2**self.num_bits:
@@ -66,18 +67,20 @@ class AffineWeight(PackedWeight):
             return f"permutation is no int32 order of {k} columns"
         if self.outliers is not None and (self.activations != "dynamic" or self.permutation is not None):
             return "outlier columns need dynamic activations and columns in order"
-        wrong = wrong_input_scale(self.activations, self.input_scale) or self._wrong_scale(n, columns)
+        wrong = wrong_input_scale(self.activations, self.input_scale) or self._wrong_scale(n, k)
         return wrong or (None if self.outliers is None else self.outliers.why_invalid(shape))
 
     def collapsed(self) -> bool:
         kept = self.outliers is not None and self.outliers.columns is not None
         return not kept and super().collapsed()
 
-    def _wrong_scale(self, n: int, columns: float) -> str | None:
+    def _wrong_scale(self, n: int, k: int) -> str | None:
         """What is wrong with scale or zero, or None."""
-        rows, found = self.scale.shape if self.scale.dim() == 2 else (0, 0)
-        if found != columns or not (rows == n or (rows == 1 and self.group_size is None)):
-            return f"scale is {tuple(self.scale.shape)}, not (N, {columns:g})"
+        fits: list[tuple[float, float]] = [(n, 1), (1, 1)]
+        if self.group_size is not None:
+            fits = [(n, k / self.group_size) if self.axis == 1 else (n / self.group_size, k)]
+        if tuple(self.scale.shape) not in fits:
+            return f"scale is {tuple(self.scale.shape)}, not ({fits[0][0]:g}, {fits[0][1]:g})"
         if not (self.scale.is_floating_point() and bool(self.scale.isfinite().all())):
             return f"scale is {self.scale.dtype}, or holds inf or nan"
         if self.zero is None:
@@ -95,9 +98,12 @@ class AffineWeight(PackedWeight):
     def dequantize(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """(q − z)·s, computed in float32, as (N, K) of `dtype`."""
         n, k = self.codes.shape
-        values = self.codes.to(torch.float32).view(n, self.scale.shape[1], -1)
-        values -= 2.0 ** (self.num_bits - 1) if self.zero is None else self.zero.to(torch.float32)[..., None]
-        values *= self.scale.to(torch.float32)[..., None]
+        down = self.axis == 0 and self.group_size is not None
+        shape, place = ((self.scale.shape[0], -1, k), 1) if down else ((n, self.scale.shape[1], -1), 2)
+        values = self.codes.to(torch.float32).view(shape)
+        middle = 2.0 ** (self.num_bits - 1)
+        values -= middle if self.zero is None else self.zero.to(torch.float32).unsqueeze(place)
+        values *= self.scale.to(torch.float32).unsqueeze(place)
         made = values.view(n, k).to(dtype)
         if self.outliers is not None:
             return self.outliers.put(made)

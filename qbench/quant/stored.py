@@ -94,6 +94,7 @@ def weight_of(spec: LinearSpec, state: State) -> PackedWeight:
         zero=zero,
         num_bits=spec.num_bits,
         group_size=spec.group_size,
+        axis=0 if spec.strategy == "group_axis0" else 1,
         activations=spec.activations,
         permutation=state["permutation"],
         input_scale=state["input_scale"],

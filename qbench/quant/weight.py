@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Strategy = Literal["tensor", "channel", "group", "block"]
+Strategy = Literal["tensor", "channel", "group", "block", "group_axis0"]
 """What shares a scale: the weight, an output row, some inputs of a row, or a square of the weight."""
 
 Activations = Literal["none", "dynamic", "static"]

@@ -31,15 +31,23 @@ def affine(
     """Codes over the whole range, scales within a factor of two, zeros anywhere a code can be."""
     generator = torch.Generator().manual_seed(seed)
     codes = torch.randint(0, 2**num_bits, (n, k), dtype=torch.uint8, generator=generator)
-    shape = {"tensor": (1, 1), "channel": (n, 1), "group": (n, k // group_size)}[strategy]
+    if strategy == "group_axis0":
+        group_size = group_size if n % group_size == 0 else n
+    shape = {
+        "tensor": (1, 1),
+        "channel": (n, 1),
+        "group": (n, k // group_size),
+        "group_axis0": (n // group_size, k),
+    }[strategy]
     scale = ((torch.rand(shape, generator=generator) + 1) / 2 ** (num_bits + 3)).to(scale_dtype)
     zeros: Tensor | None = None
     if zero != "none":
         zeros = torch.rand(shape, generator=generator) * (2**num_bits - 1)
         zeros = zeros.round().to(torch.uint8) if zero == "integer" else zeros
-    size = group_size if strategy == "group" else None
+    size = group_size if strategy in ("group", "group_axis0") else None
+    axis: Literal[0, 1] = 0 if strategy == "group_axis0" else 1
     step = torch.full((1, 1), INPUT_SCALE) if activations == "static" else None
-    return AffineWeight(codes, scale, zeros, num_bits, size, activations, input_scale=step)
+    return AffineWeight(codes, scale, zeros, num_bits, size, activations, input_scale=step, axis=axis)
 
 
 def activations(rows: int, k: int, dtype: torch.dtype, seed: int = 1) -> Tensor:

@@ -197,7 +197,7 @@ def test_a_group_must_divide_the_row() -> None:
         ({"zero": torch.zeros(1, 1)}, "zero is"),
         ({"zero": torch.full((2, 1), 16, dtype=torch.uint8)}, "not a code of 4 bits"),
         ({"zero": torch.full((2, 1), torch.nan)}, "zero holds"),
-        ({"group_size": 2}, r"not \(N, 2\)"),
+        ({"group_size": 2}, r"not \(2, 2\)"),
         ({"group_size": 3}, "scale is"),
     ],
 )

@@ -2,8 +2,8 @@
 
 The weight comes from integer arithmetic, so that it is the same bits everywhere. Codes of round-to-nearest
 methods must be the stored ones to the bit. Solvers sum floats in an order that machines choose: theirs may
-differ in a few codes, and their error is held to a part in ten thousand. A changed file is a changed method: to
-make it anew, run this module (`python -m tests.quant.test_golden`) and say in the commit why it moved.
+differ in a few codes, and their error is held to a part in ten thousand. A changed file is a changed method:
+to make it anew, run this module (`python -m tests.quant.test_golden`) and say in the commit why it moved.
 """
 
 from __future__ import annotations

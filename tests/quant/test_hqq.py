@@ -213,7 +213,8 @@ def test_zero_constant_and_far_groups(dtype: torch.dtype, strategy: str) -> None
         ({"beta": 0.0}, "beta"),
         ({"kappa": 0.5}, "kappa"),
         ({"iterations": 0}, "zeropoint"),
-        ({"axis": 0}, "axis"),
+        ({"axis": 0, "strategy": "channel"}, "axis"),
+        ({"axis": 2}, "axis"),
         ({"strategy": "tensor"}, "strategy"),
         ({"strategy": "channel", "group_size": 64}, "no meaning"),
     ],
@@ -221,3 +222,20 @@ def test_zero_constant_and_far_groups(dtype: torch.dtype, strategy: str) -> None
 def test_wrong_parameters_are_refused(params: dict[str, object], said: str) -> None:
     with pytest.raises(MethodError, match=said):
         registry.make("hqq", params)
+
+
+@pytest.mark.parametrize("num_bits", [4, 3])
+def test_axis_0_is_axis_1_of_the_transposed_weight(num_bits: int) -> None:
+    weight = weights(1.0, rows=128, columns=48)
+    down = registry.make("hqq", {"num_bits": num_bits, "axis": 0}).quantize_layer(
+        weight, Layer("a", "Linear", 48, 128)
+    )
+    along = registry.make("hqq", {"num_bits": num_bits}).quantize_layer(
+        weight.t().contiguous(), Layer("a", "Linear", 128, 48)
+    )
+    assert down.why_invalid(weight.shape) is None
+    assert down.scale.shape == (2, 48)
+    assert torch.equal(down.codes, along.codes.t())
+    assert torch.equal(down.dequantize(), along.dequantize().t())
+    with pytest.raises(MethodError, match="does not divide"):
+        registry.make("hqq", {"axis": 0}).quantize_layer(weights(1.0, rows=50), LAYER)

@@ -269,3 +269,30 @@ def test_columns_in_an_order_of_their_own(dtype: torch.dtype, rows: int) -> None
     assert layer.bits_per_weight == pytest.approx(4 + (32 + 4) / 32 + 32 / 48)
     wrong = dataclasses.replace(given, permutation=order.clone().fill_(1))
     assert "permutation" in str(wrong.why_invalid(torch.Size((48, 128))))
+
+
+@pytest.mark.parametrize("num_bits", [3, 4, 8])
+@pytest.mark.parametrize("zero", ["none", "integer", "float"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_groups_that_run_down_the_columns(num_bits: int, zero: Any, dtype: torch.dtype) -> None:
+    weight = affine(96, 40, num_bits=num_bits, strategy="group_axis0", zero=zero, scale_dtype=dtype)
+    assert weight.scale.shape == (3, 40)
+    assert weight.why_invalid(torch.Size((96, 40))) is None
+    assert "scale is" in str(dataclasses.replace(weight, axis=1).why_invalid(torch.Size((96, 40))))
+    middle = torch.full((3, 40), 2.0 ** (num_bits - 1)) if weight.zero is None else weight.zero.float()
+    expected = torch.empty(96, 40)
+    for row in range(96):
+        for column in range(40):
+            shift, scale = middle[row // 32, column], weight.scale[row // 32, column].float()
+            expected[row, column] = (float(weight.codes[row, column]) - shift) * scale
+    assert torch.equal(weight.dequantize(), expected)
+    layer = QuantizedLinear.from_weight(weight, dtype=dtype)
+    assert layer.report()["strategy"] == "group_axis0"
+    assert torch.equal(layer.dequantize(), expected)
+    x = activations(7, 40, dtype)
+    exact = x.double() @ expected.double().t()
+    room = x.double().abs() @ expected.double().abs().t()
+    assert bool(((layer(x).double() - exact).abs() <= room * 2 * torch.finfo(dtype).eps + 1e-6).all())
+    again = QuantizedLinear.from_config(json.loads(json.dumps(layer.config())))
+    again.load_state_dict(layer.state_dict())
+    assert torch.equal(again(x), layer(x))

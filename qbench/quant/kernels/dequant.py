@@ -45,7 +45,11 @@ def prepare_any(layer: Operand) -> tuple[Tensor, ...]:
 
 
 def _compiled(layer: Operand) -> bool:
-    if layer.scale.device.type != "cpu" or layer.spec.in_features % native.WIDE:
+    if (
+        layer.spec.strategy == "group_axis0"
+        or layer.scale.device.type != "cpu"
+        or layer.spec.in_features % native.WIDE
+    ):
         return False
     return layer.spec.dtype == "bf16" and "native" in features("cpu")
 
@@ -81,6 +85,11 @@ def run_any(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tensor:
             return
         exact = tile if in_place else torch.empty_like(tile, dtype=torch.float32)
         exact.copy_(stored_codes(layer, first, last))
+        if spec.strategy == "group_axis0":
+            _down_columns(layer, zeros, first, last, exact)
+            if exact is not tile:
+                tile.copy_(exact)
+            return
         subtract_zero(layer, zeros, first, last, exact)
         _grouped(exact, spec.groups).mul_(_rows(layer.scale, first, last).to(exact.dtype)[..., None])
         if exact is not tile:
@@ -110,6 +119,16 @@ def subtract_zero(layer: Operand, zeros: Tensor | None, first: int, last: int, c
         stored_offset = 0
     shift = (_rows(zeros, first, last) - stored_offset).to(codes.dtype)
     _grouped(codes, spec.groups).sub_(shift[..., None])
+
+
+def _down_columns(layer: Operand, zeros: Tensor | None, first: int, last: int, codes: Tensor) -> None:
+    """Turns float(stored codes) into (code − zero)·scale in place, for groups that run down the columns."""
+    spec, size = layer.spec, int(layer.spec.group_size or 1)
+    groups = torch.arange(first, last, device=codes.device).div_(size, rounding_mode="floor")
+    if spec.num_bits == 8:
+        codes.add_(spec.half)
+    codes.sub_(spec.half if zeros is None else zeros[groups].to(codes.dtype))
+    codes.mul_(layer.scale[groups].to(codes.dtype))
 
 
 def tiled_gemm(layer: Operand, x: Tensor, fill: Fill, bias: Tensor | None) -> Tensor:

@@ -68,6 +68,8 @@ class LinearSpec:
 
     @property
     def scale_shape(self) -> tuple[int, int]:
+        if self.strategy == "group_axis0" and self.group_size is not None:
+            return self.out_features // self.group_size, self.in_features
         rows = 1 if self.strategy == "tensor" else self.out_features
         if self.strategy == "block" and self.group_size is not None:
             rows = -(-self.out_features // self.group_size)
@@ -123,6 +125,10 @@ def spec_of(
     raise TypeError(f"no stored form of {type(weight).__name__}")
 
 
+GROUPED: dict[int, Strategy] = {0: "group_axis0", 1: "group"}
+"""By the axis that groups run along."""
+
+
 def _affine_spec(common: LinearSpec, weight: AffineWeight) -> LinearSpec:
     kept = None if weight.outliers is None else weight.outliers.weights
     zero: Zero = "none"
@@ -133,7 +139,7 @@ def _affine_spec(common: LinearSpec, weight: AffineWeight) -> LinearSpec:
     return dataclasses.replace(
         common,
         num_bits=weight.num_bits,
-        strategy=common.strategy if weight.group_size is None else "group",
+        strategy=common.strategy if weight.group_size is None else GROUPED[weight.axis],
         group_size=weight.group_size,
         zero=zero,
         zero_dtype=zero_dtype,
