@@ -29,8 +29,8 @@ class HQQ(Method):
     group_size: int | None = None
     """Inputs that share a scale; only for strategy group, where it is 64 unless given."""
     axis: Literal[0, 1] = 1
-    """1: groups run along the inputs of a row. 0: along the outputs, `group_size` rows of one column; only for
-    strategy group, and run by dequantization alone."""
+    """1: groups run along the inputs of a row. 0: along the outputs, `group_size` rows of a column; needs
+    strategy group, and runs by dequantization alone."""
     lp_norm: float = 0.7
     """p of the norm, above 0 and at most 1."""
     beta: float = 10.0

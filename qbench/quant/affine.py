@@ -47,7 +47,7 @@ class AffineWeight(PackedWeight):
     """`dynamic`: activations become int8, symmetric, one scale a token (row), at run time. `static`: the
     same with `input_scale` for all."""
     axis: Literal[0, 1] = 1
-    """1: a group is `group_size` inputs of a row. 0: `group_size` rows of a column; scale (N / group_size, K)."""
+    """1: a group is `group_size` inputs of a row. 0: so many rows of a column, scale (N / group_size, K)."""
     permutation: Tensor | None = None
     """int32 (K): column j of the codes is input feature permutation[j], for groups that do not lie side by
     side (GPTQ's act-order without static groups). None: in order."""
