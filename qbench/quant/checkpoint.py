@@ -111,6 +111,7 @@ def _write(model: Any, draft: Path, origin: dict[str, Any]) -> None:
         },
     }
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, draft / WEIGHTS)
+    (draft / WEIGHTS).chmod(0o666 & ~_umask())  # safetensors leaves it to its owner alone
     config = copy.deepcopy(model.config)
     if hasattr(config, "quantization_config"):  # a mark of the file that the weights came from, such as GGUF
         del config.quantization_config
@@ -226,6 +227,13 @@ def _check_unsaved(model: nn.Module, saved: dict[str, Any], folder: Path) -> Non
 
 def _dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
+
+
+def _umask() -> int:
+    """The process's own; reading it is setting it."""
+    found = os.umask(0)
+    os.umask(found)
+    return found
 
 
 def _flush(path: Path) -> None:

@@ -276,3 +276,8 @@ def test_on_a_gpu_the_codes_and_the_logits_are_the_same(tmp_path: Path, params: 
     torch.testing.assert_close(
         expected.cpu(), tiny.logits(here), rtol=0, atol=0.05 * float(expected.abs().max())
     )
+
+
+def test_every_file_is_as_readable_as_the_umask_says(saved: Path) -> None:
+    modes = {path.name: path.stat().st_mode & 0o777 for path in saved.iterdir() if path.is_file()}
+    assert modes[WEIGHTS] == modes[FACTS] != 0o600
