@@ -13,14 +13,20 @@ CPU = torch.device("cpu")
 
 
 def test_the_fp32_rate_is_that_of_a_product_timed_by_hand() -> None:
+    """Up to five pairs of measurements: on a machine that others use, either of a pair may meet a busy moment."""
     a = torch.randn(1024, 1024)
-    best_s = float("inf")
-    rate = ceilings.gemm_flop_per_s(CPU, torch.float32)
-    for _ in range(10):
-        start_s = time.perf_counter()
-        torch.mm(a, a)
-        best_s = min(best_s, time.perf_counter() - start_s)
-    assert rate == pytest.approx(2 * 1024**3 / best_s, rel=0.75)
+    pairs = []
+    for _ in range(5):
+        rate = ceilings.gemm_flop_per_s(CPU, torch.float32)
+        best_s = float("inf")
+        for _ in range(10):
+            start_s = time.perf_counter()
+            torch.mm(a, a)
+            best_s = min(best_s, time.perf_counter() - start_s)
+        pairs.append((rate, 2 * 1024**3 / best_s))
+        if rate == pytest.approx(pairs[-1][1], rel=0.75):
+            return
+    pytest.fail(f"no pair agrees within a factor of 1.75: {pairs}")
 
 
 def test_every_figure_is_a_number_or_has_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
