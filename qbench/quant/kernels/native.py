@@ -4,6 +4,7 @@
   rounded to bf16 as their `dequantize` does (one scale a row and no float zero: not at all); float32 sums.
 - `expand`: the same weights into a tile of memory, for the kernels that leave the product to torch.
 - `run_native`: int8 with one scale a row in float32 arithmetic, for the fewest rows.
+- `round_columns`: not a kernel of a layer but the inner loop of GPTQ.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -118,6 +120,36 @@ def run_native(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tenso
     return out
 
 
+def round_columns(
+    columns: Tensor,
+    wanted: Tensor,
+    moves: Tensor,
+    scales: Sequence[tuple[Tensor, Tensor]],
+    top: int,
+    left: Tensor,
+    codes: Tensor,
+) -> None:
+    """One block of `qbench.quant.gptq`, float32 (B, N) each, rows contiguous; `codes` is uint8.
+
+    On entry `wanted` is where the columns before the block have moved its columns to; it becomes where each
+    was rounded, `left` what that leaves of it. `moves` is (B, B), lower triangular; `scales` holds a scale
+    and a zero (N) for each column.
+    """
+    pointers = ctypes.c_void_p * len(scales)
+    failed = _library().qbench_round_columns(
+        *(tensor.data_ptr() for tensor in (columns, wanted, moves)),
+        moves.stride(0),
+        pointers(*(scale.data_ptr() for scale, _ in scales)),
+        pointers(*(zero.data_ptr() for _, zero in scales)),
+        float(top),
+        left.data_ptr(),
+        codes.data_ptr(),
+        *columns.shape,
+    )
+    if failed:
+        raise MemoryError("no memory for the work buffers of round_columns")
+
+
 @functools.cache
 def why_not() -> str | None:
     """Why the compiled kernels are not to be had here; None where they are. Compiles them if need be."""
@@ -141,6 +173,8 @@ def load(path: Path) -> ctypes.CDLL:
     library.qbench_expand.argtypes = [*[pointer] * 3, number, number]
     library.qbench_int8_linear.argtypes = [*[pointer] * 5, ctypes.c_int, *[ctypes.c_long] * 3]
     library.qbench_int8_linear.restype = None
+    given, made = (pointer, pointer, pointer, number, pointer, pointer), (pointer, pointer, number, number)
+    library.qbench_round_columns.argtypes = [*given, ctypes.c_float, *made]
     return library
 
 
