@@ -12,7 +12,7 @@ is rounded there, and adds (that − ŵ_i)²·R_ii², the paper's Err², to the 
 taken when it is reached, all columns have moved, to W_G + S·R_GG⁻¹ with S = (W − Ŵ)·R over the columns done.
 
 Everything runs on the transposed weight: a step reads and writes contiguous rows, and what the columns before
-a block do to it is one matrix product.
+a block do to it is one matrix product. The steps within a block run in C on a CPU that has a compiler.
 
 What deviates from the authors' code: columns whose input was always 0 come last in act-order; a group's
 scales are always taken from columns that all earlier ones have moved, where that code leaves out those of the
@@ -30,14 +30,12 @@ import torch
 from torch import Tensor
 
 from qbench.errors import MethodError
-from qbench.quant import affine
+from qbench.quant import affine, ranges
 from qbench.quant.affine import AffineWeight
 from qbench.quant.factor import Factor, factorized
+from qbench.quant.kernels import native
 from qbench.quant.method import Layer
 from qbench.quant.weight import Strategy
-
-NORM, GRID, STEPS = 2.4, 100, 80
-"""Of range `mse`: the norm, and the shrink factors 1 − i/GRID for i < STEPS."""
 
 
 @dataclass(frozen=True)
@@ -52,33 +50,10 @@ class Grid:
 
     def fit(self, groups: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Scale of `dtype` and zero, uint8, as stored, of groups (N, G, columns): both (N, G)."""
-        low, high = groups.amin(dim=-1).clamp(max=0), groups.amax(dim=-1).clamp(min=0)
-        if self.symmetric:
-            high = torch.maximum(-low, high)
-            low = -high
-        if self.range == "minmax":
-            return self._stored(low, high, dtype)
-        least, best = torch.full_like(high, torch.inf), torch.ones_like(high)
-        for step in range(STEPS):
-            shrink = 1 - step / GRID
-            scale, zero = self._stored(low * shrink, high * shrink, dtype)
-            error = self._error(groups, scale.to(torch.float32)[..., None], zero.to(torch.float32)[..., None])
-            best = torch.where(error < least, shrink, best)
-            least = torch.minimum(error, least)
-        return self._stored(low * best, high * best, dtype)
-
-    def _stored(self, low: Tensor, high: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        ends = torch.stack([low, high], dim=-1)
-        if self.symmetric:
-            scale = affine.stored_scale(affine.absmax_scale(ends, self.num_bits, "full"), dtype)
-            return scale, torch.full_like(scale, 2 ** (self.num_bits - 1), dtype=torch.uint8)
-        scale, low = affine.minmax_scale_zero(ends, self.num_bits, zero_in_range=True)
-        scale = affine.stored_scale(scale, dtype)
-        return scale, affine.integer_zero(scale, low, self.num_bits)
-
-    def _error(self, groups: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
-        made = (groups / scale).round_().add_(zero).clamp_(0, 2**self.num_bits - 1).sub_(zero).mul_(scale)
-        return made.sub_(groups).abs_().pow_(NORM).sum(dim=-1)
+        if not self.symmetric:
+            return ranges.asymmetric(groups, self.num_bits, "integer", dtype, self.range)
+        scale = ranges.symmetric(groups, self.num_bits, "full", dtype, self.range)
+        return scale, torch.full_like(scale, 2 ** (self.num_bits - 1), dtype=torch.uint8)
 
 
 @dataclass(frozen=True)
@@ -168,11 +143,13 @@ def rounded(
     codes = torch.empty(columns.shape, dtype=torch.uint8, device=columns.device)
     left = torch.empty_like(columns)
     loss = torch.zeros((), dtype=torch.float64, device=columns.device)
+    walk = _round_block if columns.is_cuda or native.why_not() else native.round_columns
     for first, last in spans:
         block = slice(first, last)
         own = scales.of(first, last, partial(_moved, columns, factor.moves, left, first))
         wanted = torch.addmm(columns[block], factor.moves[block, :first], left[:first])
-        codes[block] = _round_block(columns[block], wanted, factor.moves[block, block], own, top, left[block])
+        moves = factor.moves[block, block]
+        walk(columns[block], wanted, moves, own, top, left[block], codes[block])
         wanted -= columns[block]
         wanted += left[block]
         loss += (wanted * factor.diagonal[block, None]).square_().sum(dtype=torch.float64)
@@ -186,19 +163,15 @@ def _round_block(
     scales: list[tuple[Tensor, Tensor]],
     top: int,
     left: Tensor,
-) -> Tensor:
-    """Codes of a block, as float; `wanted` becomes where each column was rounded, `left` is w − ŵ of each.
-
-    On entry `wanted` holds where the columns before the block have moved its columns to.
-    """
-    codes = torch.empty_like(columns)
+    codes: Tensor,
+) -> None:
+    """Rounds a block of columns; see `native.round_columns`, which does the same in C."""
     spare = torch.empty_like(columns[0])
     for i, (scale, zero) in enumerate(scales):
         target = wanted[i].addmv_(left[:i].t(), moves[i, :i])
-        code = torch.div(target, scale, out=codes[i]).round_().add_(zero).clamp_(0, top)
-        torch.sub(code, zero, out=spare)
-        torch.addcmul(columns[i], spare, scale, value=-1, out=left[i])
-    return codes
+        code = torch.div(target, scale, out=spare).round_().add_(zero).clamp_(0, top)
+        codes[i] = code
+        torch.addcmul(columns[i], code.sub_(zero), scale, value=-1, out=left[i])
 
 
 def _moved(columns: Tensor, moves: Tensor, left: Tensor, first: int, size: int) -> Tensor:

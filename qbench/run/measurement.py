@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from qbench.errors import DeviceError
+from qbench.measure.attention import SplitAttention
 from qbench.measure.memory import Peak, rss_bytes
 from qbench.measure.probe import Bench
 from qbench.measure.probes import PROBES
@@ -64,7 +65,7 @@ def quantize(cell: Cell, loaded: LoadedModel, channel: Channel) -> int | None:
     if not method.quantizes:
         return None
     windows = _calibration(cell, loaded)
-    with channel.phase("quantize", timed=True), Peak(cell.device) as peak:
+    with channel.phase("quantize", timed=True), Peak(cell.device) as peak, SplitAttention():
         done = quantize_model(
             loaded.model, method, cell.layers, calibration=windows, allow_fallback=cell.allow_fallback
         )

@@ -61,7 +61,7 @@ class Layer:
                 column, pivot = block[:, i], own[i, i]
                 group = int(order[first + i]) // group_size
                 step, middle = scale[:, group : group + 1], zero[:, group : group + 1]
-                code = torch.clamp(torch.round(column.unsqueeze(1) / step + middle), 0, 2**num_bits - 1)
+                code = torch.clamp(torch.round(column.unsqueeze(1) / step) + middle, 0, 2**num_bits - 1)
                 rounded = (step * (code - middle)).flatten()
                 codes[:, first + i], made[:, first + i] = code.flatten(), rounded
                 losses[:, i] = (column - rounded) ** 2 / pivot**2

@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
 
 
 def test_the_fp32_rate_is_that_of_a_product_timed_by_hand() -> None:
-    """Up to five pairs of measurements: on a machine that others use, either of a pair may meet a busy moment."""
+    """Up to five pairs: on a machine that others use, either of a pair may meet a busy moment."""
     a = torch.randn(1024, 1024)
     pairs = []
     for _ in range(5):

@@ -5,6 +5,7 @@
 - `round_rows`, `finish_rows`: what stands before and after an int8 product; need AVX512-BF16.
 - `expand`: the same weights into a tile of memory, for the kernels that leave the product to torch.
 - `run_native`: int8 with one scale a row in float32 arithmetic, for the fewest rows.
+- `round_columns`: not a kernel of a layer but the inner loop of GPTQ.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -149,6 +151,36 @@ def run_native(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tenso
     return out
 
 
+def round_columns(
+    columns: Tensor,
+    wanted: Tensor,
+    moves: Tensor,
+    scales: Sequence[tuple[Tensor, Tensor]],
+    top: int,
+    left: Tensor,
+    codes: Tensor,
+) -> None:
+    """One block of `qbench.quant.gptq`, float32 (B, N) each, rows contiguous; `codes` is uint8.
+
+    On entry `wanted` is where the columns before the block have moved its columns to; it becomes where each
+    was rounded, `left` what that leaves of it. `moves` is (B, B), lower triangular; `scales` holds a scale
+    and a zero (N) for each column.
+    """
+    pointers = ctypes.c_void_p * len(scales)
+    failed = _library().qbench_round_columns(
+        *(tensor.data_ptr() for tensor in (columns, wanted, moves)),
+        moves.stride(0),
+        pointers(*(scale.data_ptr() for scale, _ in scales)),
+        pointers(*(zero.data_ptr() for _, zero in scales)),
+        float(top),
+        left.data_ptr(),
+        codes.data_ptr(),
+        *columns.shape,
+    )
+    if failed:
+        raise MemoryError("no memory for the work buffers of round_columns")
+
+
 @functools.cache
 def rounds() -> bool:
     """Whether `round_rows` and `finish_rows` were compiled in: AVX512-BF16."""
@@ -183,6 +215,8 @@ def load(path: Path) -> ctypes.CDLL:
     library.qbench_columns_over.restype = number
     library.qbench_finish_rows.argtypes = [*[pointer] * 6, number, number]
     library.qbench_round_rows.restype = library.qbench_finish_rows.restype = None
+    given, made = (pointer, pointer, pointer, number, pointer, pointer), (pointer, pointer, number, number)
+    library.qbench_round_columns.argtypes = [*given, ctypes.c_float, *made]
     return library
 
 
