@@ -9,7 +9,8 @@ from pydantic import BaseModel, ValidationError
 
 from qbench.errors import SuiteError
 from qbench.suite.positions import read, value_text
-from qbench.suite.spec import CalibrationSpec, LayersSpec, parse_bytes
+from qbench.suite.sections import CalibrationSpec, LayersSpec
+from qbench.suite.values import parse_bytes
 
 _Spec = TypeVar("_Spec", bound=BaseModel)
 

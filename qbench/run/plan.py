@@ -18,7 +18,8 @@ from qbench.suite.cell import Cell, ModelRef
 from qbench.suite.checks import EVERY_METHOD
 from qbench.suite.matrix import Corner, expand, select
 from qbench.suite.positions import KeyPath
-from qbench.suite.spec import Corpus, ModelSpec, Rule, Suite
+from qbench.suite.spec import ModelSpec, Suite
+from qbench.suite.values import Corpus, Rule
 
 State = Literal["run", "done", "skip"]
 

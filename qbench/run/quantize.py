@@ -29,7 +29,7 @@ from qbench.run.pool import Job, Pool
 from qbench.run.schedule import Flight, outcome
 from qbench.suite.cell import Cell, ModelRef
 from qbench.suite.positions import value_text
-from qbench.suite.spec import CalibrationSpec, LayersSpec
+from qbench.suite.sections import CalibrationSpec, LayersSpec
 
 _TYPES = {error.__name__: error for error in (MethodError, ModelError, KernelError, DeviceError)}
 _GGUF_NOTE = (

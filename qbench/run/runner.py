@@ -17,7 +17,8 @@ from qbench.run.environment import environment
 from qbench.run.plan import Planned, Planner
 from qbench.run.pool import Pool
 from qbench.run.schedule import Listener, Schedule
-from qbench.suite.spec import Rule, Suite
+from qbench.suite.spec import Suite
+from qbench.suite.values import Rule
 
 INTERRUPTED = 130
 

@@ -24,7 +24,7 @@ from qbench.run.pool import Pool
 from qbench.run.quantize import Order, quantize
 from qbench.suite.cell import ModelRef
 from qbench.suite.load import load_suite
-from qbench.suite.spec import CalibrationSpec, LayersSpec
+from qbench.suite.sections import CalibrationSpec, LayersSpec
 from tests.results import factory
 from tests.run.conftest import Run, suite
 

@@ -11,7 +11,9 @@ import pytest
 
 from qbench.errors import SuiteError
 from qbench.suite.load import load_suite, packaged_suites, parse_suite
-from qbench.suite.spec import SECTIONS, EnergySpec, HubCorpus, QualitySpec, Suite
+from qbench.suite.sections import EnergySpec, QualitySpec
+from qbench.suite.spec import SECTIONS, Suite
+from qbench.suite.values import HubCorpus
 
 SMALL = "name: small\nmodels:\n  - {source: 'builtin:austen-6m'}\nmethods:\n  - {name: none}\n"
 """Five lines; a test appends line 6."""

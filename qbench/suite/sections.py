@@ -1,0 +1,68 @@
+"""The sections of a suite: what is measured and how, the calibration text, and which layers are quantized."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from qbench.suite.values import Corpus, Count, Name, Seed, Spec
+
+
+class QualitySpec(Spec):
+    """Perplexity."""
+
+    corpus: Corpus = Field("builtin:persuasion", description="builtin:NAME, a text file, or a hub dataset")
+    protocol: Literal["gptq"] = Field(
+        "gptq", description="How windows are cut and scored; part of every number"
+    )
+    seqlen: int = Field(512, ge=2, le=1_000_000, description="Tokens in a window")
+    max_windows: Count | None = Field(None, description="Use only so many windows; default: the whole text")
+
+
+class CalibrationSpec(Spec):
+    """The text that calibrated methods see; it must not overlap the evaluation text."""
+
+    corpus: Corpus = Field("builtin:calibration", description="builtin:NAME, a text file, or a hub dataset")
+    samples: Count = Field(128, description="Number of windows")
+    seqlen: Count = Field(512, description="Tokens in a window")
+    seed: Seed = Field(0, description="Which windows are drawn")
+
+
+class LatencySpec(Spec):
+    """Prefill and decode time."""
+
+    prompt_lengths: list[Count] = Field([128], min_length=1, max_length=100, description="Tokens in a prompt")
+    batch_sizes: list[Count] = Field([1], min_length=1, max_length=100, description="Sequences at once")
+    generated_tokens: Count = Field(32, description="Tokens generated after each prompt, exactly")
+    repetitions: Count = Field(5, description="Timed rounds after the warm-up; every sample is kept")
+
+
+class MemorySpec(Spec):
+    """Bytes on disk, resident and at the peak; has no settings yet."""
+
+
+class EnergySpec(Spec):
+    """Joules per token, where the machine has a counter that can be read."""
+
+    min_window_s: float = Field(
+        5.0, ge=0.1, le=3600, description="Least length of a measured window, in seconds"
+    )
+    trials: Annotated[int, Field(ge=1, le=1000)] = Field(3, description="Windows measured")
+
+
+class OverrideSpec(Spec):
+    """Other parameters for the layers that match a pattern; every further key is a parameter."""
+
+    model_config = ConfigDict(extra="allow")
+
+    pattern: Name = Field(description="Layer name or pattern, such as *.down_proj; the last match wins")
+    method: Name | None = Field(None, description="Another method for these layers; default: the same")
+
+
+class LayersSpec(Spec):
+    """Which layers are quantized, by patterns on their dotted names."""
+
+    include: list[Name] = Field(["*"], min_length=1, description="Layers to quantize")
+    exclude: list[Name] = Field([], description="Layers to leave alone; a tied lm_head always is")
+    overrides: list[OverrideSpec] = Field([], description="Other parameters for some layers")
