@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qbench.results.quality import windows
 from qbench.results.record import Record
-from qbench.results.samples import probe, windows
+from qbench.results.samples import probe
 
 Key = tuple[str, str, str, str, str]
 

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from qbench.errors import ResultsError, did_you_mean
 from qbench.results.base import Scored, base_of, find_bases, scored
 from qbench.results.columns import columns
+from qbench.results.layers import kernels
 from qbench.results.metrics import METRICS
 from qbench.results.record import Record
-from qbench.results.samples import kernels, missing_reason, probe
+from qbench.results.samples import missing_reason, probe
 from qbench.results.statistics import log_intervals
 from qbench.results.store import MANIFEST, Run, Store
 
