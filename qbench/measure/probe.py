@@ -26,12 +26,14 @@ class Bench:
     tokenizer: Any
     cell: Cell
     device: torch.device
-    text: Callable[[Corpus], str]
+    documents: Callable[[Corpus], list[str]]
     """Reads a corpus."""
     baseline: dict[str, int | None] = field(default_factory=dict)
     """Filled before the probes run: `disk_bytes` (size of the weights on disk), `rss_bytes` (the worker's RSS
     before the model was loaded), `quantize_peak_bytes` (`Peak.bytes` around quantizing, from which the memory
     probe takes that RSS off)."""
+    base_weights: str = ""
+    """Which weights the model was made from; see `ModelRef.weights`."""
 
 
 @dataclass(frozen=True)
