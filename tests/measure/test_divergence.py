@@ -159,7 +159,7 @@ def test_tiny_divergences_are_not_lost_in_rounding() -> None:
 
 def test_two_quantizations_on_one_cache_do_not_meet(tokenizer: Any) -> None:
     """Each is measured from the unquantized model, whichever came before it and left what it left."""
-    original = tiny_llama(vocab_size=4096)
+    original = tiny_llama(vocab_size=4096, intermediate_size=128)
 
     def measured(method: str, bits: int) -> dict[str, Any]:
         model = copy.deepcopy(original)
