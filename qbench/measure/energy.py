@@ -24,10 +24,11 @@ from qbench.measure.meter import Clock, Meter, NoEnergy
 from qbench.measure.probe import Bench
 from qbench.measure.rapl import RaplMeter
 from qbench.measure.ticks import Tick, calibrate, period_s, read_s
-from qbench.measure.window import SAMPLE_S, Look, Window, Work
+from qbench.measure.window import SAMPLE_S, STALE_S, Look, Window, Work
 from qbench.measure.workload import Generation, check_context, prompts
 
-MIN_PERIODS = 5
+MIN_PERIODS = 3
+"""In a window; its error bound says what so short a one is worth."""
 MIN_SAMPLES = 5
 """Of instant power in a window, where there is no counter."""
 WORKLOAD = {"prompt_length": 128, "batch_size": 1, "generated_tokens": 32}
@@ -157,7 +158,7 @@ class Trials:
 
 
 def _check_length(min_window_s: float, tau_s: float | None) -> None:
-    least_s = MIN_SAMPLES * SAMPLE_S * 1.5 if tau_s is None else MIN_PERIODS * tau_s
+    least_s = STALE_S + MIN_SAMPLES * SAMPLE_S * 1.5 if tau_s is None else MIN_PERIODS * tau_s
     if min_window_s < least_s:
         what = "samples of power" if tau_s is None else f"periods of {tau_s:.3f} s of the counter"
         count = MIN_SAMPLES if tau_s is None else MIN_PERIODS

@@ -77,8 +77,9 @@ class Window:
         """Raw samples of one window.
 
         `ticks`: the four steps as [after_s, by_s, joules since the first], times from the work's begin;
-        `gross_j`, `window_s`: between the inner two; all three None on a meter without a counter. `work_s`;
-        `power_s`, `power_w`, and `end_w` right after the work; `throttle`; `sampling_s`: what the samples cost. Raises NoEnergy.
+        `gross_j`, `window_s`: between the inner two; all three None on a meter without a counter. `work_s`.
+        `power_s`, `power_w`, and `end_w` right after the work. `throttle`. `sampling_s`: what the samples
+        cost. Raises NoEnergy.
         """
         before = self._edge()
         self._clock.sleep_s(delay_s)

@@ -149,7 +149,8 @@ def simulated(*flags: str) -> Iterator[SimulatedNvml]:
     with _own_pynvml() as pynvml:
         try:
             pynvml._LoadNvmlLibrary()
-            if not hasattr(pynvml.nvmlLib, "sim_reset"):  # a machine with a driver, whose library came first
+            if pynvml.nvmlLib._handle != library._handle:  # a driver's own library was here before ours
+                _ctypes.dlclose(pynvml.nvmlLib._handle)
                 pynvml.nvmlLib = library
             yield SimulatedNvml(library, pynvml)
         finally:

@@ -138,7 +138,8 @@ def test_the_bound_shrinks_with_the_window(nvml: SimulatedNvml) -> None:
 
 
 def test_instant_power_agrees_with_the_counter(nvml: SimulatedNvml) -> None:
-    """The cross-check: within 2% over 5 s where the sensor always looks; bursts longer than its period scatter."""
+    """The cross-check: within 2% over 5 s, for a sensor that always looks. Bursts longer than its period
+    scatter."""
     gpu = nvml.add_gpu()
     meter = NvmlMeter(gpu.uuid, nvml.pynvml)
     for load in (STEADY, *BURSTS):
