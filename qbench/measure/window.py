@@ -1,10 +1,12 @@
 """`Window`: the work in a loop, with the counter's steps at both edges and power samples in between.
 
-    step · step · delay · ── work ── · step · step
-         └ before ┘ └lead┘          └tail┘ └ after ┘
+    steps · · ─ · delay ─ work ─ · ─ · ─ · ─ ·
+      before └──┘└ lead ┘       └─ tail ─┘└──┘ after
 
-The device stands still before the lead and after the work. What it draws then is measured right there, from
-step to step, so that lead and tail can be taken off the difference between the two inner steps. The delay is
+The device stands still before and after the work. What it draws then is measured right there, from step to
+step, so that lead and tail can be taken off the difference between the steps that enclose them. A counter may
+show energy late (in published figures, windows of 0.5 s that begin and end anywhere read a quarter too low,
+which is a tenth of a second): so `GUARD_TICKS` steps pass before `before` and within the tail. The delay is
 there to begin trials at different phases of the sensor: on A100 and H100 it looks at a quarter of the time
 only (arXiv 2312.02741), and work that always began on a step would always show it the same quarter.
 
@@ -22,6 +24,8 @@ from typing import Any
 from qbench.measure.meter import Clock, Meter
 from qbench.measure.ticks import Tick, next_tick
 
+GUARD_TICKS = 2
+"""Steps at rest in which energy may still arrive."""
 SAMPLE_S = 0.1
 """Least time between samples; reading power more often than every 50 ms raises it."""
 STALE_S = 0.2
@@ -76,12 +80,13 @@ class Window:
     def run(self, work: Work, iterations: int, delay_s: float = 0.0, seed: int = 0) -> dict[str, Any]:
         """Raw samples of one window.
 
-        `ticks`: the four steps as [after_s, by_s, joules since the first], times from the work's begin;
-        `gross_j`, `window_s`: between the inner two; all three None on a meter without a counter. `work_s`.
+        `ticks`: two steps before the work and all after it, as [after_s, by_s, joules since the first], times
+        from the work's begin. `gross_j`, `window_s`: from the second to the last but one. All three are None
+        on a meter without a counter. `work_s`.
         `power_s`, `power_w`, and `end_w` right after the work. `throttle`. `sampling_s`: what the samples
         cost. Raises NoEnergy.
         """
-        before = self._edge()
+        before = self._edge()[-2:]
         self._clock.sleep_s(delay_s)
         sampler = Sampler(self._meter, self._clock, self._every_s, seed)
         for _ in range(iterations):
@@ -102,16 +107,16 @@ class Window:
         }
 
     def _edge(self) -> list[Tick]:
-        """Two consecutive steps; none where there is no counter."""
+        """Consecutive steps at rest: the guard and two more; none where there is no counter."""
         if self._meter.method != "counter":
             return []
-        return [next_tick(self._meter, self._clock) for _ in range(2)]
+        return [next_tick(self._meter, self._clock) for _ in range(GUARD_TICKS + 2)]
 
 
 def _between(before: list[Tick], after: list[Tick], start_s: float) -> dict[str, Any]:
     if not before:
         return {"ticks": None, "gross_j": None, "window_s": None}
-    (first, opening), (closing, _) = before, after
+    (first, opening), closing = before, after[-2]
     return {
         "ticks": [
             [tick.after_s - start_s, tick.by_s - start_s, tick.energy_j - first.energy_j]

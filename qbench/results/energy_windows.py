@@ -7,15 +7,17 @@ the second. With E the counter's difference, and the power drawn at rest just be
 
 What can be wrong with that, each at its worst and added up (`Worked.bound_j`):
 
-- the counter's resolution r, at the two edges of the window and, times lead or tail, in the two rest powers;
+- the counter's resolution, at both edges of the window and, times lead or tail, in the two rest powers;
 - the instant of a step, known within its bracket, times the power at rest, or after the work the highest;
-- the lead: it may differ from what was drawn before it by as much as rest does across the work;
-- the tail: nobody saw how fast power fell, so it may have stayed at the highest that was seen for all of it.
+- rest: it may change across the lead, and across what the counter is late, by as much as across the work;
+- the tail up to its first step: nobody saw how fast power fell, so it may have stayed at the highest seen;
+- the tail from there on: what the counter shows there beyond rest is either energy of the work that it shows
+  late, as which it is counted, or power that sank slowly once the work was done.
 
-The last is the greatest: at most (peak − rest) · τ, so that it falls as 1/T. Nothing here speaks of how true
-the counter itself is: NVIDIA states none, and independent measurements found ±5 % (arXiv 2312.02741). A
-sensor that looks away for part of the time errs by more on bursts that keep step with it; that shows between
-trials, which begin at different phases, and is in their interval, not in the bound.
+The fourth is the greatest as a rule: at most (peak − rest) · τ, so that it falls as 1/T. Nothing here speaks
+of how true the counter itself is: NVIDIA states none, and independent measurements found ±5 % (arXiv
+2312.02741). A sensor that looks away for part of the time errs by more on bursts that keep step with it;
+that shows between trials, which begin at different phases, and is in their interval, not in the bound.
 
 Without a counter the power samples are integrated; their bound is that of the mean of so many samples
 (`SIGMAS` standard errors) and of one sensor period at either edge.
@@ -100,17 +102,23 @@ def integral(times: Sequence[float], watts: Sequence[float], seconds: float) -> 
 
 
 def _counted(window: Part, resolution_j: float) -> Worked:
-    first, opening, closing, last = window["ticks"]
-    before, after = _edge(first, opening, opening, resolution_j), _edge(closing, last, closing, resolution_j)
+    first, opening, soonest, *_, closing, last = window["ticks"]
+    before, after = _edge(first, opening, opening, resolution_j), _edge(closing, last, soonest, resolution_j)
     lead_s, tail_s = -_at(opening), _at(closing) - window["work_s"]
+    unseen_s = _at(soonest) - window["work_s"]
+    guard_s = _at(closing) - _at(soonest)
+    late_j = closing[2] - soonest[2] - after.power_w * guard_s
     energy_j = closing[2] - opening[2] - before.power_w * lead_s - after.power_w * tail_s
     peak_w = max([energy_j / window["work_s"], *window["power_w"], window["end_w"] or 0.0, after.power_w])
     bound_j = (
         resolution_j
         + before.power_w * before.width_s / 2
         + peak_w * after.width_s / 2
-        + lead_s * (before.error_w + abs(after.power_w - before.power_w))
-        + tail_s * (after.error_w + peak_w - after.power_w)
+        + lead_s * before.error_w
+        + (lead_s + guard_s) * abs(after.power_w - before.power_w)
+        + tail_s * after.error_w
+        + unseen_s * (peak_w - after.power_w)
+        + abs(late_j)
     )
     by_power = integral(window["power_s"], window["power_w"], window["work_s"])
     return Worked(energy_j, window["work_s"], bound_j, by_power)

@@ -24,14 +24,14 @@ def tick(at_s: float, joules: float) -> list[float]:
 
 def window(work_j: float = 1500.0, work_s: float = 5.0, rest_w: float = 60.0) -> dict[str, Any]:
     """Steps every 0.1 s: the work begins 0.03 s after one and ends 0.04 s before one; rest is constant."""
-    inner_j = work_j + rest_w * (0.03 + 0.04)
-    ticks = [(-0.13, 0), (-0.03, 0.1 * rest_w), (work_s + 0.04, 0.1 * rest_w + inner_j)]
-    last = (work_s + 0.14, 0.2 * rest_w + inner_j)
+    inner_j = work_j + rest_w * (0.03 + 0.24)
+    first_j = 0.1 * rest_w + work_j + rest_w * (0.03 + 0.04)
+    after = [(work_s + 0.04 + 0.1 * number, first_j + 0.1 * rest_w * number) for number in range(4)]
     times = [0.2 + 0.1 * number for number in range(48)]
     return {
-        "ticks": [tick(*one) for one in (*ticks, last)],
+        "ticks": [tick(*one) for one in ((-0.13, 0.0), (-0.03, 0.1 * rest_w), *after)],
         "gross_j": inner_j,
-        "window_s": work_s + 0.07,
+        "window_s": work_s + 0.27,
         "work_s": work_s,
         "power_s": times,
         "power_w": [work_j / work_s] * len(times),
@@ -84,18 +84,26 @@ def test_the_bound_is_the_sum_of_its_parts() -> None:
     """At rest power is 60 W ± (resolution + 60 W · bracket) / 0.1 s; the tail may be at 300 W throughout."""
     (found,) = worked(sample(window(1500.0)), "decode")
     rest_error_w = (0.001 + 60 * WIDTH_S) / 0.1
-    by_hand = 0.001 + 60 * WIDTH_S / 2 + 300 * WIDTH_S / 2 + 0.03 * rest_error_w + 0.04 * (rest_error_w + 240)
+    by_hand = 0.001 + 60 * WIDTH_S / 2 + 300 * WIDTH_S / 2 + (0.03 + 0.24) * rest_error_w + 0.04 * 240
     assert found.bound_j == pytest.approx(by_hand, rel=1e-6)
 
 
-@pytest.mark.parametrize(("step_j", "seen_j"), [(0.001, 0.001), (0.01, 0.01), (1.0, 1.0)])
-def test_resolution_is_what_all_readings_are_multiples_of(step_j: float, seen_j: float) -> None:
+def test_energy_that_arrives_late_is_the_works_and_in_the_bound() -> None:
+    """12 J of the 1500 show only in the second step after the work."""
+    late = window(1500.0)
+    late["ticks"][2][2] -= 12
+    (found,), (plain,) = worked(sample(late), "decode"), worked(sample(window(1500.0)), "decode")
+    assert found.energy_j == pytest.approx(1500.0)
+    assert found.bound_j == pytest.approx((plain.bound_j or 0) + 12)
+
+
+@pytest.mark.parametrize("step_j", [0.001, 0.01, 1.0])
+def test_resolution_is_what_all_readings_are_multiples_of(step_j: float) -> None:
     rough = [tick(0.1 * number, step_j * count) for number, count in enumerate((0, 61, 122, 185, 247))]
-    calm = window(1500.0 * step_j / step_j)
-    for key in ("ticks",):
-        calm[key] = [[after, by, round(joules / step_j) * step_j] for after, by, joules in calm[key]]
-    energy = sample(calm, calibration=rough, idle={"before": calm, "after": calm})
-    assert resolution(energy) == pytest.approx(seen_j)
+    coarse = window(1500.0)
+    coarse["ticks"] = [[after, by, round(joules / step_j) * step_j] for after, by, joules in coarse["ticks"]]
+    energy = sample(coarse, calibration=rough, idle={"before": coarse, "after": coarse})
+    assert resolution(energy) == pytest.approx(step_j)
 
 
 def test_integral_is_a_trapezoid_held_level_outside_its_samples() -> None:

@@ -106,8 +106,9 @@ class SimulatedGpu:
         self.counter()
         self.sensor()
 
-    def counter(self, tick_s: float = 0.1, jitter: float = 0.0, step_mj: int = 1) -> None:
-        self._set("counter", ctypes.c_double(tick_s), ctypes.c_double(jitter), ctypes.c_ulonglong(step_mj))
+    def counter(self, tick_s: float = 0.1, jitter: float = 0.0, step_mj: int = 1, lag_s: float = 0.0) -> None:
+        times = (ctypes.c_double(number) for number in (tick_s, jitter, lag_s))
+        self._set("counter", *times, ctypes.c_ulonglong(step_mj))
 
     def sensor(self, period_s: float = 0.1, duty: float = 1.0, average_s: float = 1.0) -> None:
         self._set("sensor", ctypes.c_double(period_s), ctypes.c_double(duty), ctypes.c_double(average_s))

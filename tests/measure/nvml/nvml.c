@@ -38,7 +38,7 @@ typedef struct {
 
 void sim_reset(double now_s, double call_s);
 int sim_add_gpu(const char *uuid, const char *name, double idle_w);
-void sim_counter(int index, double tick_s, double jitter, unsigned long long step_mj);
+void sim_counter(int index, double tick_s, double jitter, double lag_s, unsigned long long step_mj);
 void sim_sensor(int index, double sensor_s, double duty, double average_s);
 
 /* Every call takes time, fails where it was told to, and needs nvmlInit first. */
@@ -61,7 +61,7 @@ static void two_gpus(void) {
     sim_reset(100, 1e-5);
     for (int i = 0; i < 2; i++) {
         sim_add_gpu(i ? "GPU-0000aaaa-1" : "GPU-ffff0000-0", "Simulated H100", 60 + 10 * i);
-        sim_counter(i, 0.1, 0, 1);
+        sim_counter(i, 0.1, 0, 0, 1);
         sim_sensor(i, 0.1, 1, 1);
     }
 }

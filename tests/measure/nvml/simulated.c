@@ -44,7 +44,7 @@ static double counted_j(Gpu *gpu, double until_s) {
 }
 
 unsigned long long gpu_counter_mj(Gpu *gpu) {
-    unsigned long long mj = (unsigned long long)(counted_j(gpu, last_tick_s(gpu)) * 1000);
+    unsigned long long mj = (unsigned long long)(counted_j(gpu, fmax(last_tick_s(gpu) - gpu->lag_s, 0)) * 1000);
     return mj - mj % gpu->step_mj;
 }
 
@@ -90,10 +90,11 @@ int sim_add_gpu(const char *uuid, const char *name, double idle_w) {
     return machine.gpus++;
 }
 
-void sim_counter(int index, double tick_s, double jitter, unsigned long long step_mj) {
+void sim_counter(int index, double tick_s, double jitter, double lag_s, unsigned long long step_mj) {
     Gpu *gpu = &machine.gpu[index];
     gpu->tick_s = tick_s;
     gpu->jitter = jitter;
+    gpu->lag_s = lag_s;
     gpu->step_mj = step_mj;
 }
 

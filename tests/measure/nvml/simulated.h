@@ -13,6 +13,7 @@ typedef struct {
     double idle_w;
 
     double tick_s, jitter;        /* the counter's period, and how far a tick strays, as a share of it */
+    double lag_s;                 /* how old the energy is that a tick shows */
     unsigned long long step_mj;   /* the counter's resolution */
     double sensor_s, sensor_duty; /* the power sensor's period, and the share of it that it looks at */
     double average_s;             /* averaging window of PowerUsage and of field 185 */
