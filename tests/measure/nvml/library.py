@@ -18,7 +18,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -78,7 +77,7 @@ class SimulatedClock(Clock):
 class SimulatedNvml:
     """The library and `pynvml`, a copy of nvidia-ml-py's module that found it through the ordinary loader."""
 
-    def __init__(self, library: ctypes.CDLL, pynvml: ModuleType) -> None:
+    def __init__(self, library: ctypes.CDLL, pynvml: Any) -> None:
         self.library, self.pynvml, self.clock = library, pynvml, SimulatedClock(library)
         library.sim_energy_j.restype = ctypes.c_double
         self.reset()
@@ -161,7 +160,7 @@ def simulated(*flags: str) -> Iterator[SimulatedNvml]:
 
 
 @contextmanager
-def _own_pynvml() -> Iterator[ModuleType]:
+def _own_pynvml() -> Iterator[Any]:
     """nvidia-ml-py anew for whoever imports it meanwhile: it remembers for good which library it loaded."""
     before = sys.modules.pop("pynvml", None)
     try:
