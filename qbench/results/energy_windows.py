@@ -34,6 +34,8 @@ Part = Mapping[str, Any]
 SENSOR_S = 0.1
 """How late an instant power reading may be: NVML's sensors are read out every 100 ms or faster."""
 SIGMAS = 4.0
+POWER_STEP_W = 0.001
+"""NVML tells whole milliwatts."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,8 @@ def _integrated(part: Part) -> list[Worked]:
         if energy_j is not None:
             error_w = SIGMAS * _deviation(watts) / math.sqrt(len(watts))
             late_j = 2 * SENSOR_S * (max(watts) - min(watts))
-            found.append(Worked(energy_j, seconds, seconds * error_w + late_j, energy_j))
+            bound_j = seconds * (error_w + POWER_STEP_W) + late_j
+            found.append(Worked(energy_j, seconds, bound_j, energy_j))
     return found
 
 

@@ -79,7 +79,7 @@ class SimulatedNvml:
 
     def __init__(self, library: ctypes.CDLL, pynvml: Any) -> None:
         self.library, self.pynvml, self.clock = library, pynvml, SimulatedClock(library)
-        library.sim_energy_j.restype = ctypes.c_double
+        library.sim_energy_j.restype = library.sim_power_w.restype = ctypes.c_double
         self.reset()
 
     def reset(self, call_s: float = CALL_S) -> None:
@@ -136,6 +136,10 @@ class SimulatedGpu:
     def true_j(self, until_s: float) -> float:
         """Joules since the clock's zero, in closed form."""
         return float(self.nvml.library.sim_energy_j(self.index, ctypes.c_double(until_s)))
+
+    def power_w(self, at_s: float) -> float:
+        """Watts of the curve at an instant."""
+        return float(self.nvml.library.sim_power_w(self.index, ctypes.c_double(at_s)))
 
     def _set(self, what: str, *arguments: Any) -> None:
         function: Callable[..., None] = getattr(self.nvml.library, f"sim_{what}")

@@ -135,4 +135,5 @@ void sim_fail(const char *function, int error) {
 
 void sim_pass(double seconds) { machine.now_s += seconds; }
 double sim_now_s(void) { return machine.now_s; }
+double sim_power_w(int index, double at_s) { return curve_power_w(&machine.gpu[index].curve, at_s); }
 double sim_energy_j(int index, double until_s) { return curve_energy_j(&machine.gpu[index].curve, until_s); }

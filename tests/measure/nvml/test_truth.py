@@ -24,6 +24,20 @@ BURSTS: list[Load] = [
 ]
 
 
+def test_the_truth_is_the_integral_of_the_curve(nvml: SimulatedNvml) -> None:
+    """Every shape after the other, against a sum of 100,000 slices."""
+    gpu, start_s = nvml.add_gpu(), nvml.clock.now_s()
+    for load in (STEADY, ("burst", 80.0, 400.0, 0.037, 0.3), ("ramp", 100.0, 400.0, 0.6, 1.0)):
+        gpu.load(*load)
+        nvml.clock.sleep_s(1.0)
+    gpu.rest(decay_s=0.2, from_w=400.0)
+    nvml.clock.sleep_s(1.0)
+    slices, seconds = 100_000, nvml.clock.now_s() - start_s
+    instants = (start_s + seconds * (number + 0.5) / slices for number in range(slices))
+    summed_j = math.fsum(gpu.power_w(at_s) for at_s in instants) * seconds / slices
+    assert gpu.true_j(start_s + seconds) - gpu.true_j(start_s) == pytest.approx(summed_j, rel=5e-4)
+
+
 @pytest.mark.parametrize("tau_s", [0.02, 0.05, 0.1])
 @pytest.mark.parametrize("jitter", [0.0, 0.3])
 def test_the_period_is_found(nvml: SimulatedNvml, tau_s: float, jitter: float) -> None:
@@ -129,6 +143,28 @@ def test_the_stated_bound_holds_in_99_of_100_trials(nvml: SimulatedNvml) -> None
     assert sum(held) >= 990
     stated = [(one.found.bound_j or math.inf) / one.true_j for one in trials if one.found.seconds >= 5]
     assert statistics.median(stated) < 0.015  # a bound that is always huge would hold too
+
+
+def test_the_bound_of_integrated_power_holds_too(nvml: SimulatedNvml) -> None:
+    """Where there is no counter; the sensor always looks."""
+    held, stated = [], []
+    for number in range(300):
+        drawn = random.Random(number)
+        nvml.reset()
+        gpu = nvml.add_gpu()
+        nvml.fail("nvmlDeviceGetTotalEnergyConsumption", 3)
+        meter = NvmlMeter(gpu.uuid, nvml.pynvml)
+        loads: list[Load] = [
+            STEADY,
+            ("burst", 80.0, 400.0, drawn.uniform(0.005, 0.2), drawn.uniform(0.1, 0.9)),
+            ("ramp", 100.0, 400.0, 5.0, 1.0),
+        ]
+        nvml.clock.sleep_s(drawn.random())
+        measured = run(gpu, meter, drawn.choice(loads), 5.0)
+        held.append(abs(measured.found.energy_j - measured.true_j) <= (measured.found.bound_j or 0))
+        stated.append((measured.found.bound_j or math.inf) / measured.true_j)
+    assert statistics.fmean(held) >= 0.99
+    assert statistics.median(stated) < 0.25
 
 
 def test_the_bound_shrinks_with_the_window(nvml: SimulatedNvml) -> None:
