@@ -59,12 +59,14 @@ def test_a_step_lies_in_its_bracket(nvml: SimulatedNvml) -> None:
         assert tick.energy_j == pytest.approx(gpu.true_j(step_s), abs=0.0011)
 
 
-@pytest.mark.parametrize("lag_s", [0.0, 0.13])
+@pytest.mark.parametrize(("lag_s", "jitter"), [(0.0, 0.0), (0.13, 0.0), (0.05, 0.4)])
 @pytest.mark.parametrize("seconds", SECONDS)
-def test_an_aligned_window_is_within_one_percent(nvml: SimulatedNvml, seconds: float, lag_s: float) -> None:
-    """Also where the counter shows energy late."""
+def test_an_aligned_window_is_within_one_percent(
+    nvml: SimulatedNvml, seconds: float, lag_s: float, jitter: float
+) -> None:
+    """Also where the counter shows energy late, and where its steps stray."""
     gpu = nvml.add_gpu()
-    gpu.counter(lag_s=lag_s)
+    gpu.counter(lag_s=lag_s, jitter=jitter)
     meter = NvmlMeter(gpu.uuid, nvml.pynvml)
     drawn = random.Random(0)
     for load in (STEADY, *BURSTS, ("ramp", 100.0, 400.0, seconds, 1.0)):
