@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from qbench.errors import ResultsError, did_you_mean
+from qbench.results import energy_facts
 from qbench.results.base import Scored, base_of, find_bases, scored
 from qbench.results.columns import columns
 from qbench.results.layers import kernels
@@ -100,6 +101,7 @@ def _row(record: Record) -> Row:
         "perplexity_protocol": protocol(record),
         "kernels": ", ".join(kernels(record)) or None,
         "energy_reason": _energy_reason(record),
+        **energy_facts.texts(record),
         "started_at": record.started_at or None,
         "ended_at": record.ended_at or None,
     }

@@ -55,9 +55,14 @@ class EnergySpec(Spec):
     """Joules per token, where the machine has a counter that can be read."""
 
     min_window_s: float = Field(
-        5.0, ge=0.1, le=3600, description="Least length of a measured window, in seconds"
+        5.0,
+        ge=0.1,
+        le=3600,
+        description="Least length of a measured window, in seconds; shorter ones widen energy_error_pct",
     )
-    trials: Annotated[int, Field(ge=1, le=1000)] = Field(3, description="Windows measured")
+    trials: Annotated[int, Field(ge=1, le=1000)] = Field(
+        3, description="Windows measured of prefill and of decode; from three on there is an interval"
+    )
 
 
 class OverrideSpec(Spec):
