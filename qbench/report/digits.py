@@ -44,13 +44,17 @@ def significant(value: float, digits: int) -> str:
     return _fixed(value, digits - 1 - _magnitude(value))
 
 
+NOTHING = 1e-9
+"""A half-width under this share of the value is rounding."""
+
+
 def with_interval(value: float, low: float, high: float, digits: int) -> tuple[str, str]:
     """Value and half-width, rounded where the half-width has one or two digits (the rule of the PDG).
 
-    The half-width is empty for an interval of no width: then the value has `digits` significant digits.
+    The half-width is empty for an interval of no width (but for rounding): then the value has `digits` significant digits.
     """
     half = (high - low) / 2
-    if not half > 0:
+    if not half > abs(value) * NOTHING:
         return significant(value, digits), ""
     magnitude = _magnitude(half)
     leading = half / 10.0**magnitude

@@ -39,12 +39,14 @@ SHOWN = (
     Shown("bits_per_weight", "Bits per weight", digits=3),
     Shown("perplexity", "Perplexity", "perplexity_low", "perplexity_high", digits=4),
     Shown("perplexity_ratio", "× base", "perplexity_ratio_low", "perplexity_ratio_high", digits=4),
+    Shown("kl_divergence", "KL", "kl_divergence_low", "kl_divergence_high"),
+    Shown("top1_agreement", "Top-1", "top1_agreement_low", "top1_agreement_high"),
     Shown("weight_bytes", "Weights"),
     Shown("peak_memory_bytes", "Peak memory"),
     Shown("quantize_s", "Quantize"),
     Shown("prefill_s", "Prefill", "prefill_s_min", "prefill_s_max"),
     Shown("decode_s_per_token", "Decode", "decode_s_per_token_min", "decode_s_per_token_max", per="token"),
-    Shown("energy_j_per_token", "Energy", per="token"),
+    Shown("energy_j_per_token", "Energy", "energy_j_per_token_low", "energy_j_per_token_high", per="token"),
 )
 KERNELS = "kernels"
 DIMENSIONS = {
