@@ -51,7 +51,8 @@ NOTHING = 1e-9
 def with_interval(value: float, low: float, high: float, digits: int) -> tuple[str, str]:
     """Value and half-width, rounded where the half-width has one or two digits (the rule of the PDG).
 
-    The half-width is empty for an interval of no width (but for rounding): then the value has `digits` significant digits.
+    The half-width is empty for an interval of no width but rounding's: then the value has `digits`
+    significant digits.
     """
     half = (high - low) / 2
     if not half > abs(value) * NOTHING:

@@ -42,7 +42,7 @@ HOSTILE = "</script><script>document.title='broken'</script><img src=x onerror=\
 
 
 def cell(label: str, bits: float, loss: float) -> Record:
-    nll = [1970.0 + 10 * number + 511 * math.log(loss) for number in range(factory.WINDOWS)]
+    nll = [nats + 511 * math.log(loss) for nats in factory.LOSSES]
     return factory.record(
         "absmax",
         cell=factory.cell("absmax", label=label, params={"bits": bits}),

@@ -27,7 +27,7 @@ HOSTILE = (
 
 
 def quantized(label: str = "absmax 8", loss: float = 1.01) -> Record:
-    nll = [1970.0 + 10 * number + 511 * math.log(loss) for number in range(factory.WINDOWS)]
+    nll = [nats + 511 * math.log(loss) for nats in factory.LOSSES]
     samples = factory.samples(perplexity=factory.perplexity(nll), memory=factory.memory(5_800_000))
     return factory.record("absmax", cell=factory.cell("absmax", label=label), samples=samples)
 

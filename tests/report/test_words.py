@@ -16,7 +16,7 @@ from qbench.results.frame import from_records
 from qbench.results.record import Record
 from tests.results import factory
 
-BASE = [nats for nats in factory.LOSSES if nats is not None]
+BASE = factory.LOSSES
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from qbench.results.statistics import ratio_interval
 from qbench.suite.cell import ModelRef
 from tests.results import factory
 
-BASE_NLL = [1970.0 + 10 * number for number in range(factory.WINDOWS)]
+BASE_NLL = factory.LOSSES
 CELL_NLL = [nll + 511 * math.log(1.02) + (-1) ** place for place, nll in enumerate(BASE_NLL)]
 NAMED_IN_THE_ISSUE = """
     suite run cell_id status reason model method label params dtype device bits_per_weight perplexity
