@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from qbench.measure import energy, latency, memory, perplexity
+from qbench.measure import energy, latency, memory, perplexity, tasks
 from qbench.measure.probe import Probe
 
 PROBES = {
     probe.name: probe
     for probe in (
         Probe("perplexity", "nat", "negative log likelihood by window of held-out text", perplexity.measure),
+        Probe("tasks", "nat", "lm-eval's tasks, by document", tasks.measure),
         Probe("memory", "B", "bytes on disk, resident by part, and at the peak", memory.measure),
         Probe("latency", "s", "prefill and each decode step, by prompt and batch", latency.measure),
         Probe("energy", "J", "energy per prompt token and per generated token", energy.measure),
