@@ -1,4 +1,8 @@
-"""`PROBES`: every probe by name, in the order in which they run: quality first, energy (the longest) last."""
+"""`PROBES`: every probe by name, in the order in which they run.
+
+Perplexity first, energy (the longest) late, and tasks at the end: lm-eval's imports fill memory, start a
+thread and would stand in every number taken after them.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,9 @@ PROBES = {
     probe.name: probe
     for probe in (
         Probe("perplexity", "nat", "negative log likelihood by window of held-out text", perplexity.measure),
-        Probe("tasks", "nat", "lm-eval's tasks, by document", tasks.measure),
         Probe("memory", "B", "bytes on disk, resident by part, and at the peak", memory.measure),
         Probe("latency", "s", "prefill and each decode step, by prompt and batch", latency.measure),
         Probe("energy", "J", "energy per prompt token and per generated token", energy.measure),
+        Probe("tasks", "nat", "lm-eval's tasks, by document", tasks.measure),
     )
 }

@@ -92,6 +92,7 @@ def _load(definitions: list[Definition], folder: Path | None, scratch: Path) -> 
                 **data,
                 "dataset_kwargs": options,
                 "task": name,
+                "tag": None,  # or the tag would stand for the tasks of this folder alone
                 "include": str(definition.defined_in[name]),
             }
             (overlays / f"{name}.yaml").write_text(yaml.safe_dump(text), encoding="utf-8")
@@ -149,7 +150,7 @@ def _evaluate(model: Any, loaded: dict[str, Any], limit: int | None) -> dict[str
 
 @contextlib.contextmanager
 def _undisturbed(device: torch.device) -> Iterator[None]:
-    """Leaves seeds, environment, logging and the cuda cache's settings as they were."""
+    """Leaves the states of random numbers, the environment and lm-eval's logging as they were."""
     states = random.getstate(), np.random.get_state()
     log = logging.getLogger("lm_eval")
     before, serial = log.level, os.environ.get("DISABLE_MULTIPROC")

@@ -29,7 +29,7 @@ BUILTIN_FOLDER = "builtin:tasks"
 """How a suite names the folder of tasks that comes with qbench."""
 READERS = ("json", "csv", "text", "parquet")
 """`dataset_path`s that read local files, named in `dataset_kwargs.data_files`."""
-_NAMED = re.compile(r"^[\"']?(?:task|group|tag)[\"']?:[ \t]*(.*(?:\n[ \t]*- .*)*)$", re.MULTILINE)
+_NAMED = re.compile(r"^[\"']?(?:task|group)[\"']?:[ \t]*(\S.*)$", re.MULTILINE)
 
 
 @dataclass
@@ -41,6 +41,8 @@ class Definition:
     """The YAML that defines it, or for a tag those of its tasks."""
     files: list[Path] = field(default_factory=list)
     """Every local file that it hangs on, members' included; sorted, each once."""
+    tagged: bool = False
+    """Whether a tag stands for some of its tasks."""
     defined_in: dict[str, Path] = field(default_factory=dict)
     """Every task below the name → its YAML."""
     overlays: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -70,18 +72,16 @@ class Tasks:
 
     @cached_property
     def _registry(self) -> dict[str, list[Path]]:
-        """lm-eval's names as the text of its files shows them, within a second; see `_whole_registry`."""
+        """lm-eval's tasks and groups as the text of its files shows them, within a second."""
         found: dict[str, list[Path]] = {}
         for path in _yaml_files(registry_folder()):
             for match in _NAMED.finditer(path.read_text(encoding="utf-8")):
-                for name in re.split(r"\n[ \t]*- ", match[1]):
-                    found.setdefault(name.partition(" #")[0].strip(" \t\"'-"), []).append(path)
-        return {name: paths for name, paths in found.items() if name}
+                found.setdefault(match[1].partition(" #")[0].strip(" \t\"'"), []).append(path)
+        return found
 
     @cached_property
     def _whole_registry(self) -> dict[str, list[Path]]:
-        """The same from every file parsed, with names that only an included template has; some ten
-        seconds."""
+        """The same and tags, which a task may owe to a template: every file parsed, some five seconds."""
         return _index(registry_folder(), strict=False)
 
     def define(self, name: str) -> Definition:
@@ -95,8 +95,9 @@ class Tasks:
     def _paths(self, name: str) -> list[Path]:
         if name in self._ours:
             return self._ours[name]
-        shown = [path for path in self._registry.get(name, []) if name in _names(read_task(path).config)]
-        found = shown or self._whole_registry.get(name)
+        shown = self._registry.get(name, [])
+        found = [path for path in shown if name in _names(read_task(path).config)[:1]]
+        found = found or self._whole_registry.get(name, [])
         if not found:
             near = difflib.get_close_matches(name, {*self._ours, *self._whole_registry}, n=3)
             hint = (
@@ -115,6 +116,7 @@ class Tasks:
             read = read_task(path)
             files.update(read.files)
             own = read.config.get("task")
+            into.tagged |= name not in (own, read.config.get("group"))
             if isinstance(own, str):
                 into.defined_in[own] = path
                 into.overlays |= {own: read.data} if read.data else {}
@@ -153,16 +155,19 @@ def lm_eval_version() -> str:
 
 
 def search_folders(definitions: list[Definition], folder: Path | None) -> list[Path]:
-    """The folders that lm-eval has to index for these definitions: parts of its registry, and the user's
-    last."""
+    """The folders that lm-eval has to index for these definitions, the user's last.
+
+    Of its registry only parts, for the whole takes it some ten seconds; but the whole where a tag's tasks lie
+    in several parts, since a tag stands for the tasks of one folder.
+    """
     registry = registry_folder()
-    parts = {
-        registry / path.relative_to(registry).parts[0]
-        for definition in definitions
-        for path in definition.files
-        if path.is_relative_to(registry)
-    }
-    return [*sorted(part for part in parts if part.is_dir()), *([folder] if folder else [])]
+    found: set[Path] = set()
+    for definition in definitions:
+        inside = [path.relative_to(registry) for path in definition.files if path.is_relative_to(registry)]
+        parts = {registry / path.parts[0] for path in inside if len(path.parts) > 1}
+        found |= {registry} if definition.tagged and len(parts) > 1 else parts
+    chosen = [registry] if registry in found else sorted(found)
+    return [*chosen, *([folder] if folder else [])]
 
 
 def read_task(path: Path) -> TaskFile:
