@@ -14,7 +14,8 @@ import yaml
 from qbench.data import tasks_recipe
 from qbench.errors import ModelError
 from qbench.models.builtin import DATA
-from qbench.models.tasks import Tasks, read_task, registry_folder, search_folders, task_folder
+from qbench.models.task_files import read_task
+from qbench.models.tasks import Tasks, registry_folder, search_folders, task_folder
 
 
 def write(path: Path, text: str) -> Path:
