@@ -1,8 +1,10 @@
-"""Memory probe: bytes on disk, resident by part, and at the peak while running.
+"""Memory probe: bytes on disk, resident by part, of the KV cache, of activations, and at the peak.
 
 Resident bytes are storages, each counted once: a tied head, a view, and the inner tensors of a subclass all
-lead to the storages behind them, so that no `numel × element_size` of a wrapper is believed. The peak is
-measured on one prefill and its decode steps (`WORKLOAD`, or the first corner of the cell's latency settings).
+lead to the storages behind them, so that no `numel × element_size` of a wrapper is believed. What runs is one
+prefill and its decode steps (`WORKLOAD`, or the first corner of the cell's latency settings), twice: for the
+peaks of the process and the allocator, and then, prefill and step apart, for activations. Definitions and
+limits: docs/memory.md.
 """
 
 from __future__ import annotations
@@ -12,11 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from qbench.measure.allocations import track
 from qbench.measure.probe import Bench
-from qbench.measure.process import Peak, rss_bytes
+from qbench.measure.process import NOT_ON_CPU, Peak, gpu_memory, rss_bytes
 from qbench.measure.workload import Generation, check_context, prompts
-from qbench.quant.linear import QuantizedLinear
-from qbench.quant.sizes import resident_bytes, tensors_of
+from qbench.quant.sizes import METADATA, resident_bytes, saved_bytes, tensors_of
+from qbench.quant.sizes import weight_parts as parts_of
 
 __all__ = ["Peak", "cache_bytes", "measure", "resident_bytes", "rss_bytes", "tensors_of", "weight_parts"]
 
@@ -25,54 +28,70 @@ WORKLOAD = {"prompt_length": 128, "batch_size": 1, "generated_tokens": 32}
 
 
 def weight_parts(model: nn.Module) -> dict[str, int]:
-    """Resident bytes of the model: codes (prepared copies included), their metadata, the rest."""
-    parts = [module.resident_bytes() for module in model.modules() if isinstance(module, QuantizedLinear)]
-    quantized = sum(found["codes"] + found["prepared"] for found in parts)
-    metadata = sum(found["scales"] + found["zeros"] + found["permutation"] for found in parts)
-    total = resident_bytes(tensors_of(model))
+    """Resident bytes of the model: codes (prepared copies included), their metadata, embeddings, the rest."""
+    parts = parts_of(model)
+    rest = parts["embeddings"] + parts["other"]
     return {
-        "weight_bytes": total,
-        "quantized_bytes": quantized,
-        "metadata_bytes": metadata,
-        "rest_bytes": total - quantized - metadata,
+        "weight_bytes": sum(parts.values()),
+        "quantized_bytes": parts["codes"],
+        "metadata_bytes": sum(parts[name] for name in METADATA),
+        "rest_bytes": rest,
+        "embedding_bytes": parts["embeddings"],
+        **{f"{name}_bytes": parts[name] for name in METADATA},
     }
 
 
 def cache_bytes(cache: Any) -> int:
-    """Resident bytes of a transformers cache: the tensors that its layers hold."""
+    """Resident bytes of a transformers cache: the storages behind the tensors that its layers hold.
+
+    A sliding-window layer keeps a view of the newest tokens, and with it the storage that the view was cut
+    from."""
     return resident_bytes(
         value for layer in cache.layers for value in vars(layer).values() if isinstance(value, Tensor)
     )
 
 
 def measure(bench: Bench) -> dict[str, Any]:
-    """Bytes by part, and the peak of one generation above the worker before the model was loaded."""
+    """Bytes by part, and the peaks of one generation above the worker before the model was loaded."""
     workload = _workload(bench)
     check_context(bench.model, workload["prompt_length"] + workload["generated_tokens"], "memory workload")
+    loaded_rss = rss_bytes()
     with Peak(bench.device) as peak:
-        kv_cache_bytes = _generate(bench, workload)
+        generation = _generate(bench, workload)
+    cache = {"kv_cache_bytes": cache_bytes(generation.cache), "kv_cache": type(generation.cache).__name__}
+    gpu, gpu_reasons = gpu_memory(bench.device)
+    del generation
     baseline = bench.baseline
     before = 0 if bench.device.type == "cuda" else baseline.get("rss_bytes")
-    reasons = {
-        "peak_memory_bytes": peak.reason if bench.device.type == "cpu" else None,
-        "process_peak_bytes": peak.reason,
-        "quantize_peak_bytes": None
-        if baseline.get("quantize_peak_bytes") is not None
-        else "nothing was quantized",
-        "disk_bytes": None if baseline.get("disk_bytes") is not None else "not known",
-    }
-    return {
-        "unit": "B",
+    activations = _activations(bench, workload)
+    values = {
         "disk_bytes": baseline.get("disk_bytes"),
+        "saved_bytes": saved_bytes(bench.model),
         **weight_parts(bench.model),
-        "kv_cache_bytes": kv_cache_bytes,
+        **cache,
+        **activations,
         "peak_memory_bytes": _above(peak.bytes, before),
+        "reserved_peak_bytes": peak.reserved_bytes,
         "process_peak_bytes": peak.process_bytes,
+        "loaded_rss_bytes": loaded_rss,
         "quantize_peak_bytes": _above(baseline.get("quantize_peak_bytes"), before),
         "baseline_bytes": baseline.get("rss_bytes"),
-        "workload": workload,
-        "reasons": {name: reason for name, reason in reasons.items() if reason is not None},
+        **gpu,
     }
+    why = {
+        "disk_bytes": "not known",
+        "peak_memory_bytes": peak.reason or "the memory before the model was loaded is not known",
+        "process_peak_bytes": peak.reason,
+        "loaded_rss_bytes": "the system does not tell what a process holds",
+        "reserved_peak_bytes": NOT_ON_CPU,
+        "quantize_peak_bytes": "nothing was quantized",
+        "activation_bytes": "torch's profiler told of no allocation",
+        **gpu_reasons,
+    }
+    reasons = {name: str(why[name]) for name, value in values.items() if value is None and why.get(name)}
+    if unknown := reasons.get("process_peak_bytes") or reasons.get("loaded_rss_bytes"):
+        reasons["peak_over_loaded_bytes"] = unknown
+    return {"unit": "B", **values, "workload": workload, "reasons": reasons}
 
 
 def _workload(bench: Bench) -> dict[str, int]:
@@ -87,16 +106,35 @@ def _workload(bench: Bench) -> dict[str, int]:
 
 
 @torch.inference_mode()
-def _generate(bench: Bench, workload: dict[str, int]) -> int:
-    """Runs the workload; the KV cache holds every token but the newest, which was never fed."""
-    ids = prompts(
-        bench.model, workload["batch_size"], workload["prompt_length"], bench.cell.seed, bench.device
-    )
-    generation = Generation(bench.model, ids)
+def _generate(bench: Bench, workload: dict[str, int]) -> Generation:
+    """Runs the workload; its KV cache holds every token but the newest, which was never fed."""
+    generation = _begin(bench, workload)
     generation.prefill()
     for _ in range(workload["generated_tokens"] - 1):
         generation.step()
-    return cache_bytes(generation.cache)
+    return generation
+
+
+def _begin(bench: Bench, workload: dict[str, int]) -> Generation:
+    ids = prompts(
+        bench.model, workload["batch_size"], workload["prompt_length"], bench.cell.seed, bench.device
+    )
+    return Generation(bench.model, ids)
+
+
+@torch.inference_mode()
+def _activations(bench: Bench, workload: dict[str, int]) -> dict[str, int | None]:
+    """Peaks of prefill and of one step above what stays allocated: the weights and the KV cache."""
+    generation = _begin(bench, workload)
+    prefill = track(generation.prefill, bench.device)
+    step = track(generation.step, bench.device)
+    if prefill is None or step is None:
+        return {"activation_bytes": None, "prefill_activation_bytes": None, "step_activation_bytes": None}
+    apart = {
+        "prefill_activation_bytes": max(0, prefill.peak - prefill.kept),
+        "step_activation_bytes": max(0, step.peak - step.kept),
+    }
+    return {"activation_bytes": max(apart.values()), **apart}
 
 
 def _above(peak: int | None, before: int | None) -> int | None:

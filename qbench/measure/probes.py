@@ -1,8 +1,12 @@
-"""`PROBES`: every probe by name, in the order in which they run: quality first, energy (the longest) last."""
+"""`PROBES`: every probe by name, in the order in which they run.
+
+Perplexity first, energy (the longest) late, and tasks at the end: lm-eval's imports fill memory, start a
+thread and would stand in every number taken after them.
+"""
 
 from __future__ import annotations
 
-from qbench.measure import energy, latency, memory, perplexity
+from qbench.measure import energy, latency, memory, perplexity, tasks
 from qbench.measure.probe import Probe
 
 PROBES = {
@@ -12,5 +16,6 @@ PROBES = {
         Probe("memory", "B", "bytes on disk, resident by part, and at the peak", memory.measure),
         Probe("latency", "s", "prefill and each decode step, by prompt and batch", latency.measure),
         Probe("energy", "J", "energy per prompt token and per generated token", energy.measure),
+        Probe("tasks", "nat", "lm-eval's tasks, by document", tasks.measure),
     )
 }

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import torch
 
+from qbench.measure.nvml import bindings, uuid_of
+
 PROC = Path("/proc/self")
+NOT_ON_CPU = "the cell runs on no GPU"
 
 
 def rss_bytes() -> int | None:
@@ -49,6 +53,8 @@ class Peak:
         self._device = torch.device(device)
         self.bytes: int | None = None
         self.process_bytes: int | None = None
+        self.reserved_bytes: int | None = None
+        """What torch's allocator had taken from the GPU, with blocks that it kept free; None on a CPU."""
         self.reason: str | None = None
 
     def __enter__(self) -> Self:
@@ -66,6 +72,34 @@ class Peak:
         self.bytes = self.process_bytes
         if self._device.type == "cuda":
             self.bytes = torch.cuda.max_memory_allocated(self._device)
+            self.reserved_bytes = torch.cuda.max_memory_reserved(self._device)
+
+
+def gpu_memory(device: torch.device) -> tuple[dict[str, int | None], dict[str, str]]:
+    """`process_gpu_bytes` (of this process: context, libraries and all) and `device_used_bytes` (of
+    everyone), now, and the reason of each null."""
+    if device.type != "cuda":
+        names = ("process_gpu_bytes", "device_used_bytes")
+        return dict.fromkeys(names), dict.fromkeys(names, NOT_ON_CPU)
+    free, total = torch.cuda.mem_get_info(device)
+    used, reason = _process_gpu_bytes(uuid_of(torch.cuda.get_device_properties(device)), bindings())
+    reasons = {"process_gpu_bytes": reason} if reason else {}
+    return {"process_gpu_bytes": used, "device_used_bytes": total - free}, reasons
+
+
+def _process_gpu_bytes(uuid: str, library: Any) -> tuple[int | None, str | None]:
+    """What NVML says that this process holds on a GPU, or why it does not say."""
+    try:
+        library.nvmlInit()
+        handle = library.nvmlDeviceGetHandleByUUID(uuid)
+        processes = library.nvmlDeviceGetComputeRunningProcesses(handle)
+    except library.NVMLError as error:
+        return None, f"NVML: {error}"
+    for process in processes:
+        if process.pid == os.getpid():
+            used = process.usedGpuMemory
+            return used, None if used is not None else "NVML does not say what a process holds here"
+    return None, "NVML lists no process of this number, as in a container with numbers of its own"
 
 
 def _reset_peak() -> str | None:

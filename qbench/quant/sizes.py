@@ -11,6 +11,15 @@ from qbench.errors import ModelError
 from qbench.quant.convert import quantized_layers
 from qbench.quant.skeleton import unsaved_buffers
 
+METADATA = {
+    "scales": ("scale",),
+    "zeros": ("zero",),
+    "permutation": ("permutation",),
+    "input_scale": ("input_scale",),
+    "outliers": ("outlier_columns", "outlier_weights"),
+}
+"""Part → buffers of a quantized layer: what it stores besides its codes."""
+
 
 def tensors_of(model: nn.Module) -> Iterator[Tensor]:
     """Parameters, buffers, and tensors that a module keeps as or within plain attributes; some may repeat."""
@@ -50,6 +59,57 @@ def _storages(tensor: Tensor) -> Iterator[tuple[object, int]]:
         yield (tensor.device, storage.data_ptr()), storage.nbytes()
     else:
         raise ModelError(f"memory of a tensor of layout {tensor.layout} cannot be counted")
+
+
+def bytes_by_part(parts: Iterable[tuple[str, Iterable[Tensor]]]) -> dict[str, int]:
+    """Bytes of the storages by part; one that several parts name counts once, for the first of them."""
+    seen: set[object] = set()
+    totals: dict[str, int] = {}
+    for part, tensors in parts:
+        found = dict(storage for tensor in tensors for storage in _storages(tensor))
+        totals[part] = totals.get(part, 0) + sum(size for key, size in found.items() if key not in seen)
+        seen |= found.keys()
+    return totals
+
+
+def weight_parts(model: nn.Module) -> dict[str, int]:
+    """Resident bytes of a model, every storage in one part.
+
+    `codes`: of quantized layers, with whatever layout and copies their kernels keep; `scales`, `zeros`,
+    `permutation`, `input_scale`, `outliers`: what those layers store besides; `embeddings`: tables of
+    embeddings, and the head where it was not quantized; `other`: all else, biases, norms and buffers that no
+    file holds included. A weight of another library's tensor subclass counts in full under `other`.
+    """
+    layers = [layer for _, layer in quantized_layers(model)]
+    metadata = [
+        (part, [tensor for layer in layers for name in names if (tensor := getattr(layer, name)) is not None])
+        for part, names in METADATA.items()
+    ]
+    biases = [layer.bias for layer in layers if layer.bias is not None]
+    held = (tensor for layer in layers for tensor in _tensors_within(vars(layer)))
+    return bytes_by_part(
+        [
+            *metadata,
+            ("other", biases),
+            ("codes", held),
+            ("embeddings", _embeddings(model)),
+            ("other", tensors_of(model)),
+        ]
+    )
+
+
+def _embeddings(model: nn.Module) -> Iterator[Tensor]:
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            yield module.weight
+    head = getattr(model, "get_output_embeddings", lambda: None)()  # a plain module in a test has none
+    if isinstance(head, nn.Linear):
+        yield head.weight
+
+
+def saved_bytes(model: nn.Module) -> int:
+    """Bytes of the tensors that a file of this model holds: packed codes and metadata, and the rest."""
+    return resident_bytes(model.state_dict().values())
 
 
 def model_bytes(model: nn.Module) -> int:

@@ -26,7 +26,7 @@ def columns() -> dict[str, Column]:
     ]
     before = [column for column in metrics if column.name == "bits_per_weight"]
     after = [column for column in metrics if column.name != "bits_per_weight"]
-    ordered = [*_IDENTITY, *before, *_QUALITY, *after, *_RELATIVE, *_CLOSING]
+    ordered = [*_IDENTITY, *before, *_QUALITY, *after, *_TASKS, *_RELATIVE, *_CLOSING]
     return {column.name: column for column in ordered}
 
 
@@ -73,6 +73,10 @@ _QUALITY = (
     _number("top1_agreement_high", "upper end of the same"),
 )
 _AFTER_BITS_NAMES = {column.name for column in _QUALITY}
+_TASKS = (
+    _number("task_accuracy_stderr", "standard error of task_accuracy, over documents"),
+    _text("tasks", "every task's metrics as JSON; qbench.results.tasks.load_tasks gives them as rows"),
+)
 _RELATIVE = (
     _number("weight_bytes_ratio", "weight_bytes over that of the base"),
     _number("prefill_speedup", "prefill_s of the base over this cell's; above one is faster"),

@@ -27,6 +27,7 @@ from qbench.results.record import Record
 from qbench.results.samples import missing_reason, probe
 from qbench.results.statistics import Kind, intervals
 from qbench.results.store import MANIFEST, Run, Store
+from qbench.results.tasks import task_accuracy_stderr, tasks_text
 
 Row = dict[str, Any]
 _RELATED = ("weight_bytes", "prefill_s", "decode_s_per_token")
@@ -99,6 +100,8 @@ def _row(record: Record) -> Row:
         "device": cell.device,
         "repetition": cell.repetition,
         "perplexity_protocol": protocol(record),
+        "task_accuracy_stderr": task_accuracy_stderr(record),
+        "tasks": tasks_text(record),
         "kernels": ", ".join(kernels(record)) or None,
         "energy_reason": _energy_reason(record),
         **energy_facts.texts(record),

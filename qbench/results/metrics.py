@@ -6,7 +6,7 @@ second record (a ratio to the base) or all of them (the bootstrap) is a column o
 
 from __future__ import annotations
 
-from qbench.results import energy, latency, layers, memory, quality
+from qbench.results import energy, latency, layers, memory, quality, tasks
 from qbench.results.metric import Metric, in_seconds
 from qbench.results.samples import phase
 
@@ -22,6 +22,7 @@ METRICS: dict[str, Metric] = {
     for metric in (
         *layers.METRICS,
         *quality.METRICS,
+        *tasks.METRICS,
         *memory.METRICS,
         *_PHASES,
         *latency.METRICS,

@@ -40,6 +40,8 @@ def _structural_reason(found: Mapping[str, Any], source: str) -> str:
         return "undefined for fewer than two generated tokens"
     if source == "perplexity" and any(value is None for value in found.get("nll", [])):
         return "the log likelihood is not finite"
+    if source == "tasks" and found.get("tasks"):
+        return "no task of the suite has acc or exact_match"
     return "not recorded"
 
 

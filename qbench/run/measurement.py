@@ -26,7 +26,13 @@ from qbench.run.channel import Channel
 from qbench.run.loading import load
 from qbench.suite.cell import Cell
 
-SECTION = {"perplexity": "quality", "memory": "memory", "latency": "latency", "energy": "energy"}
+SECTION = {
+    "perplexity": "quality",
+    "tasks": "tasks",
+    "memory": "memory",
+    "latency": "latency",
+    "energy": "energy",
+}
 """Probe → the part of the cell that switches it on."""
 
 TIMED = frozenset({"latency", "energy"})

@@ -10,6 +10,7 @@ from qbench.errors import MethodError, ModelError
 from qbench.models.corpora import corpus_name, overlap, read_corpus, text_sha256
 from qbench.models.saved import Saved, saved_at
 from qbench.models.source import pin
+from qbench.models.tasks import BUILTIN_FOLDER, Tasks, lm_eval_version, task_folder
 from qbench.quant import registry
 from qbench.quant.method import Method
 from qbench.quant.overrides import overrides
@@ -44,6 +45,8 @@ class Planner:
     _saved: dict[str, Saved] = field(default_factory=dict)
     """Of the models that are quantized checkpoints, by their weights."""
     _corpora: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _defined: dict[str, Any] | None = None
+    """The cell's part for tasks, once it is known."""
 
     def plan(self, rules: Sequence[Rule] = (), done: frozenset[str] = frozenset()) -> list[Planned]:
         """Every cell of the suite that the rules leave, in the suite's order.
@@ -167,6 +170,7 @@ class Planner:
             layers=suite.layers.model_dump() if method.quantizes else {},
             quality=self._with_corpus("quality"),
             calibration=self._with_corpus("calibration") if self._needs_calibration(method) else None,
+            tasks=self._tasks(),
             latency=suite.latency.model_dump() if suite.latency else None,
             memory=suite.memory.model_dump() if suite.memory else None,
             energy=suite.energy.model_dump() if suite.energy else None,
@@ -209,6 +213,26 @@ class Planner:
             return read_corpus(where)
         except ModelError as error:
             raise self.suite.error((section, "corpus"), str(error)) from error
+
+    def _tasks(self) -> dict[str, Any] | None:
+        """The tasks with the hash of everything that defines them; None where the suite names none."""
+        spec = self.suite.tasks
+        if spec is None or self._defined is not None:
+            return self._defined
+        written = spec.include
+        where = written if written in (None, BUILTIN_FOLDER) else str(self.suite.path(written).resolve())
+        key: KeyPath = ("tasks", "include")
+        try:
+            tasks = Tasks(task_folder(where))
+            hashes = {}
+            for index, name in enumerate(spec.names):
+                key = ("tasks", "names", index)
+                hashes[name] = tasks.define(name).sha256
+        except ModelError as error:
+            raise self.suite.error(key, str(error)) from error
+        found = {"include": where, "sha256": hashes, "lm_eval": lm_eval_version()}
+        self._defined = {**spec.model_dump(), **found}
+        return self._defined
 
     def _check_twins(self, planned: list[tuple[Corner, Planned]]) -> None:
         """Two entries that come to the same cell once defaults are filled in would share one record."""

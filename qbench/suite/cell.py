@@ -51,6 +51,9 @@ class Cell:
     None when the suite asks for no quality."""
     calibration: dict[str, Any] | None = None
     """The same three of the corpus, samples, seqlen, seed; None for a method that needs none."""
+    tasks: dict[str, Any] | None = None
+    """The settings, the hash of each name's files and lm-eval's version; where the folder `include` lies is
+    no part of the id. None when the suite names no tasks, and then no part of it at all."""
     latency: dict[str, Any] | None = None
     memory: dict[str, Any] | None = None
     energy: dict[str, Any] | None = None
@@ -75,6 +78,10 @@ class Cell:
                     for key, value in whole[section].items()
                     if key not in ("corpus", "corpus_name")
                 }
+        if self.tasks is None:  # so that cells have the ids that they had before there were tasks
+            del whole["tasks"]
+        else:
+            whole["tasks"] = {key: value for key, value in self.tasks.items() if key != "include"}
         return whole
 
     @cached_property

@@ -38,6 +38,8 @@ def findings(suite: Suite) -> Iterator[Finding]:
     if suite.latency is not None:
         yield from _repeated(suite.latency.prompt_lengths, ("latency", "prompt_lengths"))
         yield from _repeated(suite.latency.batch_sizes, ("latency", "batch_sizes"))
+    if suite.tasks is not None:
+        yield from _repeated(suite.tasks.names, ("tasks", "names"))
     for index, override in enumerate(suite.layers.overrides):
         if not override.model_extra and override.method is None:
             yield ("layers", "overrides", index), "changes nothing; give a parameter or a method"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from qbench.suite.values import Corpus, Count, Name, Seed, Spec
+from qbench.suite.values import Corpus, Count, Name, Place, Seed, Spec
 
 
 class QualitySpec(Spec):
@@ -45,6 +45,21 @@ class LatencySpec(Spec):
     batch_sizes: list[Count] = Field([1], min_length=1, max_length=100, description="Sequences at once")
     generated_tokens: Count = Field(32, description="Tokens generated after each prompt, exactly")
     repetitions: Count = Field(5, description="Timed rounds after the warm-up; every sample is kept")
+
+
+class TasksSpec(Spec):
+    """Tasks of lm-eval, evaluated on the quantized model in process."""
+
+    names: list[Name] = Field(min_length=1, description="Tasks, groups or tags of the folder or of lm-eval")
+    include: Place | None = Field(
+        None,
+        description="builtin:tasks, or a folder of task files relative to this file; its names come first",
+    )
+    limit: Count | None = Field(None, description="Use only so many documents of a task; default: all")
+    num_fewshot: Annotated[int, Field(ge=0, le=1000)] | None = Field(
+        None, description="Solved examples before each question; default: what the task says"
+    )
+    batch_size: Count = Field(8, description="Requests in one forward; rounding depends on it")
 
 
 class MemorySpec(Spec):

@@ -21,6 +21,7 @@ from qbench.suite.sections import (
     MemorySpec,
     OverrideSpec,
     QualitySpec,
+    TasksSpec,
 )
 from qbench.suite.values import Dtype, HubCorpus, Name, Place, Rule, Seed, Spec, parse_bytes, switched
 
@@ -101,6 +102,9 @@ class Suite(Spec):
     calibration: Annotated[CalibrationSpec | None, switched(CalibrationSpec)] = Field(
         CalibrationSpec(), description="Calibration text; false: none"
     )
+    tasks: Annotated[TasksSpec | None, switched(TasksSpec)] = Field(
+        None, description="Tasks of lm-eval; left out: none"
+    )
     latency: Annotated[LatencySpec | None, switched(LatencySpec)] = Field(
         LatencySpec(), description="Prefill and decode time; false: off"
     )
@@ -165,6 +169,7 @@ SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
     ("quality", "corpus"): HubCorpus,
     ("calibration",): CalibrationSpec,
     ("calibration", "corpus"): HubCorpus,
+    ("tasks",): TasksSpec,
     ("latency",): LatencySpec,
     ("memory",): MemorySpec,
     ("energy",): EnergySpec,

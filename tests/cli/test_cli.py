@@ -59,7 +59,7 @@ def test_a_mistake_is_one_message_and_exit_code_2(words: tuple[str, ...], said: 
 
 def test_lists_hold_what_is_there() -> None:
     assert {"none", "absmax", "zeropoint"} <= {row["name"] for row in rows("methods")}
-    assert {row["name"] for row in rows("probes")} == {"perplexity", "memory", "latency", "energy"}
+    assert {row["name"] for row in rows("probes")} == {"perplexity", "memory", "latency", "energy", "tasks"}
     assert {row["source"]: row["here"] for row in rows("models")}["builtin:austen-6m"] is True
     kernels = rows("kernels")
     assert all(kernel["available"] == (kernel["reason"] is None) for kernel in kernels)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,9 +14,11 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from qbench.errors import ModelError
 from qbench.measure import memory, process
+from qbench.measure.allocations import track
 from qbench.measure.memory import Peak, cache_bytes, resident_bytes, rss_bytes, tensors_of, weight_parts
 from qbench.quant.affine import AffineWeight
 from qbench.quant.linear import QuantizedLinear
+from qbench.quant.sizes import bytes_by_part
 from tests.measure.conftest import bench_of, tiny_llama
 
 MIB = 1 << 20
@@ -89,7 +93,7 @@ def test_parts_of_a_quantized_model_add_up() -> None:
     assert parts["quantized_bytes"] >= 96 * 64 // 2
     assert parts["metadata_bytes"] == 96 * 4 * 4
     assert parts["rest_bytes"] == dense - 96 * 64 * 4
-    assert parts["weight_bytes"] == sum(parts[name] for name in parts if name != "weight_bytes")
+    assert parts["weight_bytes"] == parts["quantized_bytes"] + parts["metadata_bytes"] + parts["rest_bytes"]
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -145,4 +149,96 @@ def test_peaks_are_given_above_the_worker_before_the_model() -> None:
     assert sample["quantize_peak_bytes"] == 57 * MIB
     assert 40 * MIB < sample["peak_memory_bytes"] < 90 * MIB
     assert sample["process_peak_bytes"] - sample["peak_memory_bytes"] == sample["baseline_bytes"]
-    assert sample["reasons"] == {}
+    gpu = ("reserved_peak_bytes", "process_gpu_bytes", "device_used_bytes")
+    assert sample["reasons"] == dict.fromkeys(gpu, "the cell runs on no GPU")
+
+
+def test_a_model_with_a_wrapper_subclass_counts_the_inner_tensors() -> None:
+    model = tiny_llama()
+    dense = weight_parts(model)["weight_bytes"]
+    layer = model.model.layers[0].mlp.up_proj
+    del layer._parameters["weight"]
+    layer.weight = Pair(torch.zeros(96, 64, dtype=torch.int8), torch.zeros(96, dtype=torch.bfloat16))
+    assert weight_parts(model)["weight_bytes"] == dense - 96 * 64 * 4 + 96 * 64 + 96 * 2
+
+
+@pytest.mark.peers
+def test_torchao_s_tensors_count_what_they_hold() -> None:
+    quantization = pytest.importorskip("torchao.quantization")
+    model = tiny_llama(hidden_size=128, intermediate_size=256, tie_word_embeddings=False).bfloat16()
+    dense = weight_parts(model)["weight_bytes"]
+    quantization.quantize_(model, quantization.Int8WeightOnlyConfig())
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    elements = sum(module.in_features * module.out_features for module in linear)
+    rows = sum(module.out_features for module in linear)
+    found = weight_parts(model)
+    # One byte for each weight instead of two; for each row a bf16 scale and at most an int64 zero.
+    assert dense - elements + 2 * rows <= found["weight_bytes"] <= dense - elements + (2 + 8) * rows
+    claimed = sum(module.weight.numel() * module.weight.element_size() for module in linear)
+    assert claimed > 1.5 * elements  # what the wrapper pretends
+
+
+def test_a_storage_that_several_parts_name_counts_once() -> None:
+    shared, own = torch.zeros(100, dtype=torch.uint8), torch.zeros(7, dtype=torch.uint8)
+    parts = bytes_by_part([("a", [shared]), ("b", [shared[10:20], own]), ("a", [own, shared])])
+    assert parts == {"a": 100, "b": 7}
+
+
+class FakeNvml:
+    """As much of pynvml as the probe asks for."""
+
+    class NVMLError(Exception):
+        pass
+
+    def __init__(self, processes: list[tuple[int, int | None]] | None) -> None:
+        self._processes = processes
+
+    def nvmlInit(self) -> None:
+        pass
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:
+        return uuid
+
+    def nvmlDeviceGetComputeRunningProcesses(self, handle: str) -> list[Any]:
+        if self._processes is None:
+            raise self.NVMLError("Insufficient Permissions")
+        return [SimpleNamespace(pid=pid, usedGpuMemory=used) for pid, used in self._processes]
+
+
+@pytest.mark.parametrize(
+    ("processes", "used", "reason"),
+    [
+        ([(1, 5), (os.getpid(), 700)], 700, None),
+        ([(1, 5)], None, "no process of this number"),
+        ([(os.getpid(), None)], None, "does not say"),
+        (None, None, "Insufficient Permissions"),
+    ],
+)
+def test_what_nvml_says_of_this_process(processes: Any, used: int | None, reason: str | None) -> None:
+    found, why = process._process_gpu_bytes("GPU-1", FakeNvml(processes))
+    assert found == used
+    assert (reason is None) == (why is None)
+    assert reason is None or reason in str(why)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_allocator_s_peak_on_a_gpu_is_what_was_allocated() -> None:
+    device = torch.device("cuda")
+    torch.empty(1, device=device)
+
+    def run() -> None:
+        first = torch.empty(8 * MIB, dtype=torch.uint8, device=device)
+        del first
+        torch.empty(2 * MIB, dtype=torch.uint8, device=device)
+
+    with Peak(device) as peak:
+        found = track(run, device)
+    assert found is not None
+    assert (found.peak, found.kept) == (8 * MIB, 0)
+    assert peak.reserved_bytes is not None
+    assert peak.bytes is not None
+    assert peak.reserved_bytes >= peak.bytes
+    values, _ = process.gpu_memory(device)
+    assert values["device_used_bytes"] is not None
+    assert values["device_used_bytes"] >= peak.reserved_bytes

@@ -104,3 +104,18 @@ def test_p99_agrees_with_numpy() -> None:
     record = with_samples(latency=factory.latency(decode_s=steps))
     expected = np.quantile([step for run in steps for step in run], 0.99)
     assert value("decode_step_p99_s", record) == pytest.approx(expected)
+
+
+def test_memory_s_derived_figures() -> None:
+    ran = {"prompt_length": 20, "batch_size": 3, "generated_tokens": 7}
+    record = with_samples(
+        memory=factory.memory(
+            kv_cache_bytes=3 * 26 * 512, workload=ran, process_peak_bytes=900, loaded_rss_bytes=640
+        )
+    )
+    assert value("kv_cache_bytes_per_token", record) == 512
+    assert value("peak_over_loaded_bytes", record) == 260
+    older = with_samples(memory=factory.memory())
+    assert value("kv_cache_bytes_per_token", older) is None
+    assert METRICS["kv_cache_bytes_per_token"].reason(older) == "not recorded"
+    assert value("activation_bytes", older) is None
