@@ -25,7 +25,7 @@ def _load_saved(cell: Cell) -> LoadedModel:
     checkpoint = locate(ref.source, ref.revision)
     saved = read_saved(checkpoint.folder)
     quiet()
-    model = load_quantized(checkpoint.folder, cell.device)
+    model = load_quantized(checkpoint.folder, cell.device).requires_grad_()  # as `load_model` says
     try:
         tokenizer = load_tokenizer(checkpoint, ref)
     except (OSError, ValueError, KeyError, ImportError) as error:
