@@ -14,6 +14,7 @@ from qbench.measure.attention import SplitAttention
 from qbench.measure.memory import Peak, rss_bytes
 from qbench.measure.probe import Bench
 from qbench.measure.probes import PROBES
+from qbench.measure.process import Needs
 from qbench.measure.workload import check_context
 from qbench.models.corpora import read_corpus
 from qbench.models.load import LoadedModel
@@ -27,8 +28,9 @@ from qbench.suite.cell import Cell
 SECTION = {"perplexity": "quality", "memory": "memory", "latency": "latency", "energy": "energy"}
 """Probe → the part of the cell that switches it on."""
 
-TIMED = frozenset({"latency", "energy"})
-"""Probes that need the machine for themselves; so does quantizing, whose seconds are a metric."""
+TIMED = frozenset({"energy"})
+"""Probes that need the machine for themselves as a whole; so does quantizing, whose seconds are a metric.
+Latency asks for it round by round."""
 
 
 def measure(cell: Cell, channel: Channel) -> None:
@@ -39,23 +41,31 @@ def measure(cell: Cell, channel: Channel) -> None:
     with channel.phase("load", timed=False):
         loaded = load(cell)
     channel.part("model", loaded.facts)
+    device = torch.device(cell.device)
+    needs = Needs(device)
     quantize_peak = quantize(cell, loaded, channel)
     bench = Bench(
         model=loaded.model,
         tokenizer=loaded.tokenizer,
         cell=cell,
-        device=torch.device(cell.device),
+        device=device,
         text=read_corpus,
         baseline={
             "disk_bytes": loaded.disk_bytes,
             "rss_bytes": baseline_rss,
             "quantize_peak_bytes": quantize_peak,
         },
+        turn=channel.turn,
     )
     for name, probe in PROBES.items():
         if getattr(cell, SECTION[name]) is not None:
+            needs.note()
+            if name == "latency":
+                channel.send("needs", bytes=needs.bytes())
             with channel.phase(name, timed=name in TIMED):
                 channel.part("samples", {name: probe.measure(bench)})
+            if name == "latency":
+                channel.send("rounds_over")
     channel.part("layers", layer_table(loaded.model))
 
 

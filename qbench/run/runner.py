@@ -104,7 +104,7 @@ def _run_all(schedule: Schedule, planned: Sequence[Planned], lent: Pool | None) 
     if waiting:
         with contextlib.nullcontext(lent) if lent else Pool() as pool:
             manifest.measure_ceilings(schedule.run, pool, sorted({cell.device for cell in waiting}))
-            schedule.work(pool, waiting)
+            schedule.work(pool, waiting, [plan.cell for plan in planned if plan.state == "done"])
 
 
 @contextlib.contextmanager
