@@ -114,7 +114,7 @@ class Stage:
 
 
 def worker(label: str, warm: int, dies_after: int | None = None, energy: bool = True) -> Any:
-    """Quantizes, warms up for so many rounds, is timed, measures energy; dies with the word of that number."""
+    """Quantizes, warms up for so many rounds, is timed, measures energy; dies with that word."""
 
     def script(actor: Actor, stage: Stage) -> Iterator[dict[str, Any]]:
         yield {"event": "want", "phase": "quantize"}
