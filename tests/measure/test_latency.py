@@ -125,7 +125,7 @@ def test_warm_up_counts_the_seconds_of_its_rounds_alone() -> None:
     assert (found["rounds"], found["stable"]) == (3, False), "36 s were timed, the cap is 30"
 
 
-def test_every_round_is_a_turn_with_an_untimed_prefill_before_it() -> None:
+def test_every_round_is_a_turn_with_an_untimed_lead_in_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
 
     class Heard(Scripted):
@@ -143,8 +143,14 @@ def test_every_round_is_a_turn_with_an_untimed_prefill_before_it() -> None:
 
     settings = {"prompt_lengths": [8], "batch_sizes": [1], "generated_tokens": 3, "repetitions": 1}
     bench = replace(bench_of(tiny_llama(), latency=settings), turn=turn)
+    monkeypatch.setattr(latency, "LEAD_IN_S", 1000.0)
     found = latency.take_turn(bench, Heard([]), 3, 5)  # type: ignore[arg-type]
-    assert said == ["turn 5", "prefill", "prefill", "step", "step", "release"]
+    whole = ["prefill", "step", "step"]
+    assert said == ["turn 5", *whole, *whole, "release"], "a lead-in is at most a round"
+    said.clear()
+    monkeypatch.setattr(latency, "LEAD_IN_S", 0.0)
+    latency.take_turn(bench, Heard([]), 3, 5)  # type: ignore[arg-type]
+    assert said == ["turn 5", "prefill", *whole, "release"]
     assert found.start_s == pytest.approx(10, abs=0.5)
     assert (found.turn.lap, found.turn.place, len(found.seconds)) == (4, 2, 3)
 
