@@ -46,6 +46,10 @@ class Display:
     def tick(self) -> None:
         """A second passed in which nothing is timed."""
 
+    def note(self, text: str) -> None:
+        """Something that is no cell's alone; one line."""
+        print(text, file=sys.stderr, flush=True)
+
     def end(self, outcome: Outcome, leaderboard: Path) -> None:
         print(leaderboard)
 
@@ -105,6 +109,9 @@ class JsonLines(Display):
             phases=record.phases,
         )
 
+    def note(self, text: str) -> None:
+        self._say("note", text=text)
+
     def end(self, outcome: Outcome, leaderboard: Path) -> None:
         self._say(
             "end", exit_code=outcome.exit_code, folder=str(outcome.run.folder), leaderboard=str(leaderboard)
@@ -152,6 +159,9 @@ class LiveTable(Display):
 
     def tick(self) -> None:
         self.live.update(self._draw(), refresh=True)
+
+    def note(self, text: str) -> None:
+        self.console.print(Text(text, "yellow"))
 
     def end(self, outcome: Outcome, leaderboard: Path) -> None:
         from qbench.report.terminal import table

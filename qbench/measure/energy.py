@@ -1,33 +1,39 @@
-"""Energy probe: joules per prompt token and per generated token, gross, with the idle power beside them.
+"""Energy probe: raw windows of prefill and of decoding, with idle windows before and after them.
 
-Recipe: warm up, synchronise, wait for a step of the counter, loop for at least `min_window_s`, synchronise,
-wait for the next step. Prefill windows run prefills only, decode windows decode steps only (the cache is
-rewound, the prompt is not run again); trials of the two alternate in a seeded random order. Idle is measured
-first, with the model resident. τ is calibrated on the device; an aligned window shorter than
-`MIN_PERIODS` · τ is refused. `instant_j` integrates an independent power sensor over the same window.
+Prefill windows run prefills only, decode windows decode steps only (the cache is rewound, the prompt is not
+run again); trials of the two alternate in a seeded random order. Each window is aligned to the counter's
+steps (`qbench.measure.window`), whose period τ is calibrated first; an aligned window shorter than
+`MIN_PERIODS` · τ is refused. Idle is measured with the model resident, before and after, so that drift
+shows. Where there is no counter, instant power is integrated instead, and the source is named so.
 
-No source gives null with the reason, never 0 and never a guess from a data sheet.
+No source gives null with the reason, never 0 and never a guess from a data sheet. Joules, their interval and
+their error bound are computed on reading, in `qbench.results.energy`.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from qbench.measure import nvml
 from qbench.measure.latency import quiet, synchronize
-from qbench.measure.meter import Clock, Meter, NoEnergy, Window, period_s
+from qbench.measure.meter import Clock, Meter, NoEnergy
 from qbench.measure.probe import Bench
 from qbench.measure.rapl import RaplMeter
+from qbench.measure.ticks import Tick, calibrate, period_s, read_s
+from qbench.measure.window import SAMPLE_S, STALE_S, Look, Window, Work
 from qbench.measure.workload import Generation, check_context, prompts
 
-MIN_PERIODS = 5
+MIN_PERIODS = 3
+"""In a window; its error bound says what so short a one is worth."""
+MIN_SAMPLES = 5
+"""Of instant power in a window, where there is no counter."""
 WORKLOAD = {"prompt_length": 128, "batch_size": 1, "generated_tokens": 32}
 """What runs where the cell asks for no latency."""
+IDLE_SLICE_S = 0.05
 
 
 def open_meter(device: torch.device) -> Meter:
@@ -39,19 +45,31 @@ def open_meter(device: torch.device) -> Meter:
 
 def sources(device: str) -> dict[str, str]:
     """For `qbench doctor`: the source that would be used → what it can do, or why not."""
-    name = "rapl" if torch.device(device).type == "cpu" else "nvml_counter"
     try:
-        meter, clock = open_meter(torch.device(device)), Clock()
-        instant = "with" if meter.power_w() is not None else "no"
-        return {name: f"counts, period {period_s(meter, clock) * 1000:.1f} ms, {instant} instant power"}
+        meter = open_meter(torch.device(device))
+        return {meter.source: abilities(meter, Clock())}
     except NoEnergy as missing:
-        return {name: str(missing)}
+        return {"rapl" if torch.device(device).type == "cpu" else "nvml": str(missing)}
+
+
+def abilities(meter: Meter, clock: Clock) -> str:
+    """Method, scope, period, resolution and cost of a read, in one line. Raises NoEnergy."""
+    facts = meter.facts()
+    power_w = meter.glance().power_w
+    instant = "no instant power"
+    if power_w is not None:
+        instant = f"instant power of the {facts['power_scope']}, now {power_w:.0f} W"
+    if meter.method == "integrated":
+        return f"{instant}, integrated; no counter ({facts['counter_reason']})"
+    tau_ms, read_ms = period_s(calibrate(meter, clock)) * 1e3, read_s(meter, clock) * 1e3
+    counter = (
+        f"counter of the {facts['scope']}, period {tau_ms:.1f} ms, step {facts['resolution_j'] * 1e3:g} mJ"
+    )
+    return f"{counter}, {read_ms:.2g} ms a read; {instant}"
 
 
 def measure(bench: Bench) -> dict[str, Any]:
     """Samples of energy, or null with the reason; see the module's docstring."""
-    energy = bench.cell.energy
-    assert energy is not None, "the runner asks for a probe only where the cell has its settings"
     try:
         return measure_with(open_meter(bench.device), Clock(), bench)
     except NoEnergy as missing:
@@ -60,49 +78,102 @@ def measure(bench: Bench) -> dict[str, Any]:
 
 def measure_with(meter: Meter, clock: Clock, bench: Bench) -> dict[str, Any]:
     """The probe on a given meter and clock; raises NoEnergy."""
-    energy = bench.cell.energy
-    assert energy is not None, "the runner asks for a probe only where the cell has its settings"
-    tau_s = period_s(meter, clock)
-    if energy["min_window_s"] < MIN_PERIODS * tau_s:
-        raise NoEnergy(
-            "window_too_short",
-            f"energy.min_window_s {energy['min_window_s']} is under {MIN_PERIODS} periods of {tau_s:.3f} s",
-        )
+    settings = bench.cell.energy
+    assert settings is not None, "the runner asks for a probe only where the cell has its settings"
     with quiet():
+        ticks = calibrate(meter, clock) if meter.method == "counter" else []
+        tau_s = period_s(ticks) if ticks else None
+        _check_length(settings["min_window_s"], tau_s)
+        trials = Trials(meter, clock, bench, settings["min_window_s"], tau_s or 0.0)
         return {
             "unit": "J",
             "source": meter.source,
+            "method": meter.method,
+            **meter.facts(),
             "period_s": tau_s,
+            "calibration": _plain(ticks),
+            "read_s": read_s(meter, clock) if ticks else None,
             "state_before": meter.state(),
-            **_windows(meter, clock, bench, energy["min_window_s"], energy["trials"]),
+            **trials.run(settings["trials"]),
             "state_after": meter.state(),
         }
 
 
-def _windows(meter: Meter, clock: Clock, bench: Bench, min_window_s: float, trials: int) -> dict[str, Any]:
-    workload = _workload(bench)
-    parts = _parts(bench, workload)
-    idle = Window(meter, clock).run(lambda: clock.sleep_s(min_window_s), 1)
-    assert idle["gross_j"] is not None
-    assert idle["window_s"] is not None
-    device = bench.device
-    iterations = {name: _iterations(work, device, clock, min_window_s) for name, (work, _) in parts.items()}
-    order = [name for name in parts for _ in range(trials)]
-    random.Random(bench.cell.seed).shuffle(order)
-    measured: dict[str, list[dict[str, float | None]]] = {name: [] for name in parts}
-    for name in order:
-        window = Window(meter, clock, lambda: synchronize(device))
-        measured[name].append(window.run(parts[name][0], iterations[name]))
-    found: dict[str, Any] = {
-        name: {
-            **{key: [window[key] for window in measured[name]] for key in measured[name][0]},
-            "idle_w": idle["gross_j"] / idle["window_s"],
-            "tokens": iterations[name] * tokens,
-            "iterations": iterations[name],
+class Trials:
+    """The windows of one cell: idle, then every trial of every part in a seeded order, then idle again."""
+
+    def __init__(self, meter: Meter, clock: Clock, bench: Bench, min_window_s: float, tau_s: float) -> None:
+        self._clock, self._bench, self._min_window_s, self._tau_s = clock, bench, min_window_s, tau_s
+        self._random = random.Random(bench.cell.seed)
+        self._window = Window(meter, clock, lambda: synchronize(bench.device), min_window_s)
+
+    def run(self, trials: int) -> dict[str, Any]:
+        """`workload`, `idle`, and by part its `tokens`, `iterations` and a list a window's sample."""
+        workload = _workload(self._bench)
+        parts = _parts(self._bench, workload)
+        before = self._window.run(self._rest, 1)
+        iterations = {name: self._iterations(work) for name, (work, _) in parts.items()}
+        delays = {name: self._delays(trials) for name in parts}
+        order = [name for name in parts for _ in range(trials)]
+        self._random.shuffle(order)
+        measured: dict[str, list[dict[str, Any]]] = {name: [] for name in parts}
+        for name in order:
+            delay_s, seed = delays[name].pop(), self._random.getrandbits(32)
+            measured[name].append(self._window.run(parts[name][0], iterations[name], delay_s, seed))
+        found = {
+            name: {
+                "tokens": iterations[name] * tokens,
+                "iterations": iterations[name],
+                **{key: [window[key] for window in measured[name]] for key in measured[name][0]},
+            }
+            for name, (_, tokens) in parts.items()
         }
-        for name, (_, tokens) in parts.items()
-    }
-    return {"workload": workload, **found}
+        idle = {"before": before, "after": self._window.run(self._rest, 1)}
+        return {"workload": workload, "idle": idle, **found}
+
+    def _rest(self, look: Look) -> None:
+        """An idle window's work: the device keeps the model and does nothing."""
+        start_s = self._clock.now_s()
+        while self._clock.now_s() - start_s < self._min_window_s:
+            self._clock.sleep_s(IDLE_SLICE_S)
+            look()
+
+    def _delays(self, trials: int) -> list[float]:
+        """When the trials begin after a step: one in each equal part of τ, in random order."""
+        places = list(range(trials))
+        self._random.shuffle(places)
+        return [(place + self._random.random()) / trials * self._tau_s for place in places]
+
+    def _iterations(self, work: Work) -> int:
+        """How often `work` fills a window. Warms up, then times for a tenth of a window; 10% to spare."""
+        device, clock = self._bench.device, self._clock
+        work(_nothing)
+        synchronize(device)
+        start_s, count = clock.now_s(), 0
+        while not count or clock.now_s() - start_s < self._min_window_s / 10:
+            work(_nothing)
+            synchronize(device)
+            count += 1
+        return math.ceil(1.1 * self._min_window_s * count / (clock.now_s() - start_s))
+
+
+def _check_length(min_window_s: float, tau_s: float | None) -> None:
+    least_s = STALE_S + MIN_SAMPLES * SAMPLE_S * 1.5 if tau_s is None else MIN_PERIODS * tau_s
+    if min_window_s < least_s:
+        what = "samples of power" if tau_s is None else f"periods of {tau_s:.3f} s of the counter"
+        count = MIN_SAMPLES if tau_s is None else MIN_PERIODS
+        raise NoEnergy(
+            "window_too_short",
+            f"energy.min_window_s {min_window_s} is under {least_s:.2f} s, {count} {what}; raise it",
+        )
+
+
+def _plain(ticks: list[Tick]) -> list[list[float]]:
+    """For the record: seconds and joules since the first."""
+    return [
+        [tick.after_s - ticks[0].after_s, tick.by_s - ticks[0].after_s, tick.energy_j - ticks[0].energy_j]
+        for tick in ticks
+    ]
 
 
 def _workload(bench: Bench) -> dict[str, int]:
@@ -116,35 +187,28 @@ def _workload(bench: Bench) -> dict[str, int]:
     return workload
 
 
-def _parts(bench: Bench, workload: dict[str, int]) -> dict[str, tuple[Callable[[], None], int]]:
+def _parts(bench: Bench, workload: dict[str, int]) -> dict[str, tuple[Work, int]]:
     """Part → (one iteration of its work, tokens of one iteration). No decode for fewer than two tokens."""
     batch, steps = workload["batch_size"], workload["generated_tokens"] - 1
     ids = prompts(bench.model, batch, workload["prompt_length"], bench.cell.seed, bench.device)
     prompt_only, decoding = Generation(bench.model, ids), Generation(bench.model, ids)
 
     @torch.inference_mode()
-    def prefill() -> None:
+    def prefill(look: Look) -> None:
         prompt_only.prefill()
 
     @torch.inference_mode()
-    def decode() -> None:
+    def decode(look: Look) -> None:
         if decoding.token is None:
             decoding.prefill()
         for _ in range(steps):
             decoding.step()
+            look()
         decoding.rewind(steps)
 
-    parts = {"prefill": (prefill, batch * workload["prompt_length"])}
+    parts: dict[str, tuple[Work, int]] = {"prefill": (prefill, batch * workload["prompt_length"])}
     return {**parts, "decode": (decode, batch * steps)} if steps > 0 else parts
 
 
-def _iterations(work: Callable[[], None], device: torch.device, clock: Clock, min_window_s: float) -> int:
-    """How often `work` runs in one window. Warms up, then times for a tenth of a window; 10% to spare."""
-    work()
-    synchronize(device)
-    start_s, count = clock.now_s(), 0
-    while not count or clock.now_s() - start_s < min_window_s / 10:
-        work()
-        synchronize(device)
-        count += 1
-    return math.ceil(1.1 * min_window_s * count / (clock.now_s() - start_s))
+def _nothing() -> None:
+    """Nobody looks."""

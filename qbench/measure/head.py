@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 AfterHead = Callable[[Tensor, float], Tensor]
@@ -26,12 +27,15 @@ AFTER_HEAD: dict[str, AfterHead] = {
 }
 """Config key → what the forward of models with that key does after the head."""
 
+PROBE_TOKENS = 16
+"""Length of the prefix on which a split is compared with the model's own logits."""
+
 
 @dataclass(frozen=True)
 class SlicedHead:
     """A model split before its output embedding."""
 
-    model: nn.Module
+    model: Any
     head: nn.Module
     after: tuple[tuple[AfterHead, float], ...]
 
@@ -54,9 +58,30 @@ class SlicedHead:
             )
         return captured[0]
 
+    @property
+    def vocabulary(self) -> int:
+        return int(self.model.config.get_text_config().vocab_size)
+
     def logits(self, rows: Tensor) -> Tensor:
         """The model's logits for hidden rows (R, H): (R, V), in the model's dtype."""
-        logits: Tensor = self.head(rows)
+        return self._finished(self.head(rows))
+
+    def in_float32(self, same: Tensor | None = None) -> Callable[[Tensor], Tensor]:
+        """The same logits from a product in float32: hidden rows (R, H) → (R, V).
+
+        Only the result is wider: weights and rows are what they are. A quantized head has its kernels'
+        precision. `same` is a float32 weight that is used in place of a copy where it is equal.
+        """
+        head = self.head
+        if type(head) is not nn.Linear:
+            return lambda rows: self.logits(rows).float()
+        weight = head.weight.float()
+        if same is not None and torch.equal(weight, same):
+            weight = same
+        bias = None if head.bias is None else head.bias.float()
+        return lambda rows: self._finished(F.linear(rows.float(), weight, bias))
+
+    def _finished(self, logits: Tensor) -> Tensor:
         for function, value in self.after:
             logits = function(logits, value)
         return logits
@@ -71,13 +96,7 @@ def sliced_head(model: Any, ids: Tensor) -> SlicedHead | None:
     head = model.get_output_embeddings()
     if not isinstance(head, nn.Module):
         return None
-    config = model.config.get_text_config()
-    after = tuple(
-        (function, float(value))
-        for key, function in AFTER_HEAD.items()
-        if (value := getattr(config, key, None)) is not None
-    )
-    split = SlicedHead(model, head, after)
+    split = SlicedHead(model, head, after_head(model.config.get_text_config()))
     own = model(ids, use_cache=False).logits[0]
     try:
         rows = split.hidden(ids)[0]
@@ -87,3 +106,12 @@ def sliced_head(model: Any, ids: Tensor) -> SlicedHead | None:
         return None
     allowed = torch.finfo(own.dtype).eps * own.float().abs().max()
     return split if (split.logits(rows).float() - own.float()).abs().max() <= allowed else None
+
+
+def after_head(config: Any) -> tuple[tuple[AfterHead, float], ...]:
+    """What a model with this config does to its logits after the head."""
+    return tuple(
+        (function, float(value))
+        for key, function in AFTER_HEAD.items()
+        if (value := getattr(config, key, None)) is not None
+    )

@@ -1,37 +1,28 @@
-"""A GPU's energy counter and its surroundings, through NVML (`nvidia-ml-py`, module `pynvml`).
+"""A GPU's energy counter, or its instant power, through NVML (`nvidia-ml-py`, module `pynvml`).
 
-`nvmlDeviceGetTotalEnergyConsumption`: millijoules since the driver was loaded, Volta and newer. Instant power
-comes from field 186, since `nvmlDeviceGetPowerUsage` is a one-second average on most GPUs. NVML's own indices
-ignore CUDA_VISIBLE_DEVICES, so a CUDA device is found by its UUID, never by its index.
+`nvmlDeviceGetTotalEnergyConsumption`: millijoules since the driver was loaded, Volta and newer. Instant
+power comes from field 186, since `nvmlDeviceGetPowerUsage` is a one-second average on most GPUs; it is asked
+for the scope that the counter covers (on GH200 the whole module), and for the other one where that is not
+there. NVML's own indices ignore CUDA_VISIBLE_DEVICES, so a CUDA device is found by its UUID, never by its
+index.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from qbench.measure.meter import NoEnergy, Reason
+from qbench.measure.gpu import Gpu
+from qbench.measure.meter import Glance, Method, NoEnergy
 
 POWER_INSTANT_FIELD = 186
 """NVML_FI_DEV_POWER_INSTANT: milliwatts, at this moment."""
-
-_REASONS: dict[str, Reason] = {
-    "NVML_ERROR_LIBRARY_NOT_FOUND": "no_driver",
-    "NVML_ERROR_DRIVER_NOT_LOADED": "no_driver",
-    "NVML_ERROR_UNINITIALIZED": "no_driver",
-    "NVML_ERROR_LIB_RM_VERSION_MISMATCH": "no_driver",
-    "NVML_ERROR_NO_PERMISSION": "no_permission",
-}
-"""NVML's error → ours; every other error is `not_supported`, with NVML's own words as detail."""
-
-_STATE: dict[str, str] = {
-    "power_limit_mw": "nvmlDeviceGetEnforcedPowerLimit",
-    "throttle_reasons": "nvmlDeviceGetCurrentClocksThrottleReasons",
-    "persistence_mode": "nvmlDeviceGetPersistenceMode",
-}
-"""Facts of one argument; a GPU that does not know one gives null."""
+SCOPES = {"gpu": 0, "module": 1}
+"""NVML_POWER_SCOPE_GPU, NVML_POWER_SCOPE_MODULE."""
+MODULES = ("GH200",)
+"""Named so, the counter covers the CPU beside the GPU as well."""
+RESOLUTION_J = 0.001
 
 
 def bindings() -> ModuleType:
@@ -39,64 +30,56 @@ def bindings() -> ModuleType:
 
 
 class NvmlMeter:
-    """The energy counter of one whole GPU. Raises NoEnergy with the reason where it has none."""
-
-    source = "nvml_counter"
+    """One whole GPU. Raises NoEnergy with the reason where it has neither a counter nor instant power."""
 
     def __init__(self, uuid: str, library: Any) -> None:
+        self.gpu = Gpu(uuid, library)
         self._nvml = library
-        self._call(library.nvmlInit)
-        self._handle = self._find(uuid)
-        if self._mig_enabled():
-            raise NoEnergy("mig", f"{uuid} is cut into MIG instances; the counter knows only the whole GPU")
-        self.energy_j()
+        self._scope = "module" if any(name in self.gpu.name for name in MODULES) else "gpu"
+        self._power_scope = self._find_power_scope()
+        self._counter_reason: str | None = None
+        self.source, self.method = self._find_method()
 
     def energy_j(self) -> float:
-        return float(self._call(self._nvml.nvmlDeviceGetTotalEnergyConsumption, self._handle)) / 1000
+        return float(self.gpu.call("nvmlDeviceGetTotalEnergyConsumption")) / 1000
 
-    def power_w(self) -> float | None:
-        try:
-            (value,) = self._nvml.nvmlDeviceGetFieldValues(self._handle, [POWER_INSTANT_FIELD])
-        except self._nvml.NVMLError:
-            return None
-        if value.nvmlReturn != self._nvml.NVML_SUCCESS:
-            return None
-        return float(value.value.uiVal) / 1000
+    def glance(self) -> Glance:
+        power_w = None if self._power_scope is None else self._power_w(self._power_scope)
+        return Glance(power_w, self.gpu.throttle())
 
-    def state(self) -> dict[str, Any]:
-        celsius = self._optional("nvmlDeviceGetTemperature", self._nvml.NVML_TEMPERATURE_GPU)
-        processes = self._optional("nvmlDeviceGetComputeRunningProcesses")
+    def facts(self) -> dict[str, Any]:
+        """`counter_reason` says why there is no counter."""
         return {
-            "temperature_c": celsius,
-            **{name: self._optional(function) for name, function in _STATE.items()},
-            "sm_clock_mhz": self._optional("nvmlDeviceGetClockInfo", self._nvml.NVML_CLOCK_SM),
-            "processes": None if processes is None else len(processes),
+            "scope": self._scope if self.method == "counter" else self._power_scope,
+            "power_scope": self._power_scope,
+            "resolution_j": RESOLUTION_J if self.method == "counter" else None,
+            "counter_reason": self._counter_reason,
+            "gpu": {"name": self.gpu.name, "uuid": self.gpu.uuid},
         }
 
-    def _find(self, uuid: str) -> Any:
-        if uuid.startswith("MIG-"):
-            raise NoEnergy("mig", f"{uuid} is a MIG instance; energy is counted for the whole GPU only")
-        return self._call(self._nvml.nvmlDeviceGetHandleByUUID, uuid)
+    def state(self) -> dict[str, Any]:
+        return self.gpu.state()
 
-    def _mig_enabled(self) -> bool:
+    def _find_method(self) -> tuple[str, Method]:
         try:
-            current, _ = self._nvml.nvmlDeviceGetMigMode(self._handle)
-        except self._nvml.NVMLError:  # a GPU without MIG answers "not supported"
-            return False
-        return bool(current == self._nvml.NVML_DEVICE_MIG_ENABLE)
+            self.energy_j()
+        except NoEnergy as missing:
+            if self._power_scope is None:
+                raise
+            self._counter_reason = str(missing)
+            return "nvml_integrated", "integrated"
+        return "nvml_counter", "counter"
 
-    def _optional(self, function: str, *arguments: Any) -> Any:
-        try:
-            return getattr(self._nvml, function)(self._handle, *arguments)
-        except self._nvml.NVMLError:
+    def _find_power_scope(self) -> str | None:
+        scopes = sorted(SCOPES, key=lambda scope: scope != self._scope)
+        return next((scope for scope in scopes if self._power_w(scope) is not None), None)
+
+    def _power_w(self, scope: str) -> float | None:
+        fields = [(POWER_INSTANT_FIELD, SCOPES[scope])]
+        found = self.gpu.optional("nvmlDeviceGetFieldValues", fields)
+        if found is None or found[0].nvmlReturn != self._nvml.NVML_SUCCESS:
             return None
-
-    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        try:
-            return function(*arguments)
-        except self._nvml.NVMLError as error:
-            known = {getattr(self._nvml, name, None): reason for name, reason in _REASONS.items()}
-            raise NoEnergy(known.get(error.value, "not_supported"), str(error)) from error
+        return float(found[0].value.uiVal) / 1000
 
 
 def uuid_of(properties: Any) -> str:

@@ -54,12 +54,14 @@ class Bench:
     tokenizer: Any
     cell: Cell
     device: torch.device
-    text: Callable[[Corpus], str]
+    documents: Callable[[Corpus], list[str]]
     """Reads a corpus."""
     baseline: dict[str, int | None] = field(default_factory=dict)
     """Filled before the probes run: `disk_bytes` (size of the weights on disk), `rss_bytes` (the worker's RSS
     before the model was loaded), `quantize_peak_bytes` (`Peak.bytes` around quantizing, from which the memory
     probe takes that RSS off)."""
+    base_weights: str = ""
+    """Which weights the model was made from; see `ModelRef.weights`."""
     turn: Callable[[int], AbstractContextManager[Turn]] = field(default_factory=free_turns)
     """Around each round that is timed: has the machine for itself. Takes the stage, which never falls:
     others that are compared with this cell and are at a lower one have their rounds first."""

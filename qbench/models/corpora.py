@@ -26,7 +26,7 @@ def corpus_name(corpus: Corpus) -> str:
 def read_corpus(corpus: Corpus) -> str:
     """The whole text, documents of a dataset joined by a blank line; ModelError if it is not there."""
     if isinstance(corpus, dict):
-        return _from_hub(corpus)
+        return "\n\n".join(_from_hub(corpus))
     path = builtin_text(corpus.removeprefix("builtin:")) if corpus.startswith("builtin:") else Path(corpus)
     try:
         text = path.read_text(encoding="utf-8")
@@ -35,6 +35,11 @@ def read_corpus(corpus: Corpus) -> str:
     if not text.strip():
         raise ModelError(f"corpus {corpus!r} is empty")
     return text
+
+
+def read_documents(corpus: Corpus) -> list[str]:
+    """The documents of a dataset, or the one that a text file is; ModelError if it is not there."""
+    return _from_hub(corpus) if isinstance(corpus, dict) else [read_corpus(corpus)]
 
 
 def text_sha256(text: str) -> str:
@@ -56,7 +61,7 @@ def overlap(evaluation: str, calibration: str, words: int = OVERLAP_WORDS) -> st
     return None
 
 
-def _from_hub(corpus: dict[str, Any]) -> str:
+def _from_hub(corpus: dict[str, Any]) -> list[str]:
     from datasets import load_dataset
 
     try:
@@ -66,7 +71,7 @@ def _from_hub(corpus: dict[str, Any]) -> str:
             split=corpus.get("split", "test"),
             revision=corpus.get("revision"),
         )
-        return "\n\n".join(rows[corpus.get("column", "text")])
+        return list(rows[corpus.get("column", "text")])
     except Exception as error:
         raise ModelError(
             f"dataset {corpus_name(corpus)!r} did not come from the hub: {type(error).__name__}: "

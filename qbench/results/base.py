@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qbench.results.quality import windows
+from qbench.results.quality import divergence, windows
 from qbench.results.record import Record
 from qbench.results.samples import probe
 
@@ -31,6 +31,8 @@ class Scored:
     """Protocol, corpus hash, window length, tokens by window; cells are paired only where it is equal."""
     measured: dict[str, float | None]
     """Of the columns that ratios are made of."""
+    apart: Mapping[str, Any]
+    """Of the record's divergence by window: `scored` tokens, `kl`, `agree`; empty where it has none."""
 
     def nll_above(self, base: Scored | None) -> NDArray[np.float64] | None:
         """Nat by window beyond the base's; None where the two were not scored on the same windows."""
@@ -47,7 +49,7 @@ class Scored:
 def scored(record: Record, cell_id: str, measured: dict[str, float | None]) -> Scored:
     cell = record.cell
     found = probe(record, "perplexity")
-    finite = windows(record)
+    finite, apart = windows(record), divergence(record)
     corpus = (found.get("corpus") or {}).get("sha256")
     return Scored(
         cell_id=cell_id,
@@ -57,6 +59,7 @@ def scored(record: Record, cell_id: str, measured: dict[str, float | None]) -> S
         nll=np.asarray(finite[0], dtype=np.float64) if finite else None,
         scored_on=(found.get("protocol"), corpus, found.get("seqlen"), tuple(found.get("tokens") or ())),
         measured=measured,
+        apart={name: apart[name] for name in ("scored", "kl", "agree") if name in apart},
     )
 
 

@@ -65,6 +65,12 @@ _QUALITY = (
     _number("perplexity_ratio_low", "lower end of its 95 % interval"),
     _number("perplexity_ratio_high", "upper end of the same"),
     Column("nll_per_token", "nat", METRICS["nll_per_token"].description, "float64"),
+    Column("kl_divergence", "nat", METRICS["kl_divergence"].description, "float64"),
+    Column("kl_divergence_low", "nat", "lower end of its 95 % interval, bootstrap over windows", "float64"),
+    Column("kl_divergence_high", "nat", "upper end of the same", "float64"),
+    Column("top1_agreement", "", METRICS["top1_agreement"].description, "float64"),
+    _number("top1_agreement_low", "lower end of its 95 % interval, bootstrap over windows"),
+    _number("top1_agreement_high", "upper end of the same"),
 )
 _AFTER_BITS_NAMES = {column.name for column in _QUALITY}
 _RELATIVE = (
@@ -79,6 +85,9 @@ _RELATIVE = (
 )
 _CLOSING = (
     _text("energy_reason", "why the energy columns are null"),
+    _text("energy_source", "nvml_counter, nvml_integrated (no counter: instant power integrated) or rapl"),
+    _text("energy_scope", "what the source covers: gpu, module (GPU and CPU of a GH200) or package"),
+    _text("energy_throttle", "why the GPU held its clocks down during the windows, or none"),
     _text("kernels", "distinct kernels that ran, comma separated"),
     _text("missing", "why columns of an ok cell are null, as JSON: column → reason"),
     Column("started_at", "", "start of the cell, UTC", "datetime64[us, UTC]"),

@@ -1,43 +1,222 @@
-"""Energy: joules per token from the measured windows, gross and net of what an idle device draws."""
+"""Energy: joules per token from the measured windows, gross and net of what an idle device draws.
+
+Gross is what the device drew while it worked, over the tokens of that work: the mean over the trials. Net
+takes off what it draws at rest with the model resident, the mean of an idle window before and one after. Two
+kinds of uncertainty are told apart: `_low` and `_high` are Student's t interval (95 %) of the mean over at
+least three trials, and so the spread between windows; `energy_error_pct` bounds what the instrument may have
+got wrong in each of them (`energy_windows.py`).
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from statistics import fmean, median, stdev
 
-import numpy as np
-
-from qbench.results.metric import Metric
+from qbench.results import energy_facts as facts
+from qbench.results.energy_windows import idle_w, worked
+from qbench.results.metric import Metric, fact
+from qbench.results.modelled import METRICS as MODELLED
 from qbench.results.record import Record
-from qbench.results.samples import Value, probe
+from qbench.results.samples import Value, missing_reason, number, probe
+from qbench.results.statistics import student_quantile
+
+PARTS = {"decode": "generated token", "prefill": "prompt token"}
+LEAST_TRIALS = 3
+
+
+def per_trial(record: Record, part: str, *, net: bool) -> list[float]:
+    """Joules per token of every window of `part`."""
+    sample = probe(record, "energy")
+    tokens, rest = (sample.get(part) or {}).get("tokens"), idle_w(sample, part)
+    if not tokens or (net and not rest):
+        return []
+    idle = fmean(rest) if net else 0.0
+    return [(window.energy_j - idle * window.seconds) / tokens for window in worked(sample, part)]
 
 
 def joules_per_token(part: str, *, net: bool) -> Callable[[Record], Value]:
-    """Median over the windows of `part`; net takes off what the idle device drew in the same time."""
+    """Mean over the windows of `part`."""
 
     def value(record: Record) -> Value:
-        found = probe(record, "energy").get(part) or {}
-        gross, tokens = found.get("gross_j"), found.get("tokens")
-        if not gross or not tokens or (net and found.get("idle_w") is None):
-            return None
-        idle = found["idle_w"] * np.asarray(found["window_s"]) if net else 0.0
-        return float(np.median((np.asarray(gross) - idle) / np.asarray(tokens)))
+        trials = per_trial(record, part, net=net)
+        return fmean(trials) if trials else None
 
     return value
 
 
+def interval_end(part: str, sign: int) -> Callable[[Record], Value]:
+    """One end of the 95 % interval of the mean gross joules per token: mean ± t(n−1) · s / √n."""
+
+    def value(record: Record) -> Value:
+        trials = per_trial(record, part, net=False)
+        if len(trials) < LEAST_TRIALS:
+            return None
+        half = student_quantile(0.975, len(trials) - 1) * stdev(trials) / math.sqrt(len(trials))
+        return fmean(trials) + sign * half
+
+    return value
+
+
+def error_percent(part: str) -> Callable[[Record], Value]:
+    """Bound of the instrument's error over all windows of `part`, % of their energy."""
+
+    def value(record: Record) -> Value:
+        windows = worked(probe(record, "energy"), part)
+        bounds = [window.bound_j for window in windows if window.bound_j is not None]
+        total_j = sum(window.energy_j for window in windows)
+        return 100 * sum(bounds) / total_j if bounds and total_j > 0 else None
+
+    return value
+
+
+def residual_percent(part: str) -> Callable[[Record], Value]:
+    """Integrated instant power against the counter, % of the counter's, median over the windows."""
+
+    def value(record: Record) -> Value:
+        sample = probe(record, "energy")
+        if sample.get("method") != "counter":
+            return None
+        gaps = [
+            100 * (window.integrated_j / window.energy_j - 1)
+            for window in worked(sample, part)
+            if window.integrated_j is not None and window.energy_j > 0
+        ]
+        return median(gaps) if gaps else None
+
+    return value
+
+
+def _mean_power(record: Record) -> Value:
+    windows = worked(probe(record, "energy"), "decode")
+    seconds = sum(window.seconds for window in windows)
+    return sum(window.energy_j for window in windows) / seconds if seconds else None
+
+
+def _idle(record: Record) -> Value:
+    rest = idle_w(probe(record, "energy"), "decode")
+    return fmean(rest) if rest else None
+
+
+def _idle_drift(record: Record) -> Value:
+    rest = idle_w(probe(record, "energy"), "decode")
+    return rest[1] - rest[0] if len(rest) == 2 else None
+
+
+def _shortest_s(record: Record) -> Value:
+    seconds = [window.seconds for part in PARTS for window in worked(probe(record, "energy"), part)]
+    return min(seconds, default=None)
+
+
+def _limit_w(record: Record) -> Value:
+    limit_mw = facts.state("before", "power_limit_mw")(record)
+    return None if limit_mw is None else limit_mw / 1000
+
+
+def lacking(name: str, what: str) -> Callable[[Record], str]:
+    """Why a column is null: energy's own reason where nothing was measured, else `what`."""
+
+    def reason(record: Record) -> str:
+        return what if probe(record, "energy") else missing_reason(record, "energy", name)
+
+    return reason
+
+
+def _j(name: str, description: str, value: Callable[[Record], Value], null: str) -> Metric:
+    return Metric(name, "J", "lower", "timed", "energy", 3, description, value, lacking(name, null))
+
+
+def _about(name: str, unit: str, description: str, value: Callable[[Record], Value], null: str) -> Metric:
+    return Metric(name, unit, None, "timed", "energy", 3, description, value, lacking(name, null))
+
+
+_INTERVAL = "95 % interval of the mean over at least three trials, Student's t: the spread between windows"
+
+_NO_DECODE = "no decode step for fewer than two generated tokens"
+_NO_WINDOWS = "no windows were measured"
+_NO_TRIALS = f"an interval needs at least {LEAST_TRIALS} trials"
+_NO_BOUND = "recorded before bounds were"
+_NO_CHECK = "there is no second, independent source"
+_NOT_TOLD = "the source does not tell"
+
 METRICS = (
-    Metric(
-        "energy_j_per_token", "J", "lower", "timed", "energy", 3,
-        "gross energy per generated token; null with the reason in energy_reason",
-        joules_per_token("decode", net=False),
+    _j(
+        "energy_j_per_token", "gross energy per generated token, mean over trials; null with the reason in "
+        "energy_reason", joules_per_token("decode", net=False), _NO_DECODE,
     ),
-    Metric(
-        "energy_j_per_prompt_token", "J", "lower", "timed", "energy", 3,
-        "gross energy per prompt token", joules_per_token("prefill", net=False),
+    _j(
+        "energy_j_per_token_low", f"lower end of the {_INTERVAL}", interval_end("decode", -1), _NO_TRIALS,
     ),
-    Metric(
-        "energy_net_j_per_token", "J", "lower", "timed", "energy", 3,
+    _j("energy_j_per_token_high", "upper end of the same", interval_end("decode", 1), _NO_TRIALS),
+    _j(
+        "energy_j_per_prompt_token", "gross energy per prompt token, mean over trials",
+        joules_per_token("prefill", net=False), _NO_WINDOWS,
+    ),
+    _j(
+        "energy_j_per_prompt_token_low", f"lower end of the {_INTERVAL}", interval_end("prefill", -1),
+        _NO_TRIALS,
+    ),
+    _j("energy_j_per_prompt_token_high", "upper end of the same", interval_end("prefill", 1), _NO_TRIALS),
+    _j(
+        "energy_net_j_per_token",
         "energy per generated token less what the idle device draws in the same time",
-        joules_per_token("decode", net=True),
+        joules_per_token("decode", net=True), _NO_DECODE,
     ),
+    _j(
+        "energy_net_j_per_prompt_token",
+        "energy per prompt token less what the idle device draws in the same time",
+        joules_per_token("prefill", net=True), _NO_WINDOWS,
+    ),
+    _about("energy_power_w", "W", "mean power while decoding", _mean_power, _NO_DECODE),
+    _about(
+        "energy_idle_w", "W", "power at rest, model resident; mean of before and after the windows", _idle,
+        _NO_WINDOWS,
+    ),
+    _about(
+        "energy_idle_drift_w", "W", "power at rest after the windows less that before", _idle_drift,
+        "idle was measured once",
+    ),
+    _about(
+        "energy_error_pct", "%", "bound of the instrument's error in energy_j_per_token: steps, resolution, "
+        "idle tail; as far as the counter itself is true", error_percent("decode"), _NO_BOUND,
+    ),
+    _about(
+        "energy_prompt_error_pct", "%", "the same of energy_j_per_prompt_token", error_percent("prefill"),
+        _NO_BOUND,
+    ),
+    _about(
+        "energy_residual_pct", "%", "integrated instant power over the counter less one, median over the "
+        "decode windows: the cross-check", residual_percent("decode"), _NO_CHECK,
+    ),
+    _about(
+        "energy_prompt_residual_pct", "%", "the same of the prefill windows", residual_percent("prefill"),
+        _NO_CHECK,
+    ),
+    _about("energy_window_s", "s", "the shortest window's work", _shortest_s, _NO_WINDOWS),
+    _about(
+        "energy_period_s", "s", "calibrated period of the counter",
+        lambda record: number(probe(record, "energy").get("period_s")), "there is no counter",
+    ),
+    fact(
+        "energy_trials", "energy", "decode windows measured",
+        lambda record: float(len(worked(probe(record, "energy"), "decode"))) or None,
+    ),
+    fact(
+        "energy_other_processes", "energy", "other processes on the GPU; above none, its energy is not ours "
+        "alone", facts.other_processes,
+    ),
+    _about(
+        "energy_temperature_start_c", "°C", "GPU before the windows",
+        facts.state("before", "temperature_c"), _NOT_TOLD,
+    ),
+    _about(
+        "energy_temperature_end_c", "°C", "GPU after the windows", facts.state("after", "temperature_c"),
+        _NOT_TOLD,
+    ),
+    _about("energy_power_limit_w", "W", "enforced power limit", _limit_w, _NOT_TOLD),
+    _about(
+        "energy_sampling_share", "", "of the windows' time, the share that reading power took",
+        facts.sampling_share, _NO_WINDOWS,
+    ),
+    *MODELLED,
 )  # fmt: skip

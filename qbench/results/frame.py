@@ -10,22 +10,22 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from qbench.errors import ResultsError, did_you_mean
+from qbench.results import energy_facts
 from qbench.results.base import Scored, base_of, find_bases, scored
 from qbench.results.columns import columns
 from qbench.results.layers import kernels
 from qbench.results.metrics import METRICS
 from qbench.results.record import Record
 from qbench.results.samples import missing_reason, probe
-from qbench.results.statistics import log_intervals
+from qbench.results.statistics import Kind, intervals
 from qbench.results.store import MANIFEST, Run, Store
 
 Row = dict[str, Any]
@@ -101,6 +101,7 @@ def _row(record: Record) -> Row:
         "perplexity_protocol": protocol(record),
         "kernels": ", ".join(kernels(record)) or None,
         "energy_reason": _energy_reason(record),
+        **energy_facts.texts(record),
         "started_at": record.started_at or None,
         "ended_at": record.ended_at or None,
     }
@@ -138,25 +139,35 @@ def _quotient(above: float | None, below: float | None) -> float | None:
 
 
 def _add_intervals(rows: list[Row], cells: list[Scored], bases: list[Scored | None]) -> None:
-    """Fills perplexity's and its ratio's columns, all cells with the same tokens per window at once."""
+    """Fills the columns that have an interval, all cells with the same tokens by window at once."""
+    for tokens, members in _alike(cells, lambda cell: cell.tokens if cell.nll is not None else ()):
+        _fill("perplexity", "own", tokens, [(rows[index], cells[index].nll) for index in members])
+        gaps = [(rows[index], cells[index].nll_above(bases[index])) for index in members]
+        _fill("perplexity_ratio", "difference", tokens, gaps)
+    for tokens, members in _alike(cells, lambda cell: tuple(cell.apart.get("scored", ()))):
+        for name, sums in (("kl_divergence", "kl"), ("top1_agreement", "agree")):
+            _fill(name, "difference", tokens, [(rows[index], cells[index].apart[sums]) for index in members])
+
+
+def _alike(
+    cells: list[Scored], tokens: Callable[[Scored], tuple[float, ...]]
+) -> Iterator[tuple[tuple[float, ...], list[int]]]:
+    """Tokens by window, and the cells that have them."""
     groups: dict[tuple[float, ...], list[int]] = defaultdict(list)
     for index, cell in enumerate(cells):
-        if cell.nll is not None:
-            groups[cell.tokens].append(index)
-    for tokens, members in groups.items():
-        counts = np.asarray(tokens, dtype=np.float64)
-        _fill(
-            [rows[index] for index in members], "perplexity", [cells[index].nll for index in members], counts
-        )
-        gaps = [(rows[index], cells[index].nll_above(bases[index])) for index in members]
-        paired = [(row, gap) for row, gap in gaps if gap is not None]
-        _fill([row for row, _ in paired], "perplexity_ratio", [gap for _, gap in paired], counts)
+        groups[tokens(cell)].append(index)
+    groups.pop((), None)
+    yield from groups.items()
 
 
-def _fill(rows: list[Row], name: str, nlls: list[Any], tokens: NDArray[np.float64]) -> None:
-    nll = np.asarray(nlls, dtype=np.float64).reshape(len(nlls), len(tokens))
-    with np.errstate(over="ignore"):
-        ends = [np.exp(end) for end in log_intervals(nll, tokens)]
+def _fill(name: str, kind: Kind, tokens: tuple[float, ...], found: list[tuple[Row, Any]]) -> None:
+    """Estimate and ends into the rows, of sums by window; what is named a perplexity is exponentiated."""
+    rows = [row for row, sums in found if sums is not None]
+    sums = np.asarray([sums for _, sums in found if sums is not None], dtype=np.float64)
+    ends = intervals(sums.reshape(len(rows), len(tokens)), np.asarray(tokens, dtype=np.float64), kind)
+    if name.startswith("perplexity"):
+        with np.errstate(over="ignore"):
+            ends = (np.exp(ends[0]), np.exp(ends[1]), np.exp(ends[2]))
     for suffix, values in zip(("", "_low", "_high"), ends, strict=True):
         for row, value in zip(rows, values, strict=True):
             row[name + suffix] = float(value) if np.isfinite(value) else None
@@ -172,8 +183,9 @@ def _missing_intervals(row: Row) -> dict[str, str]:
     if row["status"] != "ok" or row["perplexity"] is None:
         return {}
     reasons = {}
-    if row.get("perplexity_low") is None:
-        reasons["perplexity_low"] = reasons["perplexity_high"] = "one window says nothing of the spread"
+    for name in ("perplexity", "kl_divergence", "top1_agreement"):
+        if row.get(name) is not None and row.get(f"{name}_low") is None:
+            reasons[f"{name}_low"] = reasons[f"{name}_high"] = "one window says nothing of the spread"
     if row.get("perplexity_ratio") is None:
         reasons["perplexity_ratio"] = _no_ratio(row)
     return reasons

@@ -19,7 +19,7 @@ class Metric:
 
     name: str
     unit: str
-    """`B`, `s`, `J`, `bit`, `nat`, `tokens/s`; empty for a count or a ratio."""
+    """`B`, `s`, `J`, `W`, `%`, `bit`, `nat`, `tokens/s`; empty for a count or a ratio."""
     direction: Direction | None
     """Which way is better; None for a fact."""
     kind: Kind
@@ -30,6 +30,8 @@ class Metric:
     """Significant digits where no interval says how many are meant."""
     description: str
     value: Callable[[Record], float | None]
+    why: Callable[[Record], str] | None = None
+    """Why the value is missing from an ok record, where the probe's own reason is not it."""
 
     @property
     def dtype(self) -> str:
@@ -38,6 +40,8 @@ class Metric:
 
     def reason(self, record: Record) -> str:
         """Why the value is missing from this record."""
+        if self.why is not None and record.status == "ok":
+            return self.why(record)
         return samples.missing_reason(record, self.source, self.name)
 
 

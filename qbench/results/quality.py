@@ -1,12 +1,14 @@
-"""Quality: what the negative log likelihood of held-out text by window comes to."""
+"""Quality: what the losses of held-out text by window, and the distance from the base, come to."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from qbench.results.metric import Metric, fact
+from qbench.results.metric import Direction, Metric, fact
 from qbench.results.record import Record
-from qbench.results.samples import Value, probe
+from qbench.results.samples import Value, number, probe
 
 
 def windows(record: Record) -> tuple[list[float], list[float]] | None:
@@ -26,6 +28,12 @@ def _finite(values: list[float | None]) -> bool:
         return False
 
 
+def divergence(record: Record) -> Mapping[str, Any]:
+    """How far the cell is from the unquantized model, by window; empty where it was not measured."""
+    found = probe(record, "perplexity").get("divergence") or {}
+    return {} if "reason" in found else found
+
+
 def nll_per_token(record: Record) -> Value:
     measured = windows(record)
     return math.fsum(measured[0]) / math.fsum(measured[1]) if measured else None
@@ -41,6 +49,60 @@ def token_count(record: Record) -> Value:
     return math.fsum(measured[1]) if measured else None
 
 
+def per_unit(unit: str, *, bits: bool = False) -> Callable[[Record], Value]:
+    """exp(Σ nll / `unit`s of the text), or in bits the exponent over log 2; None where not all was scored."""
+
+    def value(record: Record) -> Value:
+        measured, count = windows(record), number(probe(record, "perplexity").get(unit))
+        if not measured or not count:
+            return None
+        nats = math.fsum(measured[0]) / count
+        if bits:
+            return nats / math.log(2)
+        return math.exp(nats) if nats < 700 else None
+
+    return value
+
+
+def per_token(name: str) -> Callable[[Record], Value]:
+    """Σ of `name` by window over the tokens that were scored."""
+
+    def value(record: Record) -> Value:
+        found = divergence(record)
+        return math.fsum(found[name]) / sum(found["scored"]) if found else None
+
+    return value
+
+
+def kl_quantile(fraction: float) -> Callable[[Record], Value]:
+    def value(record: Record) -> Value:
+        found = divergence(record)
+        return number(found["kl_quantiles"][str(fraction)]) if found else None
+
+    return value
+
+
+def kl_max(record: Record) -> Value:
+    return number(divergence(record).get("kl_max"))
+
+
+def rms_delta_p(record: Record) -> Value:
+    mean = per_token("delta_p_squared")(record)
+    return None if mean is None else math.sqrt(mean)
+
+
+def _apart(
+    name: str, unit: str, direction: Direction, description: str, value: Callable[[Record], Value]
+) -> Metric:
+    return Metric(name, unit, direction, "deterministic", "perplexity", 3, description, value)
+
+
+def _kl(name: str, description: str, value: Callable[[Record], Value]) -> Metric:
+    return _apart(name, "nat", "lower", description, value)
+
+
+_KL = "Kullback-Leibler divergence of the cell's next token from the unquantized model's"
+
 METRICS = (
     Metric(
         "perplexity", "", "lower", "deterministic", "perplexity", 4,
@@ -50,6 +112,33 @@ METRICS = (
     Metric(
         "nll_per_token", "nat", "lower", "deterministic", "perplexity", 5,
         "mean negative log likelihood per scored token", nll_per_token,
+    ),
+    Metric(
+        "word_perplexity", "", "lower", "deterministic", "perplexity", 4,
+        "exp of the negative log likelihood per word of the text; protocol lm-eval only", per_unit("words"),
+    ),
+    Metric(
+        "byte_perplexity", "", "lower", "deterministic", "perplexity", 4,
+        "exp of the negative log likelihood per byte of the text; protocol lm-eval only", per_unit("bytes"),
+    ),
+    Metric(
+        "bits_per_byte", "bit", "lower", "deterministic", "perplexity", 4,
+        "negative log likelihood per byte of the text; protocol lm-eval only", per_unit("bytes", bits=True),
+    ),
+    _kl("kl_divergence", f"{_KL}, mean over tokens", per_token("kl")),
+    _kl("kl_median", "median of the same over tokens", kl_quantile(0.5)),
+    _kl("kl_p90", "90th percentile of the same", kl_quantile(0.9)),
+    _kl("kl_p95", "95th percentile of the same", kl_quantile(0.95)),
+    _kl("kl_p99", "99th percentile of the same", kl_quantile(0.99)),
+    _kl("kl_p999", "99.9th percentile of the same", kl_quantile(0.999)),
+    _kl("kl_max", "largest of the same", kl_max),
+    _apart(
+        "top1_agreement", "", "higher",
+        "share of tokens for which cell and unquantized model put the same token first", per_token("agree"),
+    ),
+    _apart(
+        "rms_delta_p", "", "lower",
+        "root mean square of the change in probability of the token that came", rms_delta_p,
     ),
     fact("perplexity_tokens", "perplexity", "scored tokens", token_count),
 )  # fmt: skip

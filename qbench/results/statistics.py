@@ -1,9 +1,16 @@
 """Intervals by a bootstrap over windows: of a perplexity, and of its ratio to a base on the same windows.
 
-Tokens inside a window correlate, windows hardly: so windows are what is drawn again (Efron 1979). The
-estimate is a ratio of sums, log ppl = Σ nll / Σ tokens, and the percentile interval of it is widened about
-the estimate by √(n/(n−1)) · t(n−1) / z, the factor by which it is too narrow for few windows (Hesterberg
-2015, "What Teachers Should Know about the Bootstrap", section on expanded percentiles).
+Tokens inside a window correlate, and so do neighbouring windows: on *Persuasion*, in windows of 512, by 0.35,
+0.11, 0.07, 0.06 … for a model's own losses (a chapter is easy or hard throughout) and by 0.10, 0.07, 0.04 …
+for the difference of two models. Drawing single windows then gives intervals that cover in 80 and 90 % of
+cases instead of 95. So runs of neighbours are drawn (circular block bootstrap: Politis and Romano 1992),
+longer ones for a model alone than for a difference.
+
+The estimate is a ratio of sums, log ppl = Σ nll / Σ tokens, and the percentile interval of it is widened
+about the estimate by √(m/(m−1)) · t(m−1) / z for m runs, the factor by which it is too narrow for few
+(Hesterberg 2015, "What Teachers Should Know about the Bootstrap", section on expanded percentiles). Under six
+windows there are too few runs: single windows are drawn, and `FEW` stands for their correlation.
+`tests/results/test_coverage.py` simulates all this: 93 to 97 % from six windows up.
 
 The draws depend on the number of windows and the seed alone. So every cell with the same windows meets the
 same draws, a ratio to the base is paired by construction, the same records always give the same interval,
@@ -17,7 +24,7 @@ from __future__ import annotations
 import functools
 import math
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +36,14 @@ LEVEL = 0.95
 SEED = 20260101
 _CELLS_AT_ONCE = 512
 
+Kind = Literal["own", "difference"]
+"""Of what the losses are: one model's own, or how far two models are apart."""
+
+FEW: dict[Kind, float] = {"own": 1.4, "difference": 1.15}
+"""Under six windows: √(1 + 2·Σ of the correlations that reach inside so few)."""
+SHORT: dict[Kind, float] = {"own": 0.6, "difference": 0.0}
+"""What runs of so few windows cannot hold of the correlation: 1 + SHORT/n, set by the simulation."""
+
 
 class Interval(NamedTuple):
     """An estimate and the two ends of its interval."""
@@ -38,57 +53,72 @@ class Interval(NamedTuple):
     high: float
 
 
-def log_intervals(
-    nll: Array, tokens: Array, *, draws: int = DRAWS, level: float = LEVEL, seed: int = SEED
+def intervals(
+    sums: Array, tokens: Array, kind: Kind, *, draws: int = DRAWS, level: float = LEVEL, seed: int = SEED
 ) -> tuple[Array, Array, Array]:
-    """Estimate, low and high of Σ nll / Σ tokens for many cells at once, each of shape [cells].
+    """Estimate, low and high of Σ sums / Σ tokens for many cells at once, each of shape [cells].
 
-    `nll` is [cells, windows] in nat, or a difference of two such; `tokens` is [windows]. With one window the
-    ends are NaN: nothing can be said of the spread.
+    `sums` is [cells, windows] in the order of the text, such as nat by window; `tokens` is [windows]. With
+    one window the ends are NaN: nothing can be said of the spread.
     """
-    estimate = nll.sum(axis=1) / tokens.sum()
+    estimate = sums.sum(axis=1) / tokens.sum()
     windows = len(tokens)
     if windows < 2:
-        unknown = np.full(len(nll), np.nan)
+        unknown = np.full(len(sums), np.nan)
         return estimate, unknown, unknown
-    weights = _weights(windows, draws, seed)
+    weights = _weights(windows, block_length(windows, kind), draws, seed)
     weights = weights / (weights @ tokens)[:, None]
     tail = (1 - level) / 2
     ends = [
-        np.quantile(nll[start : start + _CELLS_AT_ONCE] @ weights.T, [tail, 1 - tail], axis=1)
-        for start in range(0, len(nll), _CELLS_AT_ONCE)
+        np.quantile(sums[start : start + _CELLS_AT_ONCE] @ weights.T, [tail, 1 - tail], axis=1)
+        for start in range(0, len(sums), _CELLS_AT_ONCE)
     ]
     low, high = np.concatenate(ends, axis=1) if ends else np.empty((2, 0))
-    factor = widening(windows, level)
+    factor = widening(windows, kind, level)
     return estimate, estimate + factor * (low - estimate), estimate + factor * (high - estimate)
 
 
 def perplexity_interval(nll: Array, tokens: Array, *, level: float = LEVEL) -> Interval:
     """The perplexity of one cell from its windows, each of shape [windows]; ends are NaN for one window."""
-    return _exponentiated(*log_intervals(nll[None], tokens, level=level))
+    return _exponentiated(*intervals(nll[None], tokens, "own", level=level))
 
 
 def ratio_interval(nll: Array, base_nll: Array, tokens: Array, *, level: float = LEVEL) -> Interval:
     """Perplexity over the base's perplexity, paired over the same windows."""
-    return _exponentiated(*log_intervals((nll - base_nll)[None], tokens, level=level))
+    return _exponentiated(*intervals((nll - base_nll)[None], tokens, "difference", level=level))
 
 
-def widening(windows: int, level: float = LEVEL) -> float:
+def block_length(windows: int, kind: Kind) -> int:
+    """Windows in a run: 0.7·n^0.6 of a model's own losses, n^0.39 of a difference; 1 under six windows."""
+    if windows < 6:
+        return 1
+    length: float = 0.7 * windows**0.6 if kind == "own" else windows**0.39
+    return round(length)
+
+
+def widening(windows: int, kind: Kind, level: float = LEVEL) -> float:
     """How much wider than the percentiles an interval over so few windows has to be; at least two windows."""
     normal = NormalDist().inv_cdf((1 + level) / 2)
-    return math.sqrt(windows / (windows - 1)) * student_quantile((1 + level) / 2, windows - 1) / normal
+    runs = windows / block_length(windows, kind)
+    few = FEW[kind] if windows < 6 else 1 + SHORT[kind] / windows
+    return few * math.sqrt(runs / (runs - 1)) * student_quantile((1 + level) / 2, runs - 1) / normal
 
 
-def student_quantile(probability: float, freedom: int) -> float:
-    """Quantile of Student's t, for probability > 0.5.
+def student_quantile(probability: float, freedom: float) -> float:
+    """Quantile of Student's t, for probability > 0.5 and any freedom from 1 on, whole or not.
 
-    Closed forms for 1 and 2 degrees of freedom; from 3 on the expansion in 1/freedom of Abramowitz and
-    Stegun 26.7.5, within 0.2 % at the 97.5 % point.
+    Closed forms for 1 and 2 degrees of freedom, and between them the geometric mean by weight; from 2 on the
+    expansion in 1/freedom of Abramowitz and Stegun 26.7.5, within 0.2 % at the 97.5 % point from 3 on.
     """
-    if freedom == 1:
-        return math.tan(math.pi * (probability - 0.5))
-    if freedom == 2:
-        return (2 * probability - 1) * math.sqrt(2 / (4 * probability * (1 - probability)))
+    if freedom < 3:
+        ends: tuple[float, ...] = (
+            math.tan(math.pi * (probability - 0.5)),
+            (2 * probability - 1) * math.sqrt(2 / (4 * probability * (1 - probability))),
+            student_quantile(probability, 3),
+        )
+        whole = math.floor(freedom)
+        share = freedom - whole
+        return math.exp((1 - share) * math.log(ends[whole - 1]) + share * math.log(ends[whole]))
     z = NormalDist().inv_cdf(probability)
     terms = (
         (z**3 + z) / 4,
@@ -100,12 +130,16 @@ def student_quantile(probability: float, freedom: int) -> float:
 
 
 @functools.lru_cache(maxsize=8)
-def _weights(windows: int, draws: int, seed: int) -> Array:
-    """How often each window is drawn, [draws, windows]; each row sums to `windows`."""
-    drawn = np.random.default_rng([seed, windows]).multinomial(
-        windows, np.full(windows, 1 / windows), size=draws
-    )
-    return drawn.astype(np.float64)
+def _weights(windows: int, block: int, draws: int, seed: int) -> Array:
+    """How often each window is drawn, [draws, windows]; each row sums to `windows`.
+
+    Runs begin anywhere and go round from the end to the beginning; the last one is cut to what is left.
+    """
+    starts = np.random.default_rng([seed, windows]).integers(windows, size=(draws, -(-windows // block)))
+    drawn = (starts[:, :, None] + np.arange(block)).reshape(draws, -1)[:, :windows] % windows
+    weights = np.zeros((draws, windows))
+    np.add.at(weights, (np.arange(draws)[:, None], drawn), 1.0)
+    return weights
 
 
 def _exponentiated(estimate: Array, low: Array, high: Array) -> Interval:

@@ -61,6 +61,14 @@ def close_run(run: Run, status: str) -> None:
     write_manifest(run.folder, manifest)
 
 
+def note_problems(run: Run, problems: Sequence[str]) -> None:
+    """What went wrong beside the cells."""
+    if problems:
+        manifest = _read(run)
+        manifest["launches"][-1]["problems"] = list(problems)
+        write_manifest(run.folder, manifest)
+
+
 def measure_ceilings(run: Run, pool: Pool, devices: Sequence[str]) -> None:
     """Copy bandwidth and GEMM rates of each device into the manifest, unless they stand there already."""
     manifest = _read(run)

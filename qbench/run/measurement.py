@@ -10,14 +10,16 @@ import torch
 from torch import Tensor
 
 from qbench.errors import DeviceError
+from qbench.measure import base_outputs
 from qbench.measure.attention import SplitAttention
 from qbench.measure.memory import Peak, rss_bytes
+from qbench.measure.perplexity import windows_of
 from qbench.measure.probe import Bench
 from qbench.measure.probes import PROBES
 from qbench.measure.process import Needs
 from qbench.measure.workload import check_context
-from qbench.models.corpora import read_corpus
-from qbench.models.load import LoadedModel
+from qbench.models.corpora import read_corpus, read_documents
+from qbench.models.load import LoadedModel, check_pinned, load_model
 from qbench.models.windows import draw_windows
 from qbench.quant import registry
 from qbench.quant.convert import bits_per_weight, layer_table, quantize_model
@@ -41,22 +43,15 @@ def measure(cell: Cell, channel: Channel) -> None:
     with channel.phase("load", timed=False):
         loaded = load(cell)
     channel.part("model", loaded.facts)
-    device = torch.device(cell.device)
-    needs = Needs(device)
+    needs = Needs(torch.device(cell.device))
     quantize_peak = quantize(cell, loaded, channel)
-    bench = Bench(
-        model=loaded.model,
-        tokenizer=loaded.tokenizer,
-        cell=cell,
-        device=device,
-        text=read_corpus,
-        baseline={
-            "disk_bytes": loaded.disk_bytes,
-            "rss_bytes": baseline_rss,
-            "quantize_peak_bytes": quantize_peak,
-        },
-        turn=channel.turn,
-    )
+    baseline = {
+        "disk_bytes": loaded.disk_bytes,
+        "rss_bytes": baseline_rss,
+        "quantize_peak_bytes": quantize_peak,
+    }
+    bench = _bench(cell, loaded, baseline)
+    bench.turn = channel.turn
     for name, probe in PROBES.items():
         if getattr(cell, SECTION[name]) is not None:
             needs.note()
@@ -67,6 +62,33 @@ def measure(cell: Cell, channel: Channel) -> None:
             if name == "latency":
                 channel.send("rounds_over")
     channel.part("layers", layer_table(loaded.model))
+
+
+def keep_base_outputs(cell: Cell, channel: Channel) -> None:
+    """Runs the cell's model unquantized over its text and keeps what it gives, unless it is kept already."""
+    prepare(cell)
+    key = base_outputs.key(cell, cell.model.weights)
+    if base_outputs.path(key).exists():
+        return
+    with channel.phase("base", timed=False):
+        check_pinned(cell.model)
+        loaded = load_model(cell.model, cell.dtype, cell.device)
+        bench = _bench(cell, loaded, {})
+        size = base_outputs.write(key, bench.model, windows_of(bench).windows, bench.device)
+        channel.part("base", {"bytes": size})
+
+
+def _bench(cell: Cell, loaded: LoadedModel, baseline: dict[str, int | None]) -> Bench:
+    origin = loaded.facts.get("origin") or {}
+    return Bench(
+        model=loaded.model,
+        tokenizer=loaded.tokenizer,
+        cell=cell,
+        device=torch.device(cell.device),
+        documents=read_documents,
+        baseline=baseline,
+        base_weights=origin.get("weights", cell.model.weights),
+    )
 
 
 def quantize(cell: Cell, loaded: LoadedModel, channel: Channel) -> int | None:

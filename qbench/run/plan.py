@@ -183,7 +183,10 @@ class Planner:
         spec = getattr(self.suite, section)
         if spec is None:
             return None
-        return {**spec.model_dump(), **self._corpus(section, spec.corpus)}
+        found = {**spec.model_dump(), **self._corpus(section, spec.corpus)}
+        if found.get("protocol") == "strided" and found["stride"] is None:
+            found["stride"] = max(2, spec.seqlen // 2)
+        return found
 
     def _corpus(self, section: str, corpus: Corpus) -> dict[str, Any]:
         if section not in self._corpora:

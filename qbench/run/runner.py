@@ -13,6 +13,7 @@ from typing import Any
 from qbench.results.record import Record
 from qbench.results.store import Run, Store, lock, new_run_name
 from qbench.run import manifest
+from qbench.run.bases import keep_base_outputs
 from qbench.run.environment import environment
 from qbench.run.plan import Planned, Planner
 from qbench.run.pool import Pool
@@ -104,6 +105,10 @@ def _run_all(schedule: Schedule, planned: Sequence[Planned], lent: Pool | None) 
     if waiting:
         with contextlib.nullcontext(lent) if lent else Pool() as pool:
             manifest.measure_ceilings(schedule.run, pool, sorted({cell.device for cell in waiting}))
+            problems = keep_base_outputs(pool, waiting)
+            manifest.note_problems(schedule.run, problems)
+            for problem in problems:
+                schedule.listener.note(problem)
             schedule.work(pool, waiting, [plan.cell for plan in planned if plan.state == "done"])
 
 

@@ -16,12 +16,14 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import select
 import signal
 import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 PRELOAD = (
@@ -37,6 +39,9 @@ PRELOAD = (
     "qbench.run.measurement",
     "qbench.run.quantization",
 )
+OWN = ("qbench.methods", "qbench.quant", "qbench.measure", "qbench.models")
+"""Packages that are imported whole, but for what needs Triton: a worker that came upon a module later would
+read the file as it is then, and a source edited during a run would be mixed with what was there before."""
 
 
 def main() -> None:
@@ -48,20 +53,28 @@ def main() -> None:
     signal.set_wakeup_fd(wake_write)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     started = time.perf_counter()
-    for name in PRELOAD:
+    for name in (*PRELOAD, *_own_modules()):
         importlib.import_module(name)
     from qbench.quant.kernels import native
 
     native.why_not()  # compiles and loads the kernels in C once, for every worker
     gc.collect()
     gc.freeze()  # what is shared now stays shared: no collection touches these pages after a fork
-    _tell(control, {"event": "ready", "seconds": time.perf_counter() - started, "threads": _threads()})
+    seconds = time.perf_counter() - started
+    modules = sorted(name for name in sys.modules if name.startswith("qbench."))
+    _tell(control, {"event": "ready", "seconds": seconds, "threads": _threads(), "modules": modules})
     children: set[int] = set()
     try:
         _serve(control, wake_read, children)
     finally:
         for pid in children:
             _kill_group(pid)
+
+
+def _own_modules() -> Iterator[str]:
+    for package in map(importlib.import_module, OWN):
+        found = pkgutil.walk_packages(package.__path__, package.__name__ + ".")
+        yield from (module.name for module in found if "triton" not in module.name)
 
 
 def _serve(control: socket.socket, wake: int, children: set[int]) -> None:

@@ -6,6 +6,7 @@ say is appended to `verified.jsonl` in the run's folder, a line for each verific
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import tempfile
@@ -18,6 +19,7 @@ from qbench.results.atomic import write_bytes_atomic
 from qbench.results.compare import described, deterministic
 from qbench.results.record import Record
 from qbench.results.store import Run, Store, lock
+from qbench.run.bases import keep_base_outputs
 from qbench.run.manifest import utc_now
 from qbench.run.pool import Pool
 from qbench.run.schedule import Listener, Schedule
@@ -86,17 +88,16 @@ def draw(finished: Sequence[Record], count: int, seed: int, times_before: int) -
     return chance.sample(ordered, min(count, len(ordered)))
 
 
-def _repeated(run: Run, chosen: Sequence[Record], listener: Listener, pool: Pool | None) -> dict[str, Record]:
+def _repeated(run: Run, chosen: Sequence[Record], listener: Listener, lent: Pool | None) -> dict[str, Record]:
     if not chosen:
         return {}
     with tempfile.TemporaryDirectory(prefix="qbench-verify-") as folder:
         schedule = Schedule(replace(run, folder=Path(folder)), listener)
         cells = [record.cell for record in chosen]
-        if pool is not None:
+        with contextlib.nullcontext(lent) if lent else Pool() as pool:
+            for problem in keep_base_outputs(pool, cells):
+                listener.note(problem)
             schedule.work(pool, cells)
-        else:
-            with Pool() as own:
-                schedule.work(own, cells)
     return {record.cell.id: record for record in schedule.records}
 
 

@@ -59,6 +59,13 @@ def quantize_cell(job: dict[str, Any], channel: Channel) -> None:
     save(cell, job["folder"], job["origin"], channel)
 
 
+def keep_base_outputs(job: dict[str, Any], channel: Channel) -> None:
+    """The unquantized model's outputs, that divergence is measured from."""
+    from qbench.run.measurement import keep_base_outputs
+
+    keep_base_outputs(Cell.from_dict(job["cell"]), channel)
+
+
 def _limited(job: dict[str, Any]) -> Cell:
     """The job's cell, once its memory limit holds for this process."""
     cell = Cell.from_dict(job["cell"])
@@ -78,6 +85,7 @@ def measure_ceilings(job: dict[str, Any], channel: Channel) -> None:
 JOBS: dict[str, Callable[[dict[str, Any], Channel], None]] = {
     "cell": measure_cell,
     "ceilings": measure_ceilings,
+    "base": keep_base_outputs,
     "quantize": quantize_cell,
 }
 

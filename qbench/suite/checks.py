@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from qbench.suite.positions import KeyPath
+from qbench.suite.sections import QualitySpec
 from qbench.suite.spec import MethodSpec, ModelSpec, Suite
 
 Finding = tuple[KeyPath, str]
@@ -40,6 +41,7 @@ def findings(suite: Suite) -> Iterator[Finding]:
     for index, override in enumerate(suite.layers.overrides):
         if not override.model_extra and override.method is None:
             yield ("layers", "overrides", index), "changes nothing; give a parameter or a method"
+    yield from _quality(suite.quality)
     if suite.quality and suite.calibration and suite.quality.corpus == suite.calibration.corpus:
         yield ("calibration", "corpus"), "is the text that quality is measured on; calibrate on another one"
 
@@ -65,6 +67,18 @@ def _method(method: MethodSpec, path: KeyPath) -> Iterator[Finding]:
             yield from _repeated(value, (*path, key))
     if method.name == EVERY_METHOD and (method.params or method.label):
         yield path, "name * stands for methods with their defaults; it takes no parameters and no label"
+
+
+def _quality(quality: QualitySpec | None) -> Iterator[Finding]:
+    if quality is None:
+        return
+    path: KeyPath = ("quality", "stride")
+    if quality.stride is not None and quality.protocol != "strided":
+        yield path, f"only protocol strided has one, and this is {quality.protocol}; drop it"
+    elif quality.stride is not None and quality.stride > quality.seqlen:
+        yield path, f"leaves tokens out: windows have {quality.seqlen} tokens; give at most that"
+    if quality.protocol == "llama.cpp" and quality.seqlen < 4:
+        yield ("quality", "seqlen"), "has no second half to score; give at least 4"
 
 
 def _devices(devices: Sequence[str]) -> Iterator[Finding]:

@@ -10,14 +10,23 @@ from qbench.suite.values import Corpus, Count, Name, Seed, Spec
 
 
 class QualitySpec(Spec):
-    """Perplexity."""
+    """Perplexity, and divergence from the unquantized model."""
 
     corpus: Corpus = Field("builtin:persuasion", description="builtin:NAME, a text file, or a hub dataset")
-    protocol: Literal["gptq"] = Field(
+    protocol: Literal["gptq", "lm-eval", "strided", "llama.cpp"] = Field(
         "gptq", description="How windows are cut and scored; part of every number"
     )
     seqlen: int = Field(512, ge=2, le=1_000_000, description="Tokens in a window")
+    stride: int | None = Field(
+        None,
+        ge=2,
+        le=1_000_000,
+        description="Protocol strided: tokens from window to window; default: half a window",
+    )
     max_windows: Count | None = Field(None, description="Use only so many windows; default: the whole text")
+    divergence: bool = Field(
+        True, description="KL divergence and top-1 agreement with the unquantized model on the same tokens"
+    )
 
 
 class CalibrationSpec(Spec):
@@ -51,9 +60,14 @@ class EnergySpec(Spec):
     """Joules per token, where the machine has a counter that can be read."""
 
     min_window_s: float = Field(
-        5.0, ge=0.1, le=3600, description="Least length of a measured window, in seconds"
+        5.0,
+        ge=0.1,
+        le=3600,
+        description="Least length of a measured window, in seconds; shorter ones widen energy_error_pct",
     )
-    trials: Annotated[int, Field(ge=1, le=1000)] = Field(3, description="Windows measured")
+    trials: Annotated[int, Field(ge=1, le=1000)] = Field(
+        3, description="Windows measured of prefill and of decode; from three on there is an interval"
+    )
 
 
 class OverrideSpec(Spec):

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 import torch
 
-from qbench.measure.perplexity import Window, window_nll
+from qbench.measure.protocols import Window
+from qbench.measure.scoring import score
 from qbench.models.builtin import builtin_model, builtin_text
 
 CPU = torch.device("cpu")
@@ -64,7 +65,7 @@ class Race:
         return -float(evaluator.loglikelihood_rolling([request], disable_tqdm=True)[0])
 
     def our_nll(self) -> float:
-        scores = window_nll(self.model, self.windows, CPU)
+        scores = score(self.model, self.windows, CPU)
         assert scores.head == "sliced"
         return math.fsum(scores.nll)
 

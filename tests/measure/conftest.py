@@ -43,7 +43,7 @@ def bench_of(model: Any, tokenizer: Any = None, **settings: Any) -> Bench:
         label="none",
         **settings,
     )
-    return Bench(model, tokenizer, cell, torch.device("cpu"), lambda corpus: PERSUASION, baseline)
+    return Bench(model, tokenizer, cell, torch.device("cpu"), lambda corpus: [PERSUASION], baseline)
 
 
 @pytest.fixture(scope="session")

@@ -19,8 +19,9 @@ from transformers import (
 )
 
 from qbench.errors import ModelError
-from qbench.measure import head, perplexity
-from qbench.measure.perplexity import Window, gptq_windows, window_nll
+from qbench.measure import head, perplexity, rows
+from qbench.measure.protocols import Rule, Window, cut
+from qbench.measure.scoring import score
 from qbench.quant.affine import AffineWeight
 from qbench.quant.linear import QuantizedLinear
 from tests.measure.conftest import PERSUASION, bench_of, tiny_llama
@@ -36,6 +37,10 @@ def plain_nll(model: Any, window: Window) -> float:
     return -sum(float(log_p[i - 1, window.ids[i]]) for i in range(window.first, len(window.ids)))
 
 
+def gptq_windows(tokenizer: Any, text: str, seqlen: int, most: int | None) -> list[Window]:
+    return cut("gptq", tokenizer, [text], Rule(seqlen, seqlen, most)).windows
+
+
 def random_windows(vocabulary: int, lengths: list[int], firsts: list[int]) -> list[Window]:
     generator = torch.Generator().manual_seed(1)
     return [
@@ -47,14 +52,14 @@ def random_windows(vocabulary: int, lengths: list[int], firsts: list[int]) -> li
 def test_equals_a_plain_float64_loop_for_any_lengths_and_first_positions() -> None:
     model = tiny_llama()
     windows = random_windows(97, [33, 33, 33, 17, 2, 64, 64, 33], [1, 1, 5, 16, 1, 63, 1, 32])
-    scores = window_nll(model, windows, CPU)
+    scores = score(model, windows, CPU)
     assert scores.head == "sliced"
     assert scores.nll == pytest.approx([plain_nll(model, window) for window in windows], rel=1e-6)
 
 
 def test_embedded_model_equals_a_plain_loop(austen: Any, tokenizer: Any) -> None:
     windows = gptq_windows(tokenizer, PERSUASION, 512, 3)
-    scores = window_nll(austen, windows, CPU)
+    scores = score(austen, windows, CPU)
     assert scores.nll == pytest.approx([plain_nll(austen, window) for window in windows], rel=1e-6)
 
 
@@ -62,7 +67,7 @@ def test_embedded_model_equals_a_plain_loop(austen: Any, tokenizer: Any) -> None
 def test_embedded_model_has_its_published_perplexity(austen: Any, tokenizer: Any) -> None:
     """47.21: data/README.md, measured with other code."""
     windows = gptq_windows(tokenizer, PERSUASION, 512, 200)
-    scores = window_nll(austen, windows, CPU)
+    scores = score(austen, windows, CPU)
     total = math.exp(sum(scores.nll) / sum(window.scored for window in windows))
     assert round(total, 2) == 47.21
 
@@ -121,7 +126,7 @@ def after_head_models() -> list[Any]:
 def test_what_models_do_after_the_head_is_repeated(model: Any) -> None:
     model.eval()
     windows = random_windows(97, [20, 20], [1, 3])
-    scores = window_nll(model, windows, CPU)
+    scores = score(model, windows, CPU)
     assert scores.head == "sliced"
     assert scores.nll == pytest.approx([plain_nll(model, window) for window in windows], rel=1e-5)
 
@@ -132,7 +137,7 @@ def test_a_quantized_head_is_sliced_too() -> None:
     weight = AffineWeight(codes, torch.full((97, 1), 0.01), None, num_bits=8)
     model.set_output_embeddings(QuantizedLinear.from_weight(weight, None, dtype=torch.float32))
     windows = random_windows(97, [20, 20], [1, 3])
-    scores = window_nll(model, windows, CPU)
+    scores = score(model, windows, CPU)
     assert scores.head == "sliced"
     assert scores.nll == pytest.approx([plain_nll(model, window) for window in windows], rel=1e-5)
 
@@ -141,7 +146,7 @@ def test_an_unknown_transform_is_noticed_and_scored_from_full_logits(monkeypatch
     monkeypatch.setattr(head, "AFTER_HEAD", {})
     model = after_head_models()[1].eval()
     windows = random_windows(97, [20, 20], [1, 3])
-    scores = window_nll(model, windows, CPU)
+    scores = score(model, windows, CPU)
     assert scores.head == "full"
     assert scores.nll == pytest.approx([plain_nll(model, window) for window in windows], rel=1e-5)
 
@@ -149,15 +154,15 @@ def test_an_unknown_transform_is_noticed_and_scored_from_full_logits(monkeypatch
 def test_no_more_logits_than_a_slice_ever_stand_in_memory(
     austen: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(perplexity.SLICE_BYTES, "cpu", 64 * 4096 * 4)
-    rows: list[int] = []
-    hook = austen.lm_head.register_forward_hook(lambda _, __, out: rows.append(out.numel() // out.shape[-1]))
+    monkeypatch.setitem(rows.SLICE_BYTES, "cpu", 64 * 4096 * 4)
+    seen: list[int] = []
+    hook = austen.lm_head.register_forward_hook(lambda _, __, out: seen.append(out.numel() // out.shape[-1]))
     try:
-        window_nll(austen, gptq_windows(tokenizer, PERSUASION, 512, 5), CPU)
+        score(austen, gptq_windows(tokenizer, PERSUASION, 512, 5), CPU)
     finally:
         hook.remove()
-    assert max(rows) == 64
-    assert sum(count for count in rows if count > perplexity.PROBE_TOKENS) >= 5 * 511 - 64
+    assert max(seen) == 64
+    assert sum(count for count in seen if count > head.PROBE_TOKENS) >= 5 * 511 - 64
 
 
 def test_logits_that_are_not_finite_become_null(tokenizer: Any) -> None:

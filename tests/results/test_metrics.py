@@ -68,9 +68,10 @@ def test_bits_per_weight_are_weighted_by_size() -> None:
 def test_energy_is_per_token_gross_and_net() -> None:
     part = {"gross_j": [100.0, 130.0, 110.0], "idle_w": 10.0, "tokens": 50, "window_s": [5.0, 5.0, 5.0]}
     record = with_samples(energy={"unit": "J", "source": "nvml_counter", "prefill": part, "decode": part})
-    assert value("energy_j_per_token", record) == pytest.approx(2.2)
-    assert value("energy_net_j_per_token", record) == pytest.approx(1.2)
-    assert value("energy_j_per_prompt_token", record) == pytest.approx(2.2)
+    mean = 340 / 3 / 50
+    assert value("energy_j_per_token", record) == pytest.approx(mean)
+    assert value("energy_net_j_per_token", record) == pytest.approx(mean - 1)
+    assert value("energy_j_per_prompt_token", record) == pytest.approx(mean)
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ class Listening:
         self.phases: list[tuple[str, str]] = []
         self.records: list[Record] = []
         self.ticks = 0
+        self.notes: list[str] = []
 
     def begin(self, run: Any, planned: Sequence[Any]) -> None:
         self.begun = list(planned)
@@ -47,6 +48,9 @@ class Listening:
 
     def tick(self) -> None:
         self.ticks += 1
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 def suite(methods: list[dict[str, Any]], folder: Path, **changes: Any) -> Suite:

@@ -110,3 +110,13 @@ def _alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_a_worker_never_reads_a_source_that_was_edited_since_the_server_began(pool: Pool) -> None:
+    """All of qbench that a cell can need is imported before the first fork."""
+    from qbench.run import server
+
+    loaded = set(pool.facts["modules"])
+    asked = set(server._own_modules())
+    assert {"qbench.methods.gptq", "qbench.quant.gptq", "qbench.measure.divergence"} <= asked
+    assert asked <= loaded
