@@ -64,7 +64,7 @@ def run_suite(
     with lock(run.folder), _terminable():
         planned = planner.plan(rules, done_cells(run))
         manifest.open_run(run, suite, planned, here)
-        schedule = Schedule(run, listener, jobs)
+        schedule = Schedule(run, listener, jobs, planner.made_from)
         listener.begin(run, planned)
         status = "crashed"
         try:

@@ -9,7 +9,7 @@ the clock of a worker that waits stands still.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -44,6 +44,8 @@ class Schedule:
     run: Run
     listener: Listener
     jobs: int = 1
+    made_from: Mapping[str, str] = field(default_factory=dict)
+    """Weights of a quantized checkpoint → those that it was made from, with which it is compared."""
     records: list[Record] = field(default_factory=list)
     _ahead: deque[Group] = field(default_factory=deque)
     """Groups with cells to start; the first may have live members already."""
@@ -51,7 +53,7 @@ class Schedule:
 
     def work(self, pool: Pool, cells: Sequence[Cell], done: Sequence[Cell] = ()) -> None:
         """Runs every cell; returns when the last has its record. `done` have theirs from before."""
-        self._ahead.extend(groups(cells, done))
+        self._ahead.extend(groups(cells, done, self.made_from))
         while self._ahead or self._flights:
             while cell := self._next():
                 self._start(pool, *cell)

@@ -19,7 +19,7 @@ import math
 import random
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,11 +28,15 @@ from qbench.run.manifest import utc_now
 from qbench.suite.cell import Cell
 
 
-def compared_key(cell: Cell) -> str:
-    """Equal for cells whose latencies are compared; of its own for one that times nothing."""
+def compared_key(cell: Cell, made_from: Mapping[str, str]) -> str:
+    """Equal for cells whose latencies are compared; of its own for one that times nothing.
+
+    `made_from` names the unquantized weights behind those of a quantized checkpoint.
+    """
     if cell.latency is None:
         return f"not timed: {cell.id}"
-    return json.dumps([cell.model.weights, cell.dtype, cell.device, cell.latency, cell.threads, cell.seed])
+    weights = made_from.get(cell.model.weights, cell.model.weights)
+    return json.dumps([weights, cell.dtype, cell.device, cell.latency, cell.threads, cell.seed])
 
 
 @dataclass
@@ -101,17 +105,20 @@ class Group:
         random.Random(f"{seed} {self.lap} {self.key}").shuffle(self._order)
 
 
-def groups(cells: Sequence[Cell], done: Sequence[Cell] = ()) -> list[Group]:
+def groups(
+    cells: Sequence[Cell], done: Sequence[Cell] = (), made_from: Mapping[str, str] | None = None
+) -> list[Group]:
     """The cells in groups of at most `latency.interleave`, as even as can be, by the place of their first.
 
     `done` are cells that have their record from an earlier launch: they are not measured again.
     """
+    known = made_from or {}
     alike: dict[str, list[Cell]] = {}
     for cell in cells:
-        alike.setdefault(compared_key(cell), []).append(cell)
+        alike.setdefault(compared_key(cell, known), []).append(cell)
     before: dict[str, dict[str, str]] = {}
     for cell in done:
-        before.setdefault(compared_key(cell), {})[cell.id] = "it was measured in an earlier launch"
+        before.setdefault(compared_key(cell, known), {})[cell.id] = "it was measured in an earlier launch"
     found = [group for key, members in alike.items() for group in _chunks(key, members, before.get(key, {}))]
     place = {cell.id: index for index, cell in enumerate(cells)}
     return sorted(found, key=lambda group: place[group.waiting[0].id])

@@ -19,6 +19,9 @@ from rich.console import Console
 
 from qbench.cli.progress import LiveTable
 from qbench.results.record import Record
+from qbench.run.pool import Pool
+from qbench.run.runner import run_suite
+from qbench.suite.load import load_suite
 from tests.run.conftest import PLUGIN, QUICK, Listening, Run
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("misbehave")]
@@ -128,7 +131,7 @@ def test_one_cell_at_a_time_is_another_cell(run: Run) -> None:
     assert reasons == [["latency.interleave 1: it took turns with others"]] * 2
 
 
-def test_stopped_workers_die_with_a_killed_parent_and_the_run_resumes(tmp_path: Path) -> None:
+def test_stopped_workers_die_with_a_killed_parent_and_the_run_resumes(tmp_path: Path, pool: Pool) -> None:
     note = tmp_path / "note"
     process = _start(tmp_path, note)
     deadline = time.monotonic() + 100
@@ -144,10 +147,9 @@ def test_stopped_workers_die_with_a_killed_parent_and_the_run_resumes(tmp_path: 
     while any(map(_alive, [server, *workers])) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert [pid for pid in [server, *workers] if _alive(pid)] == []
-    assert _start(tmp_path, note).wait(timeout=120) == 0
-    (folder,) = (tmp_path / "results" / "tiny").iterdir()
-    records = [json.loads(path.read_text()) for path in folder.glob("????????????????.json")]
-    assert [len(record["samples"]["latency"]["interleaved_with"]) for record in records] == [2, 2, 2]
+    resumed = run_suite(load_suite(str(tmp_path / "tiny.yaml")), tmp_path / "results", Listening(), pool=pool)
+    assert [resumed.run.folder] == list((tmp_path / "results" / "tiny").iterdir())
+    assert [len(record.samples["latency"]["interleaved_with"]) for record in resumed.records] == [2, 2, 2]
 
 
 def _start(tmp_path: Path, note: Path) -> subprocess.Popen[str]:
@@ -155,7 +157,7 @@ def _start(tmp_path: Path, note: Path) -> subprocess.Popen[str]:
         {"name": "witness", "how": "linger", "note": str(note), "num_bits": bits} for bits in (8, 4)
     ]
     path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump({**QUICK, "methods": methods, "latency": LATENCY, "threads": 1}))
+    path.write_text(yaml.safe_dump({**QUICK, "methods": methods, "latency": LATENCY, **FAST}))
     command = [sys.executable, "-m", "qbench", "run", str(path), "--results", str(tmp_path / "results")]
     return subprocess.Popen(
         command, stdout=subprocess.DEVNULL, text=True, env={**os.environ, "PYTHONPATH": str(PLUGIN)}

@@ -251,6 +251,13 @@ def test_only_what_is_compared_takes_turns() -> None:
     assert found == [["0", "2"], ["1", "6"], ["3"], ["4"], ["5"]]
 
 
+def test_a_checkpoint_takes_turns_with_the_model_that_it_was_made_from() -> None:
+    saved = cell(1, model=ModelRef("q", "./q", "sha256:quantized"))
+    assert [len(group.waiting) for group in groups([cell(0), saved])] == [1, 1]
+    made_from = {"sha256:quantized": "sha256:0"}
+    assert [len(group.waiting) for group in groups([cell(0), saved], (), made_from)] == [2]
+
+
 def test_a_resumed_cell_says_that_its_base_was_measured_before(folder: Path) -> None:
     base, first, second = (cell(number) for number in range(3))
     scripts = {str(number): worker(str(number), 2) for number in range(3)}
