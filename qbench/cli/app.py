@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from qbench.cli import check, doctor, export, fetch, listing, plan, quantize, report, run, schema
+from qbench.cli import check, compare, doctor, export, fetch, listing, plan, quantize, report, run, schema
 
 app = typer.Typer(
     name="qbench",
@@ -42,6 +42,7 @@ for command in (
     check.check,
     quantize.quantize,
     report.report,
+    compare.compare,
     export.export,
     doctor.doctor,
     fetch.fetch,

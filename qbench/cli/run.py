@@ -21,25 +21,40 @@ def run(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start a new run instead of resuming the newest.")
     ] = False,
+    verify: Annotated[
+        int,
+        typer.Option(
+            "--verify", metavar="N", min=0, help="Then repeat N random finished cells and say what differs."
+        ),
+    ] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print only the leaderboard's path.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print progress as JSON lines.")] = False,
 ) -> None:
     """Run a suite: every cell of its matrix that has no result yet.
 
     A run that was stopped is resumed where it stood. Exit code: 0 all cells ok or skipped by design, 1 some
-    failed, 2 the suite or the command is wrong, 130 interrupted.
+    failed or a repeated cell gave another number, 2 the suite or the command is wrong, 130 interrupted.
     """
-    from qbench.cli.progress import display
+    from qbench.cli.progress import Display, display
+    from qbench.cli.verified import exit_code, say
     from qbench.report.html import write_report
     from qbench.run.runner import run_suite
+    from qbench.run.verify import FILE
+    from qbench.run.verify import verify as check_again
     from qbench.suite.load import load_suite
     from qbench.suite.matrix import parse_filter
 
     listener = display(quiet=quiet, json=json)
     rules = [parse_filter(text) for text in filter_]
     with listener:
-        outcome = run_suite(load_suite(suite), results, listener, rules=rules, jobs=jobs, fresh=fresh)
+        loaded = load_suite(suite)
+        outcome = run_suite(loaded, results, listener, rules=rules, jobs=jobs, fresh=fresh)
     leaderboard = outcome.run.folder / "leaderboard.html"
     write_report(outcome.run.folder, leaderboard)
     listener.end(outcome, leaderboard)
-    raise typer.Exit(outcome.exit_code)
+    code = outcome.exit_code
+    if verify and not outcome.interrupted:
+        found = check_again(outcome.run, verify, loaded.seed, Display())
+        say(found, outcome.run.folder / FILE, quiet=quiet, json=json)
+        code = code or exit_code(found)
+    raise typer.Exit(code)

@@ -5,21 +5,27 @@ the N − 1 steps after it. Exact lengths, greedy, KV cache, no early stop; all 
 The clock is `perf_counter` on a CPU and CUDA events on a GPU, with the device synchronised at both edges of a
 round: events stand in the stream, so that timing the single steps does not stop the queue of launches.
 
+Each round, warm-up included, is a turn of its own (`Bench.turn`), so that cells that are compared can be
+measured side by side. It begins with a prefill and steps that are not timed: another model has had the
+caches, branch predictors and cores just before, and whoever granted the turn falls asleep meanwhile.
+
 Left out: tokenizing, sampling, and the transport of a server.
 """
 
 from __future__ import annotations
 
 import gc
+import itertools
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from qbench.measure.probe import Bench
+from qbench.measure.probe import Bench, Turn
 from qbench.measure.workload import Generation, check_context, prompts
 
 STABLE_CV = 0.05
@@ -27,7 +33,11 @@ STABLE_CV = 0.05
 WARM_ROUNDS = 3
 MAX_WARMUP_ROUNDS = 10
 MAX_WARMUP_S = 30.0
-"""No further warm-up round starts after this; whether it was stable by then stands in the record."""
+"""No further warm-up round starts once so much was timed; whether it was stable stands in the record."""
+
+LEAD_IN_S = 0.1
+"""How long a turn runs untimed until its caches are its own again. Measured on 2 cores with 6M parameters:
+with a prefill alone before them, the first four steps after another model's turn are 6 to 15 % slower."""
 
 
 class Marks:
@@ -94,33 +104,70 @@ def spread(values: list[float]) -> float:
     return statistics.stdev(values) / statistics.fmean(values)
 
 
-def warm_up(generation: Generation, generated_tokens: int, device: torch.device) -> dict[str, Any]:
-    """Rounds until the last few agree, or until a cap. `cv` is null after too few rounds."""
-    start_s, rounds, cv = time.perf_counter(), list[float](), None
-    while len(rounds) < MAX_WARMUP_ROUNDS and (not rounds or time.perf_counter() - start_s < MAX_WARMUP_S):
-        rounds.append(sum(timed_round(generation, generated_tokens, device)))
-        if len(rounds) >= WARM_ROUNDS and (cv := spread(rounds[-WARM_ROUNDS:])) < STABLE_CV:
+@dataclass(frozen=True)
+class Round:
+    """What one turn gave."""
+
+    seconds: list[float]
+    """Of the prefill and of each decode step."""
+    turn: Turn
+    start_s: float
+    """When the timed part began, in seconds since the first lap."""
+
+
+def take_turn(bench: Bench, generation: Generation, generated_tokens: int, stage: int) -> Round:
+    """Waits for its turn and runs one round in it."""
+    with bench.turn(stage) as turn:
+        lead_in(generation, generated_tokens, bench.device)
+        start_s = time.perf_counter() - turn.since_s
+        return Round(timed_round(generation, generated_tokens, bench.device), turn, start_s)
+
+
+@torch.inference_mode()
+def lead_in(generation: Generation, generated_tokens: int, device: torch.device) -> None:
+    """An untimed prefill, and steps until `LEAD_IN_S` have passed: at most a round, for a large model hardly
+    more than the prefill."""
+    start_s = time.perf_counter()
+    generation.prefill()
+    synchronize(device)
+    for _ in range(generated_tokens - 1):
+        if time.perf_counter() - start_s >= LEAD_IN_S:
             break
-    return {"rounds": len(rounds), "stable": cv is not None and cv < STABLE_CV, "cv": cv}
+        generation.step()
+        synchronize(device)
 
 
-def measure_run(bench: Bench, prompt_length: int, batch_size: int) -> dict[str, Any]:
-    """One corner of prompt lengths × batch sizes: warm-up, then the repetitions."""
+def warm_up(next_round: Callable[[], Round]) -> dict[str, Any]:
+    """Rounds until the last few agree, or until a cap. `cv` is null after too few rounds."""
+    totals, cv = list[float](), None
+    while len(totals) < MAX_WARMUP_ROUNDS and sum(totals) < MAX_WARMUP_S:
+        totals.append(sum(next_round().seconds))
+        if len(totals) >= WARM_ROUNDS and (cv := spread(totals[-WARM_ROUNDS:])) < STABLE_CV:
+            break
+    stable = cv is not None and cv < STABLE_CV
+    return {"rounds": len(totals), "stable": stable, "cv": cv, "round_s": totals}
+
+
+def measure_run(bench: Bench, prompt_length: int, batch_size: int, number: int = 0) -> dict[str, Any]:
+    """One corner of prompt lengths × batch sizes, the `number`th: warm-up, then the repetitions."""
     latency = bench.cell.latency
     assert latency is not None, "the runner asks for a probe only where the cell has its settings"
     generated = latency["generated_tokens"]
     check_context(bench.model, prompt_length + generated, "latency.prompt_lengths + generated_tokens")
     ids = prompts(bench.model, batch_size, prompt_length, bench.cell.seed, bench.device)
     generation = Generation(bench.model, ids)
-    with quiet():
-        warmup = warm_up(generation, generated, bench.device)
-        rounds = [timed_round(generation, generated, bench.device) for _ in range(latency["repetitions"])]
+    warmup = warm_up(lambda: take_turn(bench, generation, generated, 2 * number))
+    rounds = [take_turn(bench, generation, generated, 2 * number + 1) for _ in range(latency["repetitions"])]
     return {
         "prompt_length": prompt_length,
         "batch_size": batch_size,
         "generated_tokens": generated,
-        "prefill_s": [times[0] for times in rounds],
-        "decode_s": [times[1:] for times in rounds],
+        "prefill_s": [each.seconds[0] for each in rounds],
+        "decode_s": [each.seconds[1:] for each in rounds],
+        "lap": [each.turn.lap for each in rounds],
+        "place": [each.turn.place for each in rounds],
+        "start_s": [each.start_s for each in rounds],
+        "since": rounds[0].turn.since_utc,
         "warmup": warmup,
     }
 
@@ -133,11 +180,7 @@ def measure(bench: Bench) -> dict[str, Any]:
     check_context(
         bench.model, longest + latency["generated_tokens"], "latency.prompt_lengths + generated_tokens"
     )
-    return {
-        "unit": "s",
-        "runs": [
-            measure_run(bench, length, batch)
-            for length in latency["prompt_lengths"]
-            for batch in latency["batch_sizes"]
-        ],
-    }
+    corners = itertools.product(latency["prompt_lengths"], latency["batch_sizes"])
+    with quiet():
+        runs = [measure_run(bench, *corner, number) for number, corner in enumerate(corners)]
+    return {"unit": "s", "runs": runs}

@@ -6,7 +6,10 @@ are never taken here. Where there is nothing to measure with, the answer is null
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +19,31 @@ from torch import nn
 from qbench.suite.cell import Cell
 
 Corpus = str | dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One round's place among those of the cells that it is compared with."""
+
+    lap: int
+    """In a lap each cell has one round; those of one lap are neighbours in time."""
+    place: int
+    """Within the lap, from 0."""
+    since_s: float
+    """`perf_counter` when the first lap began, the same for all cells of the group."""
+    since_utc: str
+    """That instant as UTC, ISO 8601."""
+
+
+def free_turns() -> Callable[[int], AbstractContextManager[Turn]]:
+    """Turns of a model that is measured by itself: each is granted at once."""
+    laps, since_s = itertools.count(), time.perf_counter()
+
+    @contextmanager
+    def turn(stage: int) -> Iterator[Turn]:
+        yield Turn(next(laps), 0, since_s, "")
+
+    return turn
 
 
 @dataclass
@@ -34,6 +62,9 @@ class Bench:
     probe takes that RSS off)."""
     base_weights: str = ""
     """Which weights the model was made from; see `ModelRef.weights`."""
+    turn: Callable[[int], AbstractContextManager[Turn]] = field(default_factory=free_turns)
+    """Around each round that is timed: has the machine for itself. Takes the stage, which never falls:
+    others that are compared with this cell and are at a lower one have their rounds first."""
 
 
 @dataclass(frozen=True)

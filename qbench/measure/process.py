@@ -102,6 +102,29 @@ def _process_gpu_bytes(uuid: str, library: Any) -> tuple[int | None, str | None]
     return None, "NVML lists no process of this number, as in a container with numbers of its own"
 
 
+class Needs:
+    """The most memory that this worker has taken, over all its phases: what one like it will need.
+
+    `note` is called before each reset of the peaks, since `Peak` sets the marks back.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._peak = 0
+        self.note()
+
+    def note(self) -> None:
+        self._peak = max(self._peak, peak_rss_bytes() or 0)
+
+    def bytes(self) -> dict[str, int | None]:
+        """`host`; on a GPU also `device`, what torch holds of its memory, and `device_free`, what is left."""
+        host = {"host": self._peak or None}
+        if self._device.type != "cuda":
+            return host
+        free, _ = torch.cuda.mem_get_info(self._device)
+        return {**host, "device": torch.cuda.memory_reserved(self._device), "device_free": free}
+
+
 def _reset_peak() -> str | None:
     """Sets VmHWM to the present; the reason where the system does not let us."""
     if _status("VmHWM") is None:

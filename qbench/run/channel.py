@@ -9,12 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from qbench.measure.probe import Turn
+
 
 class Channel:
     """The worker's end of its job socket."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._stream = sock.makefile("rwb")
+        self._waited_s = 0.0
+        """For the machine, until now."""
 
     def receive(self) -> dict[str, Any]:
         line = self._stream.readline()
@@ -29,22 +33,42 @@ class Channel:
 
     @contextmanager
     def phase(self, name: str, *, timed: bool) -> Iterator[None]:
-        """A named stretch of work whose seconds go into the record.
+        """A named stretch of work whose seconds, less those of waiting, go into the record.
 
         A timed phase has the machine for itself: it waits until no other worker computes.
         """
         if timed:
-            self.send("want", phase=name)
-            self.receive()  # the parent's word to go
+            self._await_machine(phase=name)
         self.send("phase", name=name, timed=timed)
-        started = time.perf_counter()
+        started, waited_s = time.perf_counter(), self._waited_s
         try:
             yield
         finally:
-            self.send("part", key="phases", value={name: time.perf_counter() - started})
+            elapsed_s = time.perf_counter() - started - (self._waited_s - waited_s)
+            self.send("part", key="phases", value={name: elapsed_s})
             if timed:
                 self.send("release")
+
+    @contextmanager
+    def turn(self, stage: int) -> Iterator[Turn]:
+        """One round that has the machine for itself, in turns with the workers that it is compared with.
+
+        `stage` says how far this worker is: the parent lets those go first that are furthest behind.
+        """
+        given = self._await_machine(stage=stage)
+        try:
+            yield Turn(given["lap"], given["place"], given["since_s"], given["since_utc"])
+        finally:
+            self.send("release")
 
     def part(self, key: str, value: Any) -> None:
         """One finished piece of the record: a dict is merged into what was said under `key` before."""
         self.send("part", key=key, value=value)
+
+    def _await_machine(self, **data: Any) -> dict[str, Any]:
+        """Asks for the machine and sleeps until the parent's word to go."""
+        started = time.perf_counter()
+        self.send("want", **data)
+        word = self.receive()
+        self._waited_s += time.perf_counter() - started
+        return word

@@ -16,6 +16,7 @@ from qbench.measure.memory import Peak, rss_bytes
 from qbench.measure.perplexity import windows_of
 from qbench.measure.probe import Bench
 from qbench.measure.probes import PROBES
+from qbench.measure.process import Needs
 from qbench.measure.workload import check_context
 from qbench.models.corpora import read_corpus, read_documents
 from qbench.models.load import LoadedModel, check_pinned, load_model
@@ -35,8 +36,9 @@ SECTION = {
 }
 """Probe → the part of the cell that switches it on."""
 
-TIMED = frozenset({"latency", "energy"})
-"""Probes that need the machine for themselves; so does quantizing, whose seconds are a metric."""
+TIMED = frozenset({"energy"})
+"""Probes that need the machine for themselves as a whole; so does quantizing, whose seconds are a metric.
+Latency asks for it round by round."""
 
 
 def measure(cell: Cell, channel: Channel) -> None:
@@ -47,6 +49,7 @@ def measure(cell: Cell, channel: Channel) -> None:
     with channel.phase("load", timed=False):
         loaded = load(cell)
     channel.part("model", loaded.facts)
+    needs = Needs(torch.device(cell.device))
     quantize_peak = quantize(cell, loaded, channel)
     baseline = {
         "disk_bytes": loaded.disk_bytes,
@@ -54,10 +57,16 @@ def measure(cell: Cell, channel: Channel) -> None:
         "quantize_peak_bytes": quantize_peak,
     }
     bench = _bench(cell, loaded, baseline)
+    bench.turn = channel.turn
     for name, probe in PROBES.items():
         if getattr(cell, SECTION[name]) is not None:
+            needs.note()
+            if name == "latency":
+                channel.send("needs", bytes=needs.bytes())
             with channel.phase(name, timed=name in TIMED):
                 channel.part("samples", {name: probe.measure(bench)})
+            if name == "latency":
+                channel.send("rounds_over")
     channel.part("layers", layer_table(loaded.model))
 
 

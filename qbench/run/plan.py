@@ -69,6 +69,12 @@ class Planner:
         self._check_twins(planned)
         return [plan for _, plan in planned]
 
+    @property
+    def made_from(self) -> dict[str, str]:
+        """Weights of the quantized checkpoints that were planned → those that they were made from."""
+        found = {weights: saved.origin.get("weights") for weights, saved in self._saved.items()}
+        return {weights: origin for weights, origin in found.items() if isinstance(origin, str)}
+
     def _planned(self, corner: Corner, method: Method, done: frozenset[str]) -> Planned:
         model = self._model(corner.model)
         device, missing = self.devices.find(corner.device)

@@ -62,6 +62,7 @@ class Job:
     """None while it lives; negative for the signal that killed it."""
     peak_rss_bytes: int = 0
     timed_out: bool = False
+    stopped: bool = False
     _left: float = math.inf
     """Seconds to the deadline while it is held."""
 
@@ -75,8 +76,25 @@ class Job:
         self.deadline = math.inf
 
     def go_on(self) -> None:
-        """Lets the clock go on where it stood."""
+        """Lets worker and clock go on where they stood."""
         self.deadline = time.monotonic() + self._left
+        if self.stopped:
+            self._signal(signal.SIGCONT)
+            self.stopped = False
+
+    def stop(self) -> None:
+        """Stops all threads and children of a worker that waits, so that nothing of it computes meanwhile.
+
+        Its deadline is not touched: `hold` has done that when it began to wait.
+        """
+        if not self.stopped and self.pid is not None:
+            self._signal(signal.SIGSTOP)
+            self.stopped = True
+
+    def _signal(self, number: int) -> None:
+        assert self.pid is not None, "a worker has a name before it is signalled"
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # it died; its exit is on its way
+            os.killpg(self.pid, number)
 
     def log_tail(self, characters: int = 4000) -> str:
         """The end of what the worker printed, without the long list of modules in a crash report."""

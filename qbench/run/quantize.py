@@ -24,9 +24,9 @@ from qbench.quant import registry
 from qbench.quant.overrides import overrides
 from qbench.run.card import SUITE
 from qbench.run.devices import Devices
+from qbench.run.flight import Flight, outcome
 from qbench.run.manifest import utc_now
 from qbench.run.pool import Job, Pool
-from qbench.run.schedule import Flight, outcome
 from qbench.suite.cell import Cell, ModelRef
 from qbench.suite.positions import value_text
 from qbench.suite.sections import CalibrationSpec, LayersSpec

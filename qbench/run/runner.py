@@ -64,7 +64,7 @@ def run_suite(
     with lock(run.folder), _terminable():
         planned = planner.plan(rules, done_cells(run))
         manifest.open_run(run, suite, planned, here)
-        schedule = Schedule(run, listener, jobs)
+        schedule = Schedule(run, listener, jobs, planner.made_from)
         listener.begin(run, planned)
         status = "crashed"
         try:
@@ -109,7 +109,7 @@ def _run_all(schedule: Schedule, planned: Sequence[Planned], lent: Pool | None) 
             manifest.note_problems(schedule.run, problems)
             for problem in problems:
                 schedule.listener.note(problem)
-            schedule.work(pool, waiting)
+            schedule.work(pool, waiting, [plan.cell for plan in planned if plan.state == "done"])
 
 
 @contextlib.contextmanager

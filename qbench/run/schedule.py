@@ -1,24 +1,26 @@
-"""Scheduling cells over workers, and turning what a worker says, or its death, into a record.
+"""Scheduling cells over workers: who may start, who may compute, and whose turn it is.
 
-Up to `jobs` workers load and evaluate side by side; a timed phase (quantizing, latency, energy) has the
-machine for itself, so that `--jobs` changes no time that is measured.
+Up to `jobs` workers load and evaluate side by side. What is timed has the machine for itself: quantizing and
+energy as a whole, latency round by round, in turns with the cells that it is compared with (`turns.py`). All
+other workers are stopped meanwhile, so that neither `--jobs` nor what a method leaves running changes a time;
+the clock of a worker that waits stands still.
 """
 
 from __future__ import annotations
 
-import signal
-import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from qbench.results.record import Record, Status
+from qbench.results.record import Record
 from qbench.results.store import Run, write_record
-from qbench.run.environment import oom_kills
+from qbench.run.flight import Flight, record_of
 from qbench.run.manifest import utc_now
 from qbench.run.plan import Planned
 from qbench.run.pool import Job, Pool
+from qbench.run.room import lacking
+from qbench.run.turns import Group, groups
 from qbench.suite.cell import Cell
 
 TICK_S = 1.0
@@ -36,58 +38,28 @@ class Listener(Protocol):
 
 
 @dataclass
-class Flight:
-    """A cell in its worker, and what it has said so far."""
-
-    cell: Cell
-    started_at: str = field(default_factory=utc_now)
-    started: float = field(default_factory=time.perf_counter)
-    oom_kills: int | None = field(default_factory=oom_kills)
-    parts: dict[str, Any] = field(default_factory=dict)
-    error: dict[str, Any] | None = None
-    done: bool = False
-    phase: str = "start"
-    wants: bool = False
-    holds: bool = False
-
-    def note(self, event: dict[str, Any]) -> None:
-        """Takes in one thing that the worker said."""
-        match event["event"]:
-            case "started":
-                self.parts["phases"] = {"start": time.perf_counter() - self.started}
-            case "phase":
-                self.phase = event["name"]
-            case "part":
-                _merge(self.parts, event["key"], event["value"])
-            case "want":
-                self.wants = True
-            case "release":
-                self.holds = False
-            case "error":
-                self.error = event
-            case "done":
-                self.done = True
-
-
-@dataclass
 class Schedule:
     """Runs cells and writes their records."""
 
     run: Run
     listener: Listener
     jobs: int = 1
+    made_from: Mapping[str, str] = field(default_factory=dict)
+    """Weights of a quantized checkpoint → those that it was made from, with which it is compared."""
     records: list[Record] = field(default_factory=list)
-    _flights: dict[Job, Flight] = field(default_factory=dict)
+    _ahead: deque[Group] = field(default_factory=deque)
+    """Groups with cells to start; the first may have live members already."""
+    _flights: dict[Job, tuple[Flight, Group]] = field(default_factory=dict)
 
-    def work(self, pool: Pool, cells: Sequence[Cell]) -> None:
-        """Runs every cell; returns when the last has its record."""
-        waiting = deque(cells)
-        while waiting or self._flights:
-            while waiting and len(self._flights) < self.jobs and not self._busy():
-                self._start(pool, waiting.popleft())
+    def work(self, pool: Pool, cells: Sequence[Cell], done: Sequence[Cell] = ()) -> None:
+        """Runs every cell; returns when the last has its record. `done` have theirs from before."""
+        self._ahead.extend(groups(cells, done, self.made_from))
+        while self._ahead or self._flights:
+            while cell := self._next():
+                self._start(pool, *cell)
+            self._grant()
             for job in pool.wait(None if self._busy() else TICK_S):
                 self._hear(job)
-            self._grant()
             if not self._busy():
                 self.listener.tick()
 
@@ -96,27 +68,56 @@ class Schedule:
         now = utc_now()
         self._write(Record(cell, self.run.suite, self.run.name, "skipped", reason, None, now, now))
 
-    def _start(self, pool: Pool, cell: Cell) -> None:
-        self._flights[pool.start({"kind": "cell", "cell": cell.to_dict()}, cell.timeout_s)] = Flight(cell)
+    def _next(self) -> tuple[Cell, Group] | None:
+        """The cell to start now and its group; None while none may start."""
+        computing = sum(not flight.waits for flight, _ in self._flights.values())
+        if not self._ahead or computing >= self.jobs or self._busy():
+            return None
+        group = self._ahead[0]
+        if why := lacking([flight.needs for flight in group.members.values()]):
+            self._ahead[0] = group.split(f"no memory for one more worker: {why}")
+            return None
+        if len(group.waiting) == 1:
+            self._ahead.popleft()
+        return group.waiting.popleft(), group
+
+    def _start(self, pool: Pool, cell: Cell, group: Group) -> None:
+        flight, job = Flight(cell), pool.start({"kind": "cell", "cell": cell.to_dict()}, cell.timeout_s)
+        self._flights[job] = flight, group
+        group.members[cell.id] = flight
         self.listener.phase(cell, "start")
 
     def _busy(self) -> bool:
         """Whether a worker has the machine for itself, or waits until it can."""
-        return any(flight.holds or flight.wants for flight in self._flights.values())
+        flights = self._flights.values()
+        return any(
+            flight.holds or flight.wants or flight.turning or group.ready() for flight, group in flights
+        )
 
     def _grant(self) -> None:
-        """Gives the machine to one worker once all the others wait for it too."""
-        flights = self._flights.values()
-        if any(not flight.wants for flight in flights):
+        """Gives the machine to one worker once all the others wait too: whoever's turn it is in a lap that
+        has begun, else one that wants it for a whole phase, else a group whose members have all come."""
+        if any(not flight.waits for flight, _ in self._flights.values()):
             return
-        for job, flight in self._flights.items():
-            flight.wants, flight.holds = False, True
-            job.go_on()
-            job.send({"go": True})
-            return
+        ready = [group for _, group in self._flights.values() if group.ready()]
+        alone = [flight for flight, _ in self._flights.values() if flight.wants]
+        amid = [group for group in ready if group.amid_lap]
+        if alone and not amid:
+            self._go(alone[0], {"go": True})
+        elif ready:
+            self._go(*(amid or ready)[0].next_turn())
+
+    def _go(self, chosen: Flight, message: dict[str, Any]) -> None:
+        for job, (flight, _) in self._flights.items():
+            if flight is not chosen:
+                job.stop()
+        job = next(job for job, (flight, _) in self._flights.items() if flight is chosen)
+        chosen.granted()
+        job.go_on()
+        job.send(message)
 
     def _hear(self, job: Job) -> None:
-        flight = self._flights[job]
+        flight, group = self._flights[job]
         while job.events:
             event = job.events.popleft()
             if event["event"] == "want":
@@ -126,70 +127,9 @@ class Schedule:
                 self.listener.phase(flight.cell, event["name"])
         if job.exit_code is not None:
             del self._flights[job]
-            self._write(_record(self.run, flight, job))
+            self._write(record_of(self.run, flight, job, group.leave(flight.cell)))
 
     def _write(self, record: Record) -> None:
         write_record(self.run.folder, record)
         self.records.append(record)
         self.listener.record(record)
-
-
-def _merge(parts: dict[str, Any], key: str, value: Any) -> None:
-    if isinstance(value, dict):
-        parts.setdefault(key, {}).update(value)
-    else:
-        parts[key] = value
-
-
-def _record(run: Run, flight: Flight, job: Job) -> Record:
-    status, reason, error = outcome(flight, job)
-    parts = flight.parts
-    return Record(
-        cell=flight.cell,
-        suite=run.suite,
-        run=run.name,
-        status=status,
-        reason=reason,
-        error=error,
-        started_at=flight.started_at,
-        ended_at=utc_now(),
-        phases=parts.get("phases", {}),
-        environment={**parts.get("environment", {}), "peak_rss_bytes": job.peak_rss_bytes, "pid": job.pid},
-        model=parts.get("model", {}),
-        layers=parts.get("layers", []),
-        samples=parts.get("samples", {}),
-    )
-
-
-def outcome(flight: Flight, job: Job) -> tuple[Status, str | None, dict[str, str] | None]:
-    """Status, reason and error of a worker that has ended, however it did."""
-    where = f"in phase {flight.phase}"
-    if flight.error is not None:
-        error = {key: flight.error[key] for key in ("type", "message", "traceback")}
-        line = f"{error['type']} {where}: {error['message'].splitlines()[0]}"
-        if flight.error["status"] == "oom":
-            return "oom", f"{line} (peak {_mib(flight.error['peak_rss_bytes'])}{_limit(flight.cell)})", error
-        return "failed", line, error
-    if job.timed_out:
-        return "timeout", f"stopped {where} after {flight.cell.timeout_s:g} s (timeout_s)", None
-    if flight.done and job.exit_code == 0:
-        return "ok", None, None
-    log = {"type": "Died", "message": _death(job.exit_code), "traceback": job.log_tail()}
-    if job.exit_code == -signal.SIGKILL and flight.oom_kills != oom_kills():
-        reason = f"killed {where} by the system, which ran out of memory (peak {_mib(job.peak_rss_bytes)})"
-        return "oom", reason, log
-    return "failed", f"the worker {log['message']} {where}", log
-
-
-def _death(code: int | None) -> str:
-    if code is not None and code < 0:
-        return f"was killed by {signal.Signals(-code).name}"
-    return f"exited with code {code} without a result"
-
-
-def _mib(count: int) -> str:
-    return f"{count / 2**20:.0f} MiB"
-
-
-def _limit(cell: Cell) -> str:
-    return f", memory_limit {_mib(cell.memory_limit)}" if cell.memory_limit else ""

@@ -45,6 +45,11 @@ class LatencySpec(Spec):
     batch_sizes: list[Count] = Field([1], min_length=1, max_length=100, description="Sequences at once")
     generated_tokens: Count = Field(32, description="Tokens generated after each prompt, exactly")
     repetitions: Count = Field(5, description="Timed rounds after the warm-up; every sample is kept")
+    interleave: Annotated[int, Field(ge=1, le=1000)] = Field(
+        8,
+        description="Most cells that are held in memory at once to take turns round by round, so that drift "
+        "hits all alike; 1: each cell by itself",
+    )
 
 
 class TasksSpec(Spec):

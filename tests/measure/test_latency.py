@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ import torch
 
 from qbench.errors import ModelError
 from qbench.measure import latency
+from qbench.measure.probe import Turn
 from qbench.measure.workload import Generation, prompts
 from tests.measure.conftest import bench_of, tiny_llama
 
@@ -60,7 +64,15 @@ def test_the_sample_has_its_agreed_shape(monkeypatch: pytest.MonkeyPatch) -> Non
         assert len(run["prefill_s"]) == 3
         assert [len(steps) for steps in run["decode_s"]] == [3, 3, 3]
         assert all(0 < value < 10 for steps in [run["prefill_s"], *run["decode_s"]] for value in steps)
-        assert run["warmup"]["rounds"] >= 1
+        assert run["warmup"]["rounds"] == len(run["warmup"]["round_s"]) >= 1
+        assert [len(run[key]) for key in ("lap", "place", "start_s")] == [3, 3, 3]
+        ends = [
+            start + first + sum(steps)
+            for start, first, steps in zip(run["start_s"], run["prefill_s"], run["decode_s"], strict=True)
+        ]
+        assert all(end <= start for end, start in zip(ends[:-1], run["start_s"][1:], strict=True))
+    laps = [lap for run in sample["runs"] for lap in run["lap"]]
+    assert laps == sorted(set(laps)), "a round was timed out of turn"
 
 
 def test_one_generated_token_has_no_decode_step() -> None:
@@ -93,19 +105,59 @@ def test_prefill_and_steps_are_timed_apart() -> None:
     assert steps == pytest.approx([0.01] * 3, abs=0.009)
 
 
-def test_warm_up_goes_on_until_rounds_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    times = iter([[9.0], [3.0], [1.0], [1.01], [0.99], [5.0]])
-    monkeypatch.setattr(latency, "timed_round", lambda *_: next(times))
-    found = latency.warm_up(None, 1, CPU)  # type: ignore[arg-type]
-    assert found == {"rounds": 5, "stable": True, "cv": pytest.approx(0.01)}
+def test_warm_up_goes_on_until_rounds_agree() -> None:
+    found = latency.warm_up(_rounds([9.0, 3.0, 1.0, 1.01, 0.99, 5.0]))
+    assert found == {
+        "rounds": 5, "stable": True, "cv": pytest.approx(0.01), "round_s": [9.0, 3.0, 1.0, 1.01, 0.99]
+    }  # fmt: skip
 
 
 def test_warm_up_gives_up_at_its_cap_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latency, "timed_round", lambda generation, *_: [next(generation)])
-    found = latency.warm_up(iter([1.0, 9.0] * 50), 1, CPU)  # type: ignore[arg-type]
+    monkeypatch.setattr(latency, "MAX_WARMUP_S", 1000.0)
+    found = latency.warm_up(_rounds([1.0, 9.0] * 50))
     assert found["rounds"] == latency.MAX_WARMUP_ROUNDS
     assert found["stable"] is False
     assert found["cv"] > latency.STABLE_CV
+
+
+def test_warm_up_counts_the_seconds_of_its_rounds_alone() -> None:
+    found = latency.warm_up(_rounds([14.0, 9.0, 13.0, 5.0]))
+    assert (found["rounds"], found["stable"]) == (3, False), "36 s were timed, the cap is 30"
+
+
+def test_every_round_is_a_turn_with_an_untimed_lead_in_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    class Heard(Scripted):
+        def prefill(self) -> None:
+            said.append("prefill")
+
+        def step(self) -> None:
+            said.append("step")
+
+    @contextmanager
+    def turn(stage: int) -> Iterator[Turn]:
+        said.append(f"turn {stage}")
+        yield Turn(4, 2, time.perf_counter() - 10, "")
+        said.append("release")
+
+    settings = {"prompt_lengths": [8], "batch_sizes": [1], "generated_tokens": 3, "repetitions": 1}
+    bench = replace(bench_of(tiny_llama(), latency=settings), turn=turn)
+    monkeypatch.setattr(latency, "LEAD_IN_S", 1000.0)
+    found = latency.take_turn(bench, Heard([]), 3, 5)  # type: ignore[arg-type]
+    whole = ["prefill", "step", "step"]
+    assert said == ["turn 5", *whole, *whole, "release"], "a lead-in is at most a round"
+    said.clear()
+    monkeypatch.setattr(latency, "LEAD_IN_S", 0.0)
+    latency.take_turn(bench, Heard([]), 3, 5)  # type: ignore[arg-type]
+    assert said == ["turn 5", "prefill", *whole, "release"]
+    assert found.start_s == pytest.approx(10, abs=0.5)
+    assert (found.turn.lap, found.turn.place, len(found.seconds)) == (4, 2, 3)
+
+
+def _rounds(totals: list[float]) -> Callable[[], latency.Round]:
+    left = iter(totals)
+    return lambda: latency.Round([next(left)], Turn(0, 0, 0.0, ""), 0.0)
 
 
 def test_no_collection_runs_inside_and_the_collector_comes_back() -> None:

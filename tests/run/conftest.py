@@ -76,9 +76,9 @@ def run(tmp_path: Path, pool: Pool) -> Run:
     """Runs methods on the embedded model and returns the outcome; results in tmp_path/results."""
 
     def go(methods: list[dict[str, Any]], *, listener: Any = None, **changes: Any) -> Outcome:
-        options = {key: changes.pop(key) for key in ("rules", "jobs", "fresh") if key in changes}
+        options = {key: changes.pop(key) for key in ("rules", "jobs", "fresh", "pool") if key in changes}
         loaded = suite(methods, tmp_path, **changes)
-        return run_suite(loaded, tmp_path / "results", listener or Listening(), pool=pool, **options)
+        return run_suite(loaded, tmp_path / "results", listener or Listening(), **{"pool": pool, **options})
 
     return go
 

@@ -12,6 +12,7 @@ import pytest
 from qbench.results.store import Run
 from qbench.run.pool import Job, Lines
 from qbench.run.schedule import Schedule
+from qbench.run.turns import groups
 from qbench.suite.cell import Cell, ModelRef
 from tests.run.conftest import Listening
 
@@ -30,7 +31,7 @@ class Scripted:
         theirs.setblocking(False)
         now = time.monotonic()
         self.sockets.append(theirs)
-        self.jobs.append(Job(Lines(ours), now, now + timeout_s, self.log, pid=1))
+        self.jobs.append(Job(Lines(ours), now, now + timeout_s, self.log))  # no pid: nobody is signalled
         return self.jobs[-1]
 
     def told_to_go(self) -> list[bool]:
@@ -49,7 +50,9 @@ def stage(tmp_path: Path) -> tuple[Scripted, Schedule]:
     schedule = Schedule(Run("s", "r", tmp_path), Listening(), jobs=2)
     for number in range(2):
         cell = Cell(ModelRef("m", "m", "sha256:0"), "none", {}, "bf16", "cpu", "x", seed=number, timeout_s=50)
-        schedule._start(pool, cell)  # type: ignore[arg-type]
+        (group,) = groups([cell])
+        group.waiting.clear()
+        schedule._start(pool, cell, group)  # type: ignore[arg-type]
     return pool, schedule
 
 

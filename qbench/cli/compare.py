@@ -1,0 +1,35 @@
+"""`qbench compare`: two runs side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qbench.cli.options import ResultsArgument
+
+
+def compare(
+    a: ResultsArgument,
+    b: ResultsArgument,
+    json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON to this file.")
+    ] = None,
+) -> None:
+    """Compare the newest run of each suite in A with that in B, cell by cell.
+
+    Quality, bytes and all else that is deterministic is compared bit for bit; what is timed is shown as a
+    ratio B/A, with the range that the single rounds allow. Exit code: 0 compared, 2 nothing can be read.
+    """
+    import json as json_
+
+    from qbench.cli.console import console
+    from qbench.report.comparison import drawn
+    from qbench.results.atomic import write_bytes_atomic
+    from qbench.results.compare import compare_folders
+
+    found = compare_folders(a, b)
+    console().print(drawn(found))
+    if json is not None:
+        write_bytes_atomic(json, json_.dumps(found.to_dict(), indent=1, ensure_ascii=False).encode() + b"\n")

@@ -1,0 +1,75 @@
+"""Two runs side by side, for a terminal: what differs first, then a row a cell."""
+
+from __future__ import annotations
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from qbench.report.digits import significant
+from qbench.results.compare import Comparison, Difference, Pair, Timed
+from qbench.results.metrics import METRICS
+
+TIMED = {"prefill_s": "Prefill", "decode_s_per_token": "Decode", "peak_memory_bytes": "Peak memory"}
+"""Timed metrics that stand in the table, with their titles; the JSON holds all of them."""
+
+
+def drawn(found: Comparison) -> Group:
+    """Everything as rich text, ready to print; texts from records are literal."""
+    wrong = any(not pair.identical for pair in found.pairs)
+    parts: list[Table | Text] = [_rows(found.pairs)] if found.pairs else []
+    parts.append(Text(found.verdict, style="bold red" if wrong else "bold"))
+    parts += [_line(pair, one) for pair in found.pairs for one in pair.differences]
+    parts += _section("did not end well on both sides", found.not_ok)
+    parts += _section("only in A", found.only_a)
+    parts += _section("only in B", found.only_b)
+    parts += _section("environments differ", found.environment) or [Text("environments: equal")]
+    return Group(*parts)
+
+
+def _rows(pairs: tuple[Pair, ...]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("Model", "Method", "Dtype", "Device", "Deterministic"):
+        table.add_column(title, overflow="fold")
+    for title in TIMED.values():
+        table.add_column(f"{title}\nB/A (rounds)", justify="right", no_wrap=True)
+    for pair in pairs:
+        timed = {one.metric: one for one in pair.timed}
+        words = (pair.model, pair.label, pair.dtype, pair.device, _verdict(pair))
+        table.add_row(*map(Text, words), *(_ratio(timed.get(name)) for name in TIMED))
+    return table
+
+
+def _verdict(pair: Pair) -> str:
+    if pair.differences:
+        return f"{len(pair.differences)} of {len(pair.compared)} differ"
+    return f"{len(pair.compared)} equal" if pair.compared else "none measured"
+
+
+def _ratio(timed: Timed | None) -> Text:
+    if timed is None:
+        return Text("–")
+    spread = ""
+    if timed.low is not None and timed.high is not None:
+        spread = f" ({timed.low:.2f} … {timed.high:.2f})"
+    return Text(f"{timed.ratio:.3f}{spread}")
+
+
+def _line(pair: Pair, one: Difference) -> Text:
+    digits = METRICS[one.metric].digits if one.metric in METRICS else 6
+    values = [f"{name} {_value(value)}" for name, value in (("A", one.a), ("B", one.b))]
+    short = ""
+    if one.a and one.b:
+        short = f" (B/A − 1 = {significant(one.b / one.a - 1, min(digits, 2))})"
+    return Text(
+        f"  {pair.model} {pair.label} {pair.dtype} {pair.device}: {one.metric}: {', '.join(values)}{short}"
+    )
+
+
+def _value(value: float | None) -> str:
+    """Every digit: two numbers that are not equal must not look so."""
+    return "none" if value is None else repr(value)
+
+
+def _section(title: str, lines: tuple[str, ...]) -> list[Text]:
+    return [Text(f"{title}:"), *(Text(f"  {line}") for line in lines)] if lines else []

@@ -1,0 +1,215 @@
+"""Two sets of records side by side: what must be equal bit for bit, and what may vary and by how much.
+
+Cells are matched by their id, so that only numbers of one and the same measurement meet. Metrics of kind
+`deterministic`, and the log likelihood of every window behind them, are compared exactly: no tolerance would
+tell a rounding that differs from a seed that is missing. Timed ones are shown as a ratio with the range that
+the single rounds allow; whether a difference is one is not decided here.
+
+Left out: pairing rounds by lap. Two runs were never interleaved with each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qbench.errors import ResultsError
+from qbench.results import latency
+from qbench.results.facts import differing, facts
+from qbench.results.metrics import METRICS
+from qbench.results.quality import windows
+from qbench.results.record import Record
+from qbench.results.store import Store
+
+WINDOWS = "nll by window"
+"""Beside the metrics: what the quality ones are computed from, so that no two errors can cancel."""
+
+_ROUNDS: dict[str, Callable[[Record], list[float]]] = {
+    "prefill_s": latency.prefill_times,
+    "decode_s_per_token": latency.decode_times,
+}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A number that ought to be equal and is not. None: one side has none."""
+
+    metric: str
+    a: float | None
+    b: float | None
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A number that varies: `ratio` is b over a. `low` and `high` are the smallest and the largest ratio of
+    any two rounds, None where a side has no single rounds."""
+
+    metric: str
+    a: float
+    b: float
+    ratio: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One cell that both sides hold as ok."""
+
+    cell_id: str
+    model: str
+    label: str
+    dtype: str
+    device: str
+    compared: tuple[str, ...]
+    """Deterministic metrics that at least one side has."""
+    differences: tuple[Difference, ...]
+    timed: tuple[Timed, ...]
+
+    @property
+    def identical(self) -> bool:
+        return not self.differences
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two sets of records: `a` first, `b` second."""
+
+    pairs: tuple[Pair, ...]
+    only_a: tuple[str, ...]
+    """Cells that the other side lacks, in words."""
+    only_b: tuple[str, ...]
+    not_ok: tuple[str, ...]
+    """Cells that both hold and that did not end well on a side, with the reason."""
+    environment: tuple[str, ...] = ()
+    """What differs between the machines and the software, a line each; see `facts`."""
+
+    @property
+    def verdict(self) -> str:
+        """`identical bit for bit: 23 of 23 cells`, or how many are not."""
+        if not self.pairs:
+            return "no cell was measured on both sides: nothing was compared"
+        compared = [pair for pair in self.pairs if pair.compared]
+        if not compared:
+            return f"{len(self.pairs)} cells on both sides, and none has a deterministic metric"
+        same = sum(pair.identical for pair in compared)
+        return f"identical bit for bit: {same} of {len(compared)} cells"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"verdict": self.verdict, **asdict(self)}
+
+
+@dataclass
+class _Side:
+    by_id: dict[str, Record] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> _Side:
+        """Of two records of one cell (two suites may share it) the newer stands."""
+        side = cls()
+        for record in sorted(records, key=lambda record: record.started_at):
+            side.by_id[record.cell.id] = record
+        return side
+
+
+def compare(a: Iterable[Record], b: Iterable[Record], environment: Sequence[str] = ()) -> Comparison:
+    """Everything that two sets of records have to say of each other, cells in the order of `a`'s start."""
+    first, second = _Side.of(a).by_id, _Side.of(b).by_id
+    both = [(first[name], second[name]) for name in first if name in second]
+    return Comparison(
+        pairs=tuple(pair_of(*found) for found in both if all(record.status == "ok" for record in found)),
+        only_a=tuple(described(record) for name, record in first.items() if name not in second),
+        only_b=tuple(described(record) for name, record in second.items() if name not in first),
+        not_ok=tuple(line for found in both if (line := _not_ok(*found))),
+        environment=tuple(environment),
+    )
+
+
+def compare_folders(a: Path, b: Path) -> Comparison:
+    """The newest run of each suite under `a` with those under `b`; ResultsError where one has none."""
+    sides: list[list[Record]] = []
+    known: list[dict[str, str]] = []
+    for folder in (a, b):
+        store = Store(folder)
+        runs = store.newest()
+        if not runs:
+            raise ResultsError(f"no runs in {folder}; name a results folder, a suite's in it, or a run's")
+        records = {run: list(store.records(run)) for run in runs}
+        sides.append([record for found in records.values() for record in found])
+        known.append(
+            {key: text for run in runs for key, text in facts(store.manifest(run), records[run]).items()}
+        )
+    return compare(sides[0], sides[1], differing(known[0], known[1]))
+
+
+def pair_of(a: Record, b: Record) -> Pair:
+    """The numbers of one cell, measured twice."""
+    values = deterministic(a), deterministic(b)
+    return Pair(
+        a.cell.id, a.cell.model.name, a.cell.label, a.cell.dtype, a.cell.device,
+        compared=tuple(values[0] | values[1]),
+        differences=differences(*values),
+        timed=tuple(timed for name in METRICS if (timed := _timed(name, a, b))),
+    )  # fmt: skip
+
+
+def deterministic(record: Record) -> dict[str, float | list[float]]:
+    """Every number of the record that the same cell gives again to the last bit; what it lacks is absent."""
+    found: dict[str, float | list[float]] = {
+        name: value
+        for name, metric in METRICS.items()
+        if metric.kind == "deterministic" and (value := metric.value(record)) is not None
+    }
+    if measured := windows(record):
+        found[WINDOWS] = measured[0]
+    return found
+
+
+def differences(
+    a: dict[str, float | list[float]], b: dict[str, float | list[float]]
+) -> tuple[Difference, ...]:
+    """Metrics whose values are not the very same number; of a list the first entry that differs."""
+    return tuple(
+        Difference(name, *_first_that_differs(a.get(name), b.get(name)))
+        for name in a | b
+        if a.get(name) != b.get(name)
+    )
+
+
+def described(record: Record) -> str:
+    """`austen-6m int4 bf16 cpu (ok)`."""
+    cell = record.cell
+    repetition = f" repetition {cell.repetition}" if cell.repetition else ""
+    return f"{cell.model.name} {cell.label} {cell.dtype} {cell.device}{repetition} ({record.status})"
+
+
+def _first_that_differs(
+    a: float | list[float] | None, b: float | list[float] | None
+) -> tuple[float | None, float | None]:
+    if isinstance(a, list) and isinstance(b, list):
+        return next(((x, y) for x, y in zip(a, b, strict=False) if x != y), (float(len(a)), float(len(b))))
+    return tuple(None if isinstance(value, list) else value for value in (a, b))  # type: ignore[return-value]
+
+
+def _timed(name: str, a: Record, b: Record) -> Timed | None:
+    metric = METRICS[name]
+    before, now = metric.value(a), metric.value(b)
+    if metric.kind != "timed" or before is None or now is None or not before:
+        return None
+    rounds = [_ROUNDS[name](record) for record in (a, b)] if name in _ROUNDS else [[], []]
+    low = high = None
+    if all(rounds) and all(min(values) > 0 for values in rounds):
+        low, high = min(rounds[1]) / max(rounds[0]), max(rounds[1]) / min(rounds[0])
+    return Timed(name, before, now, now / before, low, high)
+
+
+def _not_ok(a: Record, b: Record) -> str | None:
+    if a.status == b.status == "ok":
+        return None
+    reasons = [
+        f"{name}: {record.status}, {record.reason}" for name, record in (("A", a), ("B", b)) if record.reason
+    ]
+    return f"{a.cell.model.name} {a.cell.label} {a.cell.dtype} {a.cell.device}: {'; '.join(reasons)}"

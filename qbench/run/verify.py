@@ -1,0 +1,106 @@
+"""`qbench run --verify N`: finished cells once more, and what of their deterministic numbers differs.
+
+The repeats run as cells of a run do, in fresh workers, and stand in a folder that is thrown away; what they
+say is appended to `verified.jsonl` in the run's folder, a line for each verification, and no record changes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from qbench.results.atomic import write_bytes_atomic
+from qbench.results.compare import described, deterministic
+from qbench.results.record import Record
+from qbench.results.store import Run, Store, lock
+from qbench.run.bases import keep_base_outputs
+from qbench.run.manifest import utc_now
+from qbench.run.pool import Pool
+from qbench.run.schedule import Listener, Schedule
+
+FILE = "verified.jsonl"
+
+
+@dataclass(frozen=True)
+class Verified:
+    """One cell, measured again."""
+
+    first: Record
+    again: Record
+
+    @property
+    def metrics(self) -> dict[str, dict[str, Any]]:
+        """Metric → both values and whether they are the very same number."""
+        values = deterministic(self.first), deterministic(self.again)
+        return {
+            name: {"equal": values[0].get(name) == values[1].get(name), "first": values[0].get(name),
+                   "again": values[1].get(name)}
+            for name in values[0] | values[1]
+        }  # fmt: skip
+
+    @property
+    def different(self) -> list[str]:
+        """Names of the metrics that differ; all of them where the repeat did not end well."""
+        return [name for name, found in self.metrics.items() if not found["equal"]]
+
+    @property
+    def equal(self) -> bool:
+        return self.again.status == "ok" and not self.different
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "cell_id": self.first.cell.id,
+            "cell": described(self.first),
+            "status": self.again.status,
+            "reason": self.again.reason,
+            "equal": self.equal,
+            "metrics": self.metrics,
+        }
+
+
+def verify(run: Run, count: int, seed: int, listener: Listener, pool: Pool | None = None) -> list[Verified]:
+    """Repeats `count` of the run's `ok` cells (all, where it has fewer), drawn anew each time from the seed.
+
+    Holds the run's folder meanwhile; ResultsError where another process does.
+    """
+    with lock(run.folder):
+        finished = [record for record in Store(run.folder).records(run) if record.status == "ok"]
+        before = _lines(run.folder)
+        chosen = draw(finished, count, seed, len(before))
+        again = _repeated(run, chosen, listener, pool)
+        found = [Verified(record, again[record.cell.id]) for record in chosen]
+        line = {"verified_at": utc_now(), "seed": seed, "cells": [one.to_dict() for one in found]}
+        lines = [*before, json.dumps(line, ensure_ascii=False, allow_nan=False)]
+        write_bytes_atomic(run.folder / FILE, "".join(f"{one}\n" for one in lines).encode())
+    return found
+
+
+def draw(finished: Sequence[Record], count: int, seed: int, times_before: int) -> list[Record]:
+    """Which cells: the same for one seed, set of cells and number of verifications before."""
+    ordered = sorted(finished, key=lambda record: record.cell.id)
+    chance = random.Random(f"verify {seed} {times_before}")
+    return chance.sample(ordered, min(count, len(ordered)))
+
+
+def _repeated(run: Run, chosen: Sequence[Record], listener: Listener, lent: Pool | None) -> dict[str, Record]:
+    if not chosen:
+        return {}
+    with tempfile.TemporaryDirectory(prefix="qbench-verify-") as folder:
+        schedule = Schedule(replace(run, folder=Path(folder)), listener)
+        cells = [record.cell for record in chosen]
+        with contextlib.nullcontext(lent) if lent else Pool() as pool:
+            for problem in keep_base_outputs(pool, cells):
+                listener.note(problem)
+            schedule.work(pool, cells)
+    return {record.cell.id: record for record in schedule.records}
+
+
+def _lines(folder: Path) -> list[str]:
+    path = folder / FILE
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
