@@ -15,6 +15,11 @@ from functools import cached_property
 from typing import Any, Self
 
 
+EAGER = "eager"
+"""The runtime of every cell that was made before there was another; the id says only what differs from it,
+so that those keep theirs."""
+
+
 @dataclass(frozen=True)
 class ModelRef:
     """A model pinned to its exact weights."""
@@ -32,7 +37,7 @@ class ModelRef:
 
 @dataclass(frozen=True)
 class Cell:
-    """Model × method with every parameter × dtype × device, and how each number is taken."""
+    """Model × method with every parameter × dtype × device × runtime, and how each number is taken."""
 
     model: ModelRef
     method: str
@@ -58,6 +63,8 @@ class Cell:
     repetition: int = 0
     threads: int | None = None
     """CPU threads; None for one a core."""
+    runtime: str = EAGER
+    """What runs the timed work: `eager`, or `compile` (torch.compile with a static cache)."""
     allow_fallback: bool = False
     """Whether a layer may run on another kernel than the one that was asked for."""
     timeout_s: float = 3600.0
@@ -68,6 +75,8 @@ class Cell:
         """Everything that the id hashes, as plain JSON values."""
         whole = {name: getattr(self, name) for name in _COUNTED}
         whole["model"] = {name: getattr(self.model, name) for name in _MODEL_COUNTED}
+        if self.runtime == EAGER:
+            del whole["runtime"]
         for section in ("quality", "calibration"):
             if whole[section]:  # where a text lies changes no number; its hash stays
                 whole[section] = {
