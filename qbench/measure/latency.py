@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from qbench.measure import limits, outside, runtime
 from qbench.measure.probe import Bench
 from qbench.measure.workload import Generation, check_context, prompts
 
@@ -111,10 +112,12 @@ def measure_run(bench: Bench, prompt_length: int, batch_size: int) -> dict[str, 
     generated = latency["generated_tokens"]
     check_context(bench.model, prompt_length + generated, "latency.prompt_lengths + generated_tokens")
     ids = prompts(bench.model, batch_size, prompt_length, bench.cell.seed, bench.device)
-    generation = Generation(bench.model, ids)
+    generation = runtime.generation(bench, ids, generated)
     with quiet():
         warmup = warm_up(generation, generated, bench.device)
         rounds = [timed_round(generation, generated, bench.device) for _ in range(latency["repetitions"])]
+        beside = outside.measure(generation, generated, bench.device, timed_round)
+    generation.finish()
     return {
         "prompt_length": prompt_length,
         "batch_size": batch_size,
@@ -122,6 +125,9 @@ def measure_run(bench: Bench, prompt_length: int, batch_size: int) -> dict[str, 
         "prefill_s": [times[0] for times in rounds],
         "decode_s": [times[1:] for times in rounds],
         "warmup": warmup,
+        **generation.facts(),
+        "outside": beside,
+        "work": limits.work(generation, generated, bench.cell.dtype),
     }
 
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
 
-
 EAGER = "eager"
 """The runtime of every cell that was made before there was another; the id says only what differs from it,
 so that those keep theirs."""
@@ -91,6 +90,11 @@ class Cell:
         """Sixteen hexadecimal digits of the SHA-256 of the canonical JSON of `identity()`."""
         text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def place(self) -> str:
+        """Device, and the runtime where it is another than usual; for people."""
+        return self.device if self.runtime == EAGER else f"{self.device} {self.runtime}"
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -91,8 +91,9 @@ def matches(corner: Corner, rule: Mapping[str, Any]) -> bool:
     """Whether every key of the rule matches.
 
     Keys are `model`, `method`, `dtype`, `device`, `runtime`, `label` and the parameters as written in the
-    suite; a parameter that the suite leaves out matches nothing. A value is a value, a pattern (`*`, `?`, `[…]`), or a
-    list of which one must match; numbers and booleans compare as they are written (`4`, `0.5`, `true`).
+    suite; a parameter that the suite leaves out matches nothing. A value is a value, a pattern (`*`, `?`,
+    `[…]`), or a list of which one must match; numbers and booleans compare as they are written (`4`, `0.5`,
+    `true`).
     """
     return _fits(_facts(corner), rule)
 

@@ -22,7 +22,18 @@ from qbench.suite.sections import (
     OverrideSpec,
     QualitySpec,
 )
-from qbench.suite.values import Dtype, HubCorpus, Name, Place, Rule, Runtime, Seed, Spec, parse_bytes, switched
+from qbench.suite.values import (
+    Dtype,
+    HubCorpus,
+    Name,
+    Place,
+    Rule,
+    Runtime,
+    Seed,
+    Spec,
+    parse_bytes,
+    switched,
+)
 
 
 def default_model_name(data: dict[str, Any]) -> str:
