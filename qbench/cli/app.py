@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from qbench.cli import check, doctor, export, fetch, listing, plan, quantize, report, run, schema
+from qbench.cli import (
+    bench_kernels,
+    check,
+    doctor,
+    export,
+    fetch,
+    listing,
+    plan,
+    quantize,
+    report,
+    run,
+    schema,
+)
 
 app = typer.Typer(
     name="qbench",
@@ -44,7 +56,8 @@ for command in (
     report.report,
     export.export,
     doctor.doctor,
+    bench_kernels.bench_kernels,
     fetch.fetch,
     schema.schema,
 ):
-    app.command(command.__name__.rstrip("_"))(command)
+    app.command(command.__name__.rstrip("_").replace("_", "-"))(command)
