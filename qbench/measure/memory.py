@@ -17,11 +17,13 @@ from qbench.measure.process import Peak, rss_bytes
 from qbench.measure.workload import Generation, check_context, prompts
 from qbench.quant.linear import QuantizedLinear
 from qbench.quant.sizes import resident_bytes, tensors_of
+from qbench.suite.cell import EAGER
 
 __all__ = ["Peak", "cache_bytes", "measure", "resident_bytes", "rss_bytes", "tensors_of", "weight_parts"]
 
 WORKLOAD = {"prompt_length": 128, "batch_size": 1, "generated_tokens": 32}
 """What runs for the peak and the KV cache where the cell asks for no latency."""
+COMPILED = "of a compiled model only the weights are measured; see the eager cell"
 
 
 def weight_parts(model: nn.Module) -> dict[str, int]:
@@ -52,10 +54,12 @@ def measure(bench: Bench) -> dict[str, Any]:
     with Peak(bench.device) as peak:
         kv_cache_bytes = _generate(bench, workload)
     baseline = bench.baseline
+    eager = bench.cell.runtime == EAGER
     before = 0 if bench.device.type == "cuda" else baseline.get("rss_bytes")
     reasons = {
-        "peak_memory_bytes": peak.reason if bench.device.type == "cpu" else None,
-        "process_peak_bytes": peak.reason,
+        "peak_memory_bytes": (peak.reason if bench.device.type == "cpu" else None) if eager else COMPILED,
+        "process_peak_bytes": peak.reason if eager else COMPILED,
+        "kv_cache_bytes": None if eager else COMPILED,
         "quantize_peak_bytes": None
         if baseline.get("quantize_peak_bytes") is not None
         else "nothing was quantized",
@@ -65,9 +69,9 @@ def measure(bench: Bench) -> dict[str, Any]:
         "unit": "B",
         "disk_bytes": baseline.get("disk_bytes"),
         **weight_parts(bench.model),
-        "kv_cache_bytes": kv_cache_bytes,
-        "peak_memory_bytes": _above(peak.bytes, before),
-        "process_peak_bytes": peak.process_bytes,
+        "kv_cache_bytes": kv_cache_bytes if eager else None,
+        "peak_memory_bytes": _above(peak.bytes, before) if eager else None,
+        "process_peak_bytes": peak.process_bytes if eager else None,
         "quantize_peak_bytes": _above(baseline.get("quantize_peak_bytes"), before),
         "baseline_bytes": baseline.get("rss_bytes"),
         "workload": workload,

@@ -36,7 +36,7 @@ def _row(
         "shape": f"{n}×{k}",
         "rows": case["rows"],
         "method": case["method"],
-        "kernel": case["ran"],
+        "kernel": case["kernel"] if case["kernel"] == case["ran"] else f"{case['kernel']}: {case['ran']}",
         "median_s": seconds,
         "low_s": low,
         "high_s": high,

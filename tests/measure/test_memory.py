@@ -146,3 +146,12 @@ def test_peaks_are_given_above_the_worker_before_the_model() -> None:
     assert 40 * MIB < sample["peak_memory_bytes"] < 90 * MIB
     assert sample["process_peak_bytes"] - sample["peak_memory_bytes"] == sample["baseline_bytes"]
     assert sample["reasons"] == {}
+
+
+def test_a_compiled_cell_claims_no_peak_that_eager_mode_had() -> None:
+    model = tiny_llama(max_position_embeddings=256)
+    found = memory.measure(bench_of(model, memory={}, runtime="compile"))
+    assert found["weight_bytes"] == memory.measure(bench_of(model, memory={}))["weight_bytes"]
+    for name in ("peak_memory_bytes", "process_peak_bytes", "kv_cache_bytes"):
+        assert found[name] is None
+        assert "compiled" in found["reasons"][name]
