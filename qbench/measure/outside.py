@@ -4,7 +4,8 @@ After the timed rounds a few more run with a timer around the forward of each la
 CUDA events on a GPU (what the device waits for inside a layer counts as that layer's). Layers: the quantized
 ones; in an unquantized model those that quantization would take. Raw seconds are kept, of whole forwards and
 inside the layers. The timer's own time, `timer_s` a call, falls outside of what it measures; reading takes
-that off. Nothing of this touches the rounds that latency reports.
+that off (seen: 0.15 µs; whole steps of SmolLM2-135M, 210 layers, took 1 to 2 % longer). Nothing of this
+touches the rounds that latency reports.
 """
 
 from __future__ import annotations
