@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from qbench.cli import check, compare, doctor, export, fetch, listing, plan, quantize, report, run, schema
+from qbench.cli import (
+    bench_kernels,
+    check,
+    compare,
+    doctor,
+    export,
+    fetch,
+    listing,
+    plan,
+    quantize,
+    report,
+    run,
+    schema,
+)
 
 app = typer.Typer(
     name="qbench",
@@ -45,7 +58,8 @@ for command in (
     compare.compare,
     export.export,
     doctor.doctor,
+    bench_kernels.bench_kernels,
     fetch.fetch,
     schema.schema,
 ):
-    app.command(command.__name__.rstrip("_"))(command)
+    app.command(command.__name__.rstrip("_").replace("_", "-"))(command)

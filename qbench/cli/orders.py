@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -51,6 +52,20 @@ def size(text: str | None) -> int | None:
     except ValueError as error:
         raise SuiteError(f"--memory-limit {value_text(text)} {error}") from error
     return found if isinstance(found, int) else None
+
+
+def kernel_method(word: str) -> tuple[str, dict[str, Any]]:
+    """`int4:group_size=64,symmetric=false` as a method's name and its parameters."""
+    name, _, rest = word.partition(":")
+    return name.strip(), pairs(rest.split(","), "--method") if rest.strip() else {}
+
+
+def kernel_shape(word: str) -> tuple[int, int]:
+    """`4096x1024` as outputs and inputs of a layer."""
+    match = re.fullmatch(r"([1-9][0-9]{0,6})[x×]([1-9][0-9]{0,6})", word.strip())
+    if match is None:
+        raise SuiteError(f"--shape {value_text(word)} is not NxK; write outputs × inputs as 4096x1024")
+    return int(match[1]), int(match[2])
 
 
 def _override(word: str) -> dict[str, Any]:

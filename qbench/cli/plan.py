@@ -38,7 +38,7 @@ def plan(
     for entry in planned:
         cell = entry.cell
         made.add_row(
-            cell.id, cell.model.name, cell.label, cell.dtype, cell.device, entry.state, entry.reason or ""
+            cell.id, cell.model.name, cell.label, cell.dtype, cell.place, entry.state, entry.reason or ""
         )
     out = console()
     out.print(made)

@@ -80,7 +80,7 @@ class Plain(Display):
         said = headline(record) if record.status == "ok" else record.reason
         print(
             f"[{self.count}/{self.total}] {record.status:7} {cell.model.name} {cell.label} {cell.dtype} "
-            f"{cell.device} {seconds:.1f} s: {said}",
+            f"{cell.place} {seconds:.1f} s: {said}",
             flush=True,
         )
 
@@ -196,7 +196,7 @@ class LiveTable(Display):
             now = time.perf_counter() - row["started"] if row["started"] else None
             elapsed = row.get("elapsed", now)
             table.add_row(
-                *map(Text, (cell.model.name, cell.label, cell.dtype, cell.device)),
+                *map(Text, (cell.model.name, cell.label, cell.dtype, cell.place)),
                 Text(row["state"], style),
                 f"{elapsed:.1f}" if elapsed is not None else "",
                 Text(row["said"]),

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from qbench.measure import nvml
+from qbench.measure import nvml, runtime
 from qbench.measure.latency import quiet, synchronize
 from qbench.measure.meter import Clock, Meter, NoEnergy
 from qbench.measure.probe import Bench
@@ -191,11 +191,13 @@ def _parts(bench: Bench, workload: dict[str, int]) -> dict[str, tuple[Work, int]
     """Part → (one iteration of its work, tokens of one iteration). No decode for fewer than two tokens."""
     batch, steps = workload["batch_size"], workload["generated_tokens"] - 1
     ids = prompts(bench.model, batch, workload["prompt_length"], bench.cell.seed, bench.device)
-    prompt_only, decoding = Generation(bench.model, ids), Generation(bench.model, ids)
+    made: list[Generation] = [runtime.generation(bench, ids, workload["generated_tokens"]) for _ in range(2)]
+    prompt_only, decoding = made
 
     @torch.inference_mode()
     def prefill(look: Look) -> None:
         prompt_only.prefill()
+        prompt_only.finish()
 
     @torch.inference_mode()
     def decode(look: Look) -> None:
@@ -205,6 +207,7 @@ def _parts(bench: Bench, workload: dict[str, int]) -> dict[str, tuple[Work, int]
             decoding.step()
             look()
         decoding.rewind(steps)
+        decoding.finish()
 
     parts: dict[str, tuple[Work, int]] = {"prefill": (prefill, batch * workload["prompt_length"])}
     return {**parts, "decode": (decode, batch * steps)} if steps > 0 else parts

@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 
+from qbench.measure import limits, outside, runtime
 from qbench.measure.probe import Bench, Turn
 from qbench.measure.workload import Generation, check_context, prompts
 
@@ -155,9 +156,13 @@ def measure_run(bench: Bench, prompt_length: int, batch_size: int, number: int =
     generated = latency["generated_tokens"]
     check_context(bench.model, prompt_length + generated, "latency.prompt_lengths + generated_tokens")
     ids = prompts(bench.model, batch_size, prompt_length, bench.cell.seed, bench.device)
-    generation = Generation(bench.model, ids)
-    warmup = warm_up(lambda: take_turn(bench, generation, generated, 2 * number))
-    rounds = [take_turn(bench, generation, generated, 2 * number + 1) for _ in range(latency["repetitions"])]
+    generation = runtime.generation(bench, ids, generated)
+    first = 3 * number
+    warmup = warm_up(lambda: take_turn(bench, generation, generated, first))
+    rounds = [take_turn(bench, generation, generated, first + 1) for _ in range(latency["repetitions"])]
+    with bench.turn(first + 2):
+        beside = outside.measure(generation, generated, bench.device, timed_round)
+    generation.finish()
     return {
         "prompt_length": prompt_length,
         "batch_size": batch_size,
@@ -169,6 +174,9 @@ def measure_run(bench: Bench, prompt_length: int, batch_size: int, number: int =
         "start_s": [each.start_s for each in rounds],
         "since": rounds[0].turn.since_utc,
         "warmup": warmup,
+        **generation.facts(),
+        "outside": beside,
+        "work": limits.work(generation, generated, bench.cell.dtype),
     }
 
 

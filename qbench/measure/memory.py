@@ -20,11 +20,22 @@ from qbench.measure.process import NOT_ON_CPU, Peak, gpu_memory, rss_bytes
 from qbench.measure.workload import Generation, check_context, prompts
 from qbench.quant.sizes import METADATA, resident_bytes, saved_bytes, tensors_of
 from qbench.quant.sizes import weight_parts as parts_of
+from qbench.suite.cell import EAGER
 
 __all__ = ["Peak", "cache_bytes", "measure", "resident_bytes", "rss_bytes", "tensors_of", "weight_parts"]
 
+COMPILED = "of a compiled model only the weights are measured; see the eager cell"
+RUNNING = (
+    "kv_cache_bytes",
+    "activation_bytes",
+    "peak_memory_bytes",
+    "process_peak_bytes",
+    "reserved_peak_bytes",
+)
+"""What is measured while the model runs."""
 WORKLOAD = {"prompt_length": 128, "batch_size": 1, "generated_tokens": 32}
 """What runs for the peak and the KV cache where the cell asks for no latency."""
+COMPILED = "of a compiled model only the weights are measured; see the eager cell"
 
 
 def weight_parts(model: nn.Module) -> dict[str, int]:
@@ -88,6 +99,9 @@ def measure(bench: Bench) -> dict[str, Any]:
         "activation_bytes": "torch's profiler told of no allocation",
         **gpu_reasons,
     }
+    if bench.cell.runtime != EAGER:
+        values |= dict.fromkeys(RUNNING)
+        why |= dict.fromkeys(RUNNING, COMPILED)
     reasons = {name: str(why[name]) for name, value in values.items() if value is None and why.get(name)}
     if unknown := reasons.get("process_peak_bytes") or reasons.get("loaded_rss_bytes"):
         reasons["peak_over_loaded_bytes"] = unknown

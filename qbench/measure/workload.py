@@ -48,11 +48,13 @@ class Generation:
     token: Tensor | None = None
     """(B, 1), the newest token; None before the prefill."""
     cache: Any = None
+    logits: Tensor | None = None
+    """(B, V), what the newest token was picked from."""
 
     def __post_init__(self) -> None:
         # The first token needs the head on the last position only; nearly every model can leave out the rest.
-        accepted = inspect.signature(self.model.forward).parameters
-        self._keep = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
+        self.keeps_last = "logits_to_keep" in inspect.signature(self.model.forward).parameters
+        self._keep = {"logits_to_keep": 1} if self.keeps_last else {}
 
     def prefill(self) -> None:
         """Runs the prompt on an empty cache and picks the first token."""
@@ -68,9 +70,17 @@ class Generation:
         """Takes the newest `tokens` tokens out of the cache, so that the same steps can run again."""
         self.cache.crop(-tokens)
 
+    def facts(self) -> dict[str, Any]:
+        """What the runtime has to say of itself, for the record."""
+        return {}
+
+    def finish(self) -> None:
+        """Brings the layers' counts up to date, once the last forward is done."""
+
     def _forward(self, ids: Tensor) -> None:
         out = self.model(ids, past_key_values=self.cache, use_cache=True, **self._keep)
         if out.past_key_values is None:
             raise ModelError(f"{type(self.model).__name__} returns no KV cache; generation cannot be timed")
         self.cache = out.past_key_values
-        self.token = out.logits[:, -1].argmax(-1, keepdim=True)
+        self.logits = out.logits[:, -1]
+        self.token = self.logits.argmax(-1, keepdim=True)

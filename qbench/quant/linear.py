@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from qbench.errors import KernelError
+from qbench.quant import opaque
 from qbench.quant.kernels.cpu import aligned
 from qbench.quant.kernels.kernel import Kernel
 from qbench.quant.kernels.spec import LinearSpec, dtype_name, spec_of
@@ -66,6 +67,7 @@ class QuantizedLinear(nn.Module):
         self._outliers_found = [0, 0]
         """Calls, and the outlier columns that they found beside those stored."""
         self.fallback_reason: str | None = None
+        self._number = opaque.enrol(self)
         for key, value in empty_state(spec, device).items():
             self.register_buffer(key, value)
 
@@ -106,6 +108,12 @@ class QuantizedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (…, K) → (…, N), on the kernel that the table gives for the number of rows."""
+        if torch.compiler.is_compiling():
+            return opaque.linear(x, self._number, self.out_features, self.spec.threshold is not None)
+        return self.run(x)
+
+    def run(self, x: Tensor) -> Tensor:
+        """The same, never as an operator of a compiled graph."""
         if x.requires_grad:
             raise KernelError(
                 f"layer {self.name}: quantized layers are for inference; call under torch.no_grad()"
@@ -214,6 +222,16 @@ class QuantizedLinear(nn.Module):
         self._calls.clear()
         self._outliers_found = [0, 0]
 
+    @property
+    def calls(self) -> int:
+        """How often it ran, on whichever kernels."""
+        return sum(calls for *_, calls in self._executed.values())
+
+    def credit(self, rows: int, calls: int) -> None:
+        """Counts calls that a recorded CUDA graph made without this module: on the kernel of those rows."""
+        known = next(known for known in self._calls.values() if known.rows == rows)
+        known.seen[2] += calls
+
     def release(self) -> None:
         """Drops every kernel's own layout and forgets which ran, as after `from_weight`."""
         self._give_back()
@@ -305,3 +323,7 @@ class QuantizedLinear(nn.Module):
         """For copies and pickles: the stored form, without any kernel's layout."""
         buffers = {**self._buffers, "codes": self.stored_codes()}
         return {**self.__dict__, "_buffers": buffers, "_prepared": {}, "_holder": None, "_calls": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._number = opaque.enrol(self)

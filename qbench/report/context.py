@@ -84,7 +84,8 @@ def _groups(rows: list[Row]) -> list[Group]:
     names = {(row["run"], row["cell_id"]): row["model"] for row in rows}
     for row in rows:  # a checkpoint that was quantized before the run stands beside its base
         model = str(names.get((row["run"], row["base_cell_id"]), row["model"]))
-        found[row["suite"], model, row["dtype"], row["device"]].append(row)
+        ran = [] if row["runtime"] == "eager" else [row["runtime"]]
+        found[row["suite"], model, row["dtype"], row["device"], *ran].append(row)
     several_suites = len({suite for suite, *_ in found}) > 1
     return [
         Group(

@@ -54,6 +54,7 @@ DIMENSIONS = {
     "model": "Model",
     "dtype": "Dtype",
     "device": "Device",
+    "runtime": "Runtime",
     "perplexity_protocol": "Perplexity protocol",
     KERNELS: "Kernels",
 }
@@ -153,7 +154,7 @@ def parameters(params: str) -> list[str]:
 def _order(row: Row) -> tuple[Any, ...]:
     bits = row["bits_per_weight"]
     place = (row["status"] != "ok", row["method"] != "none", -(bits or 0.0), row["label"] or "")
-    return (row["suite"], row["model"], row["dtype"], row["device"], *place)
+    return (row["suite"], row["model"], row["dtype"], row["device"], row["runtime"], *place)
 
 
 def _split_dimensions(rows: list[Row]) -> tuple[dict[str, str], dict[str, str]]:
@@ -203,6 +204,7 @@ def _best(rows: list[Row], shown: list[Shown]) -> set[tuple[int, str]]:
                 row["model"],
                 row["dtype"],
                 row["device"],
+                row["runtime"],
                 row["perplexity_protocol"],
             )
             groups[key].append(index)

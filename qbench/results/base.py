@@ -13,7 +13,7 @@ from qbench.results.quality import divergence, windows
 from qbench.results.record import Record
 from qbench.results.samples import probe
 
-Key = tuple[str, str, str, str, str]
+Key = tuple[str, str, str, str, str, str]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Scored:
 
     cell_id: str
     key: Key
-    """Suite, run, unquantized weights, dtype and device: equal for a cell and its base."""
+    """Suite, run, unquantized weights, dtype, device and runtime: equal for a cell and its base."""
     is_base: bool
     repetition: int
     nll: NDArray[np.float64] | None
@@ -53,7 +53,7 @@ def scored(record: Record, cell_id: str, measured: dict[str, float | None]) -> S
     corpus = (found.get("corpus") or {}).get("sha256")
     return Scored(
         cell_id=cell_id,
-        key=(record.suite, record.run, _weights(record), cell.dtype, cell.device),
+        key=(record.suite, record.run, _weights(record), cell.dtype, cell.device, cell.runtime),
         is_base=cell.method == "none" and record.status == "ok",
         repetition=cell.repetition,
         nll=np.asarray(finite[0], dtype=np.float64) if finite else None,

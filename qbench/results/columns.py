@@ -54,6 +54,7 @@ _IDENTITY = (
     _text("params", "every parameter of the method, as JSON"),
     _category("dtype", "of unquantized weights and activations"),
     _category("device", "cpu or cuda:N"),
+    _category("runtime", "what ran the timed work: eager, or compile; quality is eager's"),
     Column("repetition", "", "which repetition of the same cell", "Int64"),
     _category("perplexity_protocol", "protocol, window length and corpus of the quality columns"),
 )
@@ -84,7 +85,7 @@ _RELATIVE = (
     _text(
         "base_cell_id",
         "the base: the ok `none` cell of the same run, model (of method saved: the one it was made from), "
-        "dtype and device",
+        "dtype, device and runtime",
     ),
 )
 _CLOSING = (

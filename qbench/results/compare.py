@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from qbench.errors import ResultsError
-from qbench.results import latency
 from qbench.results.facts import differing, facts
+from qbench.results.latency import Corner, corners
 from qbench.results.metrics import METRICS
 from qbench.results.quality import windows
 from qbench.results.record import Record
@@ -26,10 +26,11 @@ from qbench.results.store import Store
 WINDOWS = "nll by window"
 """Beside the metrics: what the quality ones are computed from, so that no two errors can cancel."""
 
-_ROUNDS: dict[str, Callable[[Record], list[float]]] = {
-    "prefill_s": latency.prefill_times,
-    "decode_s_per_token": latency.decode_times,
+_ROUNDS: dict[str, Callable[[Corner], list[float]]] = {
+    "prefill_s": lambda corner: corner.prefill,
+    "decode_s_per_token": lambda corner: corner.decode,
 }
+"""Single rounds of the first corner, which is the one that the table shows."""
 
 
 @dataclass(frozen=True)
@@ -199,11 +200,16 @@ def _timed(name: str, a: Record, b: Record) -> Timed | None:
     before, now = metric.value(a), metric.value(b)
     if metric.kind != "timed" or before is None or now is None or not before:
         return None
-    rounds = [_ROUNDS[name](record) for record in (a, b)] if name in _ROUNDS else [[], []]
+    rounds = [_rounds(name, record) for record in (a, b)]
     low = high = None
     if all(rounds) and all(min(values) > 0 for values in rounds):
         low, high = min(rounds[1]) / max(rounds[0]), max(rounds[1]) / min(rounds[0])
     return Timed(name, before, now, now / before, low, high)
+
+
+def _rounds(name: str, record: Record) -> list[float]:
+    first = next(corners(record), None)
+    return _ROUNDS[name](first) if first is not None and name in _ROUNDS else []
 
 
 def _not_ok(a: Record, b: Record) -> str | None:

@@ -1,9 +1,9 @@
 """`load`: a tree of results as one tidy pandas DataFrame, a row per cell, failures included.
 
-The base of a cell is the `none` cell of the same run, model, dtype and device; of a quantized checkpoint,
-that of the model that it was made from. Ratios of perplexity are paired, and null where the two were not
-scored on the very same windows. Intervals of all cells with the
-same windows are computed at once (see `statistics.py`), so that thousands of cells stay cheap.
+The base of a cell is the `none` cell of the same run, model, dtype, device and runtime; of a quantized
+checkpoint, that of the model that it was made from. Ratios of perplexity are paired, and null where the two
+were not scored on the very same windows. Intervals of all cells with the same windows are computed at once
+(see `statistics.py`), so that thousands of cells stay cheap.
 """
 
 from __future__ import annotations
@@ -98,6 +98,7 @@ def _row(record: Record) -> Row:
         "params": json.dumps(cell.params, sort_keys=True, ensure_ascii=False),
         "dtype": cell.dtype,
         "device": cell.device,
+        "runtime": cell.runtime,
         "repetition": cell.repetition,
         "perplexity_protocol": protocol(record),
         "task_accuracy_stderr": task_accuracy_stderr(record),
@@ -199,9 +200,10 @@ def _no_ratio(row: Row) -> str:
         return "the base was scored on other windows"
     if row["method"] == "saved":
         return (
-            "no ok `none` cell, in this run, dtype and device, of the model that the checkpoint was made from"
+            "no ok `none` cell, in this run, dtype, device and runtime, of the model that the checkpoint was "
+            "made from"
         )
-    return "no ok `none` cell of the same run, model, dtype and device"
+    return "no ok `none` cell of the same run, model, dtype, device and runtime"
 
 
 def _typed(rows: list[Row]) -> pd.DataFrame:

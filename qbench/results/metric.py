@@ -30,8 +30,8 @@ class Metric:
     """Significant digits where no interval says how many are meant."""
     description: str
     value: Callable[[Record], float | None]
-    why: Callable[[Record], str] | None = None
-    """Why the value is missing from an ok record, where the probe's own reason is not it."""
+    why: Callable[[Record], str | None] | None = None
+    """Given: why an ok record has no value, where this metric knows better than its source."""
 
     @property
     def dtype(self) -> str:
@@ -40,9 +40,8 @@ class Metric:
 
     def reason(self, record: Record) -> str:
         """Why the value is missing from this record."""
-        if self.why is not None and record.status == "ok":
-            return self.why(record)
-        return samples.missing_reason(record, self.source, self.name)
+        known = self.why(record) if self.why and record.status == "ok" else None
+        return known or samples.missing_reason(record, self.source, self.name)
 
 
 def in_seconds(name: str, source: str, description: str, value: Callable[[Record], float | None]) -> Metric:

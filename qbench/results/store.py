@@ -7,6 +7,7 @@ below. A run is a folder with a manifest or with records.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import secrets
 from collections.abc import Callable, Iterator
@@ -122,18 +123,20 @@ class Store:
         return self._tolerate(lambda: _manifest(run.folder / MANIFEST), otherwise={})
 
     def records(self, run: Run) -> Iterator[Record]:
-        """The run's records, by cell id."""
+        """The run's records, by cell id; the ceilings of its device stand in each one's `environment`."""
+        ceilings = _ceilings(run.folder)
         for path in sorted(run.folder.glob("*.json")):
             if path.name == MANIFEST:
                 continue
             record = self._tolerate(lambda path=path: _record(path), otherwise=None)  # type: ignore[misc]
             if record is not None:
-                yield record
+                yield _with_ceilings(record, ceilings)
 
     def record(self, run: Run, cell_id: str) -> Record | None:
         """One cell's record; None where the run has none yet."""
         path = run.folder / f"{cell_id}.json"
-        return self._tolerate(lambda: _record(path), otherwise=None) if path.exists() else None
+        record = self._tolerate(lambda: _record(path), otherwise=None) if path.exists() else None
+        return None if record is None else _with_ceilings(record, _ceilings(run.folder))
 
     def _tolerate(self, read: Callable[[], Found], otherwise: Found) -> Found:
         try:
@@ -158,6 +161,22 @@ def _manifest(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ResultsError(f"{path}: a manifest is a JSON object, this is a {type(data).__name__}")
     return data
+
+
+def _ceilings(folder: Path) -> dict[str, Any]:
+    """What the run's machine can do at best, by device; nothing where no manifest says so."""
+    try:
+        found = _manifest(folder / MANIFEST).get("ceilings")
+    except ResultsError:  # `manifest` is where this is told
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _with_ceilings(record: Record, ceilings: dict[str, Any]) -> Record:
+    found = ceilings.get(record.cell.device)
+    if not isinstance(found, dict):
+        return record
+    return dataclasses.replace(record, environment={**record.environment, "ceilings": found})
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -66,4 +66,7 @@ def _ceiling(ceiling: dict[str, Any]) -> str:
         f"{dtype} {rate / 1e9:.0f} GFLOP/s" if rate else f"{dtype} none ({ceiling['reasons'][dtype]})"
         for dtype, rate in rates.items()
     )
-    return f"copy {ceiling['copy_bytes_per_s'] / 1e9:.1f} GB/s; product {products}"
+    bandwidth = ", ".join(
+        f"{what} {ceiling[f'{what}_bytes_per_s'] / 1e9:.1f} GB/s" for what in ("read", "copy")
+    )
+    return f"{bandwidth}; product {products}"

@@ -69,14 +69,14 @@ def note_problems(run: Run, problems: Sequence[str]) -> None:
         write_manifest(run.folder, manifest)
 
 
-def measure_ceilings(run: Run, pool: Pool, devices: Sequence[str]) -> None:
-    """Copy bandwidth and GEMM rates of each device into the manifest, unless they stand there already."""
+def measure_ceilings(run: Run, pool: Pool, devices: Sequence[str], threads: int | None) -> None:
+    """Bandwidth and GEMM rates of each device into the manifest, unless they stand there already."""
     manifest = _read(run)
     for device in devices:
         if device not in manifest["ceilings"]:
-            if device not in pool.ceilings:
-                pool.ceilings[device] = _ceilings(pool, device)
-            manifest["ceilings"][device] = pool.ceilings[device]
+            if (device, threads) not in pool.ceilings:
+                pool.ceilings[device, threads] = _ceilings(pool, device, threads)
+            manifest["ceilings"][device] = pool.ceilings[device, threads]
             write_manifest(run.folder, manifest)
 
 
@@ -98,8 +98,8 @@ def _corpora(cells: Sequence[Cell]) -> dict[str, str]:
     return {section["corpus_name"]: section["corpus_sha256"] for section in sections}
 
 
-def _ceilings(pool: Pool, device: str) -> dict[str, Any]:
-    job = pool.start({"kind": "ceilings", "device": device}, CEILINGS_TIMEOUT_S)
+def _ceilings(pool: Pool, device: str, threads: int | None) -> dict[str, Any]:
+    job = pool.start({"kind": "ceilings", "device": device, "threads": threads}, CEILINGS_TIMEOUT_S)
     found: dict[str, Any] = {"value": None, "reason": "the measurement did not finish"}
     while job.exit_code is None:
         pool.wait()

@@ -14,6 +14,7 @@ from qbench.models.tasks import BUILTIN_FOLDER, Tasks, lm_eval_version, task_fol
 from qbench.quant import registry
 from qbench.quant.method import Method
 from qbench.quant.overrides import overrides
+from qbench.run import runtimes
 from qbench.run.devices import Devices
 from qbench.suite.cell import Cell, ModelRef
 from qbench.suite.checks import EVERY_METHOD
@@ -81,7 +82,8 @@ class Planner:
         cell = self._cell(corner, method, model, device)
         if isinstance(model, ModelError):
             return Planned(cell, "skip", str(model))
-        if reason := missing or self._misfit(method, cell) or method.unsupported(cell):
+        reason = missing or self._misfit(method, cell) or method.unsupported(cell)
+        if reason := reason or runtimes.why_not(cell.runtime, device):
             return Planned(cell, "skip", reason)
         return Planned(cell, "done" if cell.id in done else "run")
 
@@ -183,6 +185,7 @@ class Planner:
             seed=suite.seed,
             repetition=corner.repetition,
             threads=suite.threads,
+            runtime=corner.runtime,
             allow_fallback=suite.allow_fallback,
             timeout_s=suite.timeout_s,
             memory_limit=suite.memory_limit,

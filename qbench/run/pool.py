@@ -110,8 +110,8 @@ class Pool:
         self._selector = selectors.DefaultSelector()
         self._unnamed: deque[Job] = deque()
         self.jobs: list[Job] = []
-        self.ceilings: dict[str, dict[str, Any]] = {}
-        """Device → what was measured of it, once for all runs that share this pool."""
+        self.ceilings: dict[tuple[str, int | None], dict[str, Any]] = {}
+        """Device and threads → what was measured of it, once for all runs that share this pool."""
         self._count = 0
         ours, theirs = socket.socketpair()
         with theirs, (self._path("server")).open("wb") as log:

@@ -104,7 +104,8 @@ def _run_all(schedule: Schedule, planned: Sequence[Planned], lent: Pool | None) 
     waiting = [plan.cell for plan in planned if plan.state == "run"]
     if waiting:
         with contextlib.nullcontext(lent) if lent else Pool() as pool:
-            manifest.measure_ceilings(schedule.run, pool, sorted({cell.device for cell in waiting}))
+            devices = sorted({cell.device for cell in waiting})
+            manifest.measure_ceilings(schedule.run, pool, devices, waiting[0].threads)
             problems = keep_base_outputs(pool, waiting)
             manifest.note_problems(schedule.run, problems)
             for problem in problems:

@@ -75,9 +75,12 @@ def _limited(job: dict[str, Any]) -> Cell:
 
 
 def measure_ceilings(job: dict[str, Any], channel: Channel) -> None:
-    """The machine's copy bandwidth and GEMM rates, for the manifest."""
+    """The machine's bandwidth and GEMM rates with the threads that cells have, for the manifest."""
+    import torch
+
     from qbench.measure.ceilings import ceilings
 
+    torch.set_num_threads(job.get("threads") or len(os.sched_getaffinity(0)))
     with channel.phase("ceilings", timed=True):
         channel.part("ceilings", ceilings(job["device"]))
 

@@ -14,6 +14,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
 
+EAGER = "eager"
+"""The runtime of every cell that was made before there was another; the id says only what differs from it,
+so that those keep theirs."""
+
 
 @dataclass(frozen=True)
 class ModelRef:
@@ -32,7 +36,7 @@ class ModelRef:
 
 @dataclass(frozen=True)
 class Cell:
-    """Model × method with every parameter × dtype × device, and how each number is taken."""
+    """Model × method with every parameter × dtype × device × runtime, and how each number is taken."""
 
     model: ModelRef
     method: str
@@ -61,6 +65,8 @@ class Cell:
     repetition: int = 0
     threads: int | None = None
     """CPU threads; None for one a core."""
+    runtime: str = EAGER
+    """What runs the timed work: `eager`, or `compile` (torch.compile with a static cache)."""
     allow_fallback: bool = False
     """Whether a layer may run on another kernel than the one that was asked for."""
     timeout_s: float = 3600.0
@@ -71,6 +77,8 @@ class Cell:
         """Everything that the id hashes, as plain JSON values."""
         whole = {name: getattr(self, name) for name in _COUNTED}
         whole["model"] = {name: getattr(self.model, name) for name in _MODEL_COUNTED}
+        if self.runtime == EAGER:
+            del whole["runtime"]
         for section in ("quality", "calibration"):
             if whole[section]:  # where a text lies changes no number; its hash stays
                 whole[section] = {
@@ -89,6 +97,11 @@ class Cell:
         """Sixteen hexadecimal digits of the SHA-256 of the canonical JSON of `identity()`."""
         text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def place(self) -> str:
+        """Device, and the runtime where it is another than usual; for people."""
+        return self.device if self.runtime == EAGER else f"{self.device} {self.runtime}"
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

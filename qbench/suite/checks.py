@@ -13,7 +13,7 @@ from qbench.suite.spec import MethodSpec, ModelSpec, Suite
 Finding = tuple[KeyPath, str]
 """Where, and what is wrong with the way out."""
 
-RULE_KEYS = ("model", "method", "dtype", "device", "label")
+RULE_KEYS = ("model", "method", "dtype", "device", "runtime", "label")
 """What a rule can name besides the parameters of a method."""
 EVERY_METHOD = "*"
 _ELSEWHERE = {
@@ -23,6 +23,8 @@ _ELSEWHERE = {
     "dtypes": "dtypes stand with the model, as models: [{source: …, dtypes: [bf16]}]",
     "device": "devices stand at the top of the suite, as devices: [cpu]",
     "devices": "devices stand at the top of the suite, as devices: [cpu]",
+    "runtime": "runtimes stand at the top of the suite, as runtimes: [eager, compile]",
+    "runtimes": "runtimes stand at the top of the suite, as runtimes: [eager, compile]",
 }
 
 
@@ -35,6 +37,7 @@ def findings(suite: Suite) -> Iterator[Finding]:
     for index, method in enumerate(suite.methods):
         yield from _method(method, ("methods", index))
     yield from _devices(suite.devices)
+    yield from _runtimes(suite)
     if suite.latency is not None:
         yield from _repeated(suite.latency.prompt_lengths, ("latency", "prompt_lengths"))
         yield from _repeated(suite.latency.batch_sizes, ("latency", "batch_sizes"))
@@ -89,6 +92,15 @@ def _devices(devices: Sequence[str]) -> Iterator[Finding]:
         taken_for_one = re.fullmatch(r"(?i)gpu.*|(cuda|cpu).+", device)
         if taken_for_one and not re.fullmatch(r"cuda:[0-9]{1,3}", device):
             yield ("devices", index), "is no device; write cpu, cuda, cuda:N, or a GPU name such as H100"
+
+
+def _runtimes(suite: Suite) -> Iterator[Finding]:
+    yield from _repeated(suite.runtimes, ("runtimes",))
+    if "compile" in suite.runtimes and suite.latency is None and suite.energy is None:
+        yield (
+            ("runtimes", suite.runtimes.index("compile")),
+            "is for timed work, and latency and energy are switched off; drop it",
+        )
 
 
 def _repeated(

@@ -1,4 +1,4 @@
-"""The matrix: models × dtypes × devices × methods with parameters × repetitions, as `Corner`s.
+"""The matrix: models × dtypes × devices × runtimes × methods with parameters × repetitions, as `Corner`s.
 
     corners = expand(suite, known_methods=available())
     corners = select(corners, [parse_filter("method=absmax,num_bits=4")])
@@ -34,6 +34,8 @@ class Corner:
     dtype: str
     device: str
     """As written: `cpu`, `cuda`, `cuda:0`, or a GPU name pattern."""
+    runtime: str
+    """`eager` or `compile`."""
     method: str
     params: dict[str, Any]
     """As written, one value each; parameters left out are not here."""
@@ -52,7 +54,8 @@ class _Variant:
 
 
 def expand(suite: Suite, known_methods: Iterable[str] | None = None) -> list[Corner]:
-    """Every corner that the suite asks for, in file order: model, dtype, device, method, grid, repetition.
+    """Every corner that the suite asks for, in file order: model, dtype, device, runtime, method, grid,
+    repetition.
 
     `known_methods` are the names of the registry, which a method entry named `*` stands for. Raises
     SuiteError for duplicates, for a rule that matches nothing, and where nothing is left.
@@ -60,10 +63,21 @@ def expand(suite: Suite, known_methods: Iterable[str] | None = None) -> list[Cor
     _check_size(suite)
     variants = _variants(suite, known_methods)
     corners = [
-        Corner(model, dtype, device, variant.method, variant.params, variant.label, repetition, variant.entry)
+        Corner(
+            model=model,
+            dtype=dtype,
+            device=device,
+            runtime=runtime,
+            method=variant.method,
+            params=variant.params,
+            label=variant.label,
+            repetition=repetition,
+            entry=variant.entry,
+        )
         for model in suite.models
         for dtype in model.dtypes
         for device in suite.devices
+        for runtime in suite.runtimes
         for variant in variants
         for repetition in range(suite.repetitions)
     ]
@@ -76,9 +90,10 @@ def expand(suite: Suite, known_methods: Iterable[str] | None = None) -> list[Cor
 def matches(corner: Corner, rule: Mapping[str, Any]) -> bool:
     """Whether every key of the rule matches.
 
-    Keys are `model`, `method`, `dtype`, `device`, `label` and the parameters as written in the suite; a
-    parameter that the suite leaves out matches nothing. A value is a value, a pattern (`*`, `?`, `[…]`), or a
-    list of which one must match; numbers and booleans compare as they are written (`4`, `0.5`, `true`).
+    Keys are `model`, `method`, `dtype`, `device`, `runtime`, `label` and the parameters as written in the
+    suite; a parameter that the suite leaves out matches nothing. A value is a value, a pattern (`*`, `?`,
+    `[…]`), or a list of which one must match; numbers and booleans compare as they are written (`4`, `0.5`,
+    `true`).
     """
     return _fits(_facts(corner), rule)
 
@@ -111,7 +126,7 @@ def select(corners: Sequence[Corner], filters: Sequence[Rule]) -> list[Corner]:
 def _check_size(suite: Suite) -> None:
     grid = sum(math.prod(len(_list(value)) for value in method.params.values()) for method in suite.methods)
     dtypes = sum(len(model.dtypes) for model in suite.models)
-    size = grid * dtypes * len(suite.devices) * suite.repetitions
+    size = grid * dtypes * len(suite.devices) * len(suite.runtimes) * suite.repetitions
     if size > MAX_CORNERS:
         count = f"{size} corners" if size < 10**9 else "over a billion corners"
         raise suite.error((), f"expands to {count}, more than {MAX_CORNERS}; split the suite")
@@ -190,7 +205,7 @@ def _unmatched(rule: Rule, facts: Sequence[dict[str, str]]) -> tuple[KeyPath, st
 
 def _facts(corner: Corner) -> dict[str, str]:
     """What rules are read against: key → value as text."""
-    own = (corner.model.name, corner.method, corner.dtype, corner.device, corner.label)
+    own = (corner.model.name, corner.method, corner.dtype, corner.device, corner.runtime, corner.label)
     params = {key: _text(value) for key, value in corner.params.items()}
     return {**params, **dict(zip(RULE_KEYS, own, strict=True))}
 

@@ -23,7 +23,18 @@ from qbench.suite.sections import (
     QualitySpec,
     TasksSpec,
 )
-from qbench.suite.values import Dtype, HubCorpus, Name, Place, Rule, Seed, Spec, parse_bytes, switched
+from qbench.suite.values import (
+    Dtype,
+    HubCorpus,
+    Name,
+    Place,
+    Rule,
+    Runtime,
+    Seed,
+    Spec,
+    parse_bytes,
+    switched,
+)
 
 
 def default_model_name(data: dict[str, Any]) -> str:
@@ -95,6 +106,11 @@ class Suite(Spec):
     methods: list[MethodSpec] = Field(min_length=1, description="Methods with their parameters")
     devices: list[Name] = Field(
         ["cpu"], min_length=1, description="cpu, cuda, cuda:N, or a GPU name such as H100"
+    )
+    runtimes: list[Runtime] = Field(
+        ["eager"],
+        min_length=1,
+        description="What runs the timed work: eager, or compile (torch.compile with a static cache)",
     )
     quality: Annotated[QualitySpec | None, switched(QualitySpec)] = Field(
         QualitySpec(), description="Perplexity; false: off"

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 Dtype = Literal["fp32", "bf16", "fp16"]
+Runtime = Literal["eager", "compile"]
 _ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=_ONE_LINE)]
 Place = Annotated[str, Field(min_length=1, max_length=4096, pattern=_ONE_LINE)]

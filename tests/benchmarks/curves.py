@@ -1,22 +1,21 @@
 """Curves over rows: bf16, the kernels of this machine, and the dispatcher, in one interleaved run.
 
-Each weight exists in enough copies that none lies in the cache when its turn comes. Each turn takes one
-sample of every runner, in an order drawn anew (seeded): a slow moment hits all alike, and so does whoever ran
-just before, which alone moved a time by a third. A ratio is that of medians. Times are of the call alone:
-preparing is done before.
+Each weight exists in enough copies that none lies in the cache when its turn comes; how the turns are taken
+stands in `qbench.measure.interleaved`. A ratio is that of medians. Times are of the call alone: preparing is
+done before.
 """
 
 from __future__ import annotations
 
-import random
 import statistics
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from qbench.measure import interleaved
 from qbench.quant.affine import AffineWeight
 from qbench.quant.kernels import KERNELS
 from qbench.quant.linear import QuantizedLinear
@@ -52,18 +51,8 @@ def samples(run: dict[str, Runner], x: Tensor, turns: int, copies: int) -> dict[
     """Seconds of each turn of each runner, interleaved, after one untimed call on every copy."""
     rows = x.shape[0]
     taken = {name: runner for name, runner in run.items() if rows <= DRAWN_UP_TO.get(name, rows)}
-    for runner in taken.values():
-        for copy in range(copies):
-            runner(x, copy)
-    times: dict[str, list[float]] = {name: [] for name in taken}
-    order = random.Random(rows)
-    for turn in range(turns):
-        for name in order.sample(sorted(taken), len(taken)):
-            runner = taken[name]
-            start = time.perf_counter()
-            runner(x, turn)
-            times[name].append(time.perf_counter() - start)
-    return times
+    calls = {name: partial(runner, x) for name, runner in taken.items()}
+    return interleaved.samples(calls, turns, rows, torch.device("cpu"), warm=copies)
 
 
 def draw(rows: tuple[int, ...], speedups: dict[int, dict[str, float]], medians: Curve, title: str) -> str:

@@ -242,3 +242,12 @@ def test_the_allocator_s_peak_on_a_gpu_is_what_was_allocated() -> None:
     values, _ = process.gpu_memory(device)
     assert values["device_used_bytes"] is not None
     assert values["device_used_bytes"] >= peak.reserved_bytes
+
+
+def test_a_compiled_cell_claims_no_peak_that_eager_mode_had() -> None:
+    model = tiny_llama(max_position_embeddings=256)
+    found = memory.measure(bench_of(model, memory={}, runtime="compile"))
+    assert found["weight_bytes"] == memory.measure(bench_of(model, memory={}))["weight_bytes"]
+    for name in ("peak_memory_bytes", "process_peak_bytes", "kv_cache_bytes"):
+        assert found[name] is None
+        assert "compiled" in found["reasons"][name]
