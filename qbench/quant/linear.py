@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from qbench.errors import KernelError
-from qbench.quant import opaque
+from qbench.quant import opaque, stored
+from qbench.quant.account import Account
 from qbench.quant.kernels.cpu import aligned
 from qbench.quant.kernels.kernel import Kernel
 from qbench.quant.kernels.spec import LinearSpec, dtype_name, spec_of
 from qbench.quant.kernels.table import choose, plan
-from qbench.quant.stored import code_bytes, empty_state, float_zeros, nbytes, state_of, weight_of
 from qbench.quant.weight import PackedWeight
 
 MOST_SHAPES = 256
@@ -62,13 +62,10 @@ class QuantizedLinear(nn.Module):
         """The kernel whose prepared tensors stand in for `codes`."""
         self._calls: dict[tuple[torch.Size, torch.dtype, torch.device], _Call] = {}
         """What is settled for inputs of a shape; a decode step looks up no more than this."""
-        self._executed: dict[str, list[int]] = {}
-        """Kernel name → fewest rows, most rows, calls."""
-        self._outliers_found = [0, 0]
-        """Calls, and the outlier columns that they found beside those stored."""
+        self.account = Account()
         self.fallback_reason: str | None = None
         self._number = opaque.enrol(self)
-        for key, value in empty_state(spec, device).items():
+        for key, value in stored.empty_state(spec, device).items():
             self.register_buffer(key, value)
 
     @classmethod
@@ -88,7 +85,7 @@ class QuantizedLinear(nn.Module):
         """
         spec = spec_of(weight, bias is not None, dtype, kernel, allow_fallback)
         layer = cls(spec, name, weight.codes.device)
-        for key, value in state_of(weight).items():
+        for key, value in stored.state_of(weight).items():
             setattr(layer, key, value)
         if bias is not None:
             layer.bias = bias.detach().to(dtype=dtype, device=weight.codes.device, copy=True)
@@ -135,11 +132,11 @@ class QuantizedLinear(nn.Module):
 
     def zeros(self) -> Tensor | None:
         """Zeros as float32 of the scale's shape, in units of unsigned codes; None when symmetric."""
-        return float_zeros(self.spec, self.zero)
+        return stored.float_zeros(self.spec, self.zero)
 
     def to_weight(self) -> PackedWeight:
         """The weight that this layer was built from, exactly."""
-        return weight_of(self.spec, {**self._buffers, "codes": self.stored_codes()})
+        return stored.weight_of(self.spec, {**self._buffers, "codes": self.stored_codes()})
 
     def dequantize(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """The float weight (N, K), equal to `dequantize` of what was packed."""
@@ -156,26 +153,16 @@ class QuantizedLinear(nn.Module):
     @property
     def bits_per_weight(self) -> float:
         """Stored bits a weight: codes with their padding and every other buffer but the bias, over N·K."""
-        spec = self.spec
-        stored = spec.out_features * code_bytes(spec)
-        stored += sum(nbytes(value) for key, value in self._buffers.items() if key not in ("codes", "bias"))
-        return 8 * stored / (spec.in_features * spec.out_features)
+        return stored.bits_per_weight(self.spec, self._buffers)
 
     def resident_bytes(self) -> dict[str, int]:
         """What stands in memory now. `prepared`: a kernel's own layout and copies; it may stand
         in for the codes."""
         made = [tensor for tensors in self._prepared.values() for tensor in tensors]
-        prepared = sum(nbytes(tensor) for tensor in made if tensor.is_mkldnn or not self._shares(tensor))
-        return {
-            "codes": nbytes(self.codes),
-            "scales": nbytes(self.scale),
-            "zeros": nbytes(self.zero),
-            "permutation": nbytes(self.permutation),
-            "input_scale": nbytes(self.input_scale),
-            "outliers": nbytes(self.outlier_columns) + nbytes(self.outlier_weights),
-            "bias": nbytes(self.bias),
-            "prepared": prepared,
-        }
+        prepared = sum(
+            stored.nbytes(tensor) for tensor in made if tensor.is_mkldnn or not self._shares(tensor)
+        )
+        return stored.bytes_by_part(self._buffers, prepared)
 
     def planned(self, dtype: torch.dtype | None = None) -> list[dict[str, str]]:
         """`rows` ("1..16", "17..") and `kernel` for every number of rows; KernelError where none may run."""
@@ -195,7 +182,6 @@ class QuantizedLinear(nn.Module):
     def report(self) -> dict[str, Any]:
         """What was asked for, what ran, and what it holds, as JSON values."""
         spec = self.spec
-        outliers = {} if spec.threshold is None else self._outlier_report()
         return {
             "name": self.name,
             "shape": [spec.out_features, spec.in_features],
@@ -206,26 +192,22 @@ class QuantizedLinear(nn.Module):
             "activations": spec.activations,
             "requested": spec.kernel,
             "planned": self.planned(),
-            "executed": [
-                {"kernel": name, "min_rows": least, "max_rows": most, "calls": calls}
-                for name, (least, most, calls) in self._executed.items()
-            ],
+            "executed": self.account.executed(),
             "fallback_reason": self.fallback_reason,
             "bits_per_weight": self.bits_per_weight,
             "bytes": self.resident_bytes(),
-            **outliers,
+            **self.account.outliers(spec),
         }
 
     def reset_counts(self) -> None:
         """Forgets which kernels ran."""
-        self._executed.clear()
+        self.account.reset()
         self._calls.clear()
-        self._outliers_found = [0, 0]
 
     @property
     def calls(self) -> int:
         """How often it ran, on whichever kernels."""
-        return sum(calls for *_, calls in self._executed.values())
+        return self.account.calls
 
     def credit(self, rows: int, calls: int) -> None:
         """Counts calls that a recorded CUDA graph made without this module: on the kernel of those rows."""
@@ -236,10 +218,6 @@ class QuantizedLinear(nn.Module):
         """Drops every kernel's own layout and forgets which ran, as after `from_weight`."""
         self._give_back()
         self.reset_counts()
-
-    def count_outliers(self, found: int) -> None:
-        """Notes that a call took so many columns out of the int8 product beside those stored apart."""
-        self._outliers_found = [self._outliers_found[0] + 1, self._outliers_found[1] + found]
 
     def extra_repr(self) -> str:
         spec = self.spec
@@ -253,24 +231,13 @@ class QuantizedLinear(nn.Module):
         entry, reason = choose(self.spec, rows, dtype_name(x.dtype), x.device, self.name)
         self.fallback_reason = reason or self.fallback_reason
         prepared = self._ready(entry)
-        seen = self._executed.setdefault(entry.name, [rows, rows, 0])
-        seen[0], seen[1] = min(seen[0], rows), max(seen[1], rows)
+        seen = self.account.open(entry.name, rows)
         if len(self._calls) >= MOST_SHAPES:
             self._calls.clear()
         shape = torch.Size((*x.shape[:-1], self.spec.out_features))
         known = _Call(entry, prepared, rows, shape, seen)
         self._calls[x.shape, x.dtype, x.device] = known
         return known
-
-    def _outlier_report(self) -> dict[str, Any]:
-        """Outlier columns stored, their share of K, and the share taken out at run time, mean over calls."""
-        spec, (calls, found) = self.spec, self._outliers_found
-        return {
-            "outlier_threshold": spec.threshold,
-            "outlier_columns": spec.outliers,
-            "outlier_share": spec.outliers / spec.in_features,
-            "outlier_share_seen": (spec.outliers + found / calls) / spec.in_features if calls else None,
-        }
 
     def _ready(self, entry: Kernel) -> tuple[Tensor, ...]:
         """A kernel's prepared tensors; makes them on the first call, and frees the codes it stands in for."""

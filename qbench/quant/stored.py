@@ -112,6 +112,27 @@ def float_zeros(spec: LinearSpec, zero: Tensor | None) -> Tensor | None:
     return unpack(zero, spec.num_bits, rows * groups).to(torch.float32).view(rows, groups)
 
 
+def bits_per_weight(spec: LinearSpec, state: State) -> float:
+    """Stored bits a weight: codes with their padding and all else but the bias, over N·K."""
+    stored = spec.out_features * code_bytes(spec)
+    stored += sum(nbytes(value) for key, value in state.items() if key not in ("codes", "bias"))
+    return 8 * stored / (spec.in_features * spec.out_features)
+
+
+def bytes_by_part(state: State, prepared: int) -> dict[str, int]:
+    """What stands in memory now, `prepared` bytes of a kernel's own layout among it."""
+    return {
+        "codes": nbytes(state["codes"]),
+        "scales": nbytes(state["scale"]),
+        "zeros": nbytes(state["zero"]),
+        "permutation": nbytes(state["permutation"]),
+        "input_scale": nbytes(state["input_scale"]),
+        "outliers": nbytes(state["outlier_columns"]) + nbytes(state["outlier_weights"]),
+        "bias": nbytes(state["bias"]),
+        "prepared": prepared,
+    }
+
+
 def code_bytes(spec: LinearSpec) -> int:
     """Bytes of a row of codes, padding included."""
     return packed_width(spec.in_features, spec.num_bits)

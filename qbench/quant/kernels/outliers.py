@@ -42,7 +42,7 @@ def beside_outliers(product: Run, columns: Columns) -> Run:
             out.addmm_(kept, layer.outlier_weights.to(x.dtype).t())
         if found.numel():
             out.addmm_(x.index_select(1, found), columns(layer, prepared, found).to(x.dtype))
-        layer.count_outliers(found.numel())
+        layer.account.count_outliers(found.numel())
         return out
 
     return run

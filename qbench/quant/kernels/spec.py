@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from qbench.errors import KernelError
 from qbench.quant.affine import AffineWeight
 from qbench.quant.fp8 import Fp8Weight
 from qbench.quant.weight import Activations, PackedWeight, Strategy
+
+if TYPE_CHECKING:
+    from qbench.quant.account import Account
 
 Zero = Literal["none", "integer", "float"]
 Code = Literal["int", "e4m3", "e5m2"]
@@ -184,8 +187,9 @@ class Operand(Protocol):
     def outlier_weights(self) -> Tensor | None:
         """(N, C): their weights."""
 
-    def count_outliers(self, found: int) -> None:
-        """Notes that a call found so many outlier columns beside those stored."""
+    @property
+    def account(self) -> Account:
+        """Told of the outlier columns that a call finds beside those stored."""
 
     def zeros(self) -> Tensor | None:
         """None (symmetric), or float32 of the scale's shape, in units of unsigned codes."""
