@@ -83,11 +83,18 @@ def write(key: dict[str, Any], model: Any, windows: Sequence[Window], device: to
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
-        save_file(kept, unfinished, {"key": json.dumps(key, sort_keys=True)})
+        save_file(kept, unfinished, _facts(key, windows))
         unfinished.replace(file)
     finally:
         unfinished.unlink(missing_ok=True)
     return file.stat().st_size
+
+
+def _facts(key: dict[str, Any], windows: Sequence[Window]) -> dict[str, str]:
+    """What the file says of itself: the whole key, and which tokens were scored."""
+    tokens = json.dumps([[window.first, *window.ids] for window in windows])
+    digest = hashlib.sha256(tokens.encode()).hexdigest()
+    return {"key": json.dumps(key, sort_keys=True), "windows": digest}
 
 
 def _check_size(model: Any, windows: Sequence[Window], whole: bool) -> None:
@@ -118,13 +125,16 @@ class BaseOutputs:
         return len(self.rows[0] if self.weight is None else self.weight)
 
     @classmethod
-    def read(cls, key: dict[str, Any], model: Any, device: torch.device) -> BaseOutputs | None:
-        """The outputs with this key; None where there are none. `model` tells what follows the head."""
+    def read(
+        cls, key: dict[str, Any], model: Any, windows: Sequence[Window], device: torch.device
+    ) -> BaseOutputs | None:
+        """The outputs with this key, of these windows; None where there are none. `model` tells what follows
+        the head."""
         file = path(key)
         if not file.exists():
             return None
         with safe_open(file, "pt") as found:
-            if json.loads(found.metadata()["key"]) != key:
+            if found.metadata() != _facts(key, windows):
                 raise AssertionError(f"{file} holds the outputs of another model or text")
             kept = {name: found.get_tensor(name) for name in found.keys()}  # noqa: SIM118
         weight, bias = kept.get("head.weight"), kept.get("head.bias")

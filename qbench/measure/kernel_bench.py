@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from qbench.errors import KernelError, MethodError, ModelError
+from qbench.measure import limits
 from qbench.measure.ceilings import ceilings
 from qbench.measure.interleaved import Runner, copies_for, last_cache_bytes, samples
 from qbench.models.source import locate
@@ -173,8 +174,8 @@ def _quantized(order: Order, label: str, kernel: str, packed: PackedWeight, devi
     layers = [first, *(copy.deepcopy(first) for _ in range(copies_for(stored, device) - 1))]
     for layer in layers:
         layer.prepare()
-    products = "int8" if spec.code == "int" and spec.activations != "none" else order.dtype
-    return _Rotated(label, kernel, products, spec.out_features, spec.in_features, stored, layers, spec)
+    arithmetic = limits.products(spec, order.dtype, device.type)
+    return _Rotated(label, kernel, arithmetic, spec.out_features, spec.in_features, stored, layers, spec)
 
 
 def _random(shape: tuple[int, int], seed: int, device: torch.device) -> Tensor:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from qbench.measure.workload import Generation
 from qbench.quant.convert import quantized_layers
+from qbench.quant.kernels import LinearSpec
 from qbench.quant.sizes import resident_bytes
 from qbench.quant.targets import candidates
 
@@ -97,10 +98,19 @@ def attention_flop(cache: Any, model: Any, batch: int, length: int) -> int:
 
 
 def arithmetic(model: nn.Module, dtype: str) -> str:
-    """What the products run in: `int8` where every quantized layer rounds its inputs too, else the dtype."""
-    packed = [layer.spec for _, layer in quantized_layers(model)]
-    whole = bool(packed) and all(spec.code == "int" and spec.activations != "none" for spec in packed)
-    return "int8" if whole else dtype
+    """What the products run in where all quantized layers agree, else the dtype."""
+    layers = [layer for _, layer in quantized_layers(model)]
+    found = {products(layer.spec, dtype, layer.scale.device.type) for layer in layers}
+    return found.pop() if len(found) == 1 else dtype
+
+
+def products(spec: LinearSpec, dtype: str, device: str) -> str:
+    """`int8` or `fp8` of a layer that rounds its inputs too (fp8 is multiplied as such on a GPU only)."""
+    if spec.activations == "none":
+        return dtype
+    if spec.code == "int":
+        return "int8"
+    return "fp8" if device == "cuda" else dtype
 
 
 def _lookups(model: nn.Module) -> dict[int, Tensor]:

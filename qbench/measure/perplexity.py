@@ -10,27 +10,33 @@ import math
 import time
 from typing import Any
 
+from qbench.errors import ModelError
 from qbench.measure.base_outputs import BaseOutputs, key
 from qbench.measure.probe import Bench
 from qbench.measure.protocols import Cut, Rule, Window, cut
 from qbench.measure.scoring import Scores, score
 from qbench.measure.workload import check_context
-from qbench.models.corpora import corpus_name
+from qbench.models.corpora import corpus_name, corpus_sha256
 
 
 def windows_of(bench: Bench) -> Cut:
     """The text of the cell under its protocol; ModelError where it or the model's context is too short."""
     quality = settings(bench)
     check_context(bench.model, quality["seqlen"], "quality.seqlen")
+    documents = bench.documents(quality["corpus"])
+    if corpus_sha256(documents) != quality["corpus_sha256"]:
+        raise ModelError(
+            f"corpus {corpus_name(quality['corpus'])!r} changed since the run was planned; run it again"
+        )
     rule = Rule(quality["seqlen"], quality.get("stride") or quality["seqlen"], quality["max_windows"])
-    return cut(quality["protocol"], bench.tokenizer, bench.documents(quality["corpus"]), rule)
+    return cut(quality["protocol"], bench.tokenizer, documents, rule)
 
 
 def measure(bench: Bench) -> dict[str, Any]:
     """Samples of the cell's corpus under its protocol; see the module's docstring."""
     quality = settings(bench)
     text = windows_of(bench)
-    base = _base(bench)
+    base = _base(bench, text.windows)
     start_s = time.perf_counter()
     scores = score(bench.model, text.windows, bench.device, base)
     samples = {
@@ -57,10 +63,10 @@ def settings(bench: Bench) -> dict[str, Any]:
     return quality
 
 
-def _base(bench: Bench) -> BaseOutputs | None:
+def _base(bench: Bench, windows: list[Window]) -> BaseOutputs | None:
     if not settings(bench).get("divergence"):
         return None
-    return BaseOutputs.read(key(bench.cell, bench.base_weights), bench.model, bench.device)
+    return BaseOutputs.read(key(bench.cell, bench.base_weights), bench.model, windows, bench.device)
 
 
 def _counted(nll: float, window: Window) -> float | None:

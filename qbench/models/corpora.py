@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,9 @@ def read_documents(corpus: Corpus) -> list[str]:
     return _from_hub(corpus) if isinstance(corpus, dict) else [read_corpus(corpus)]
 
 
-def text_sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def corpus_sha256(documents: Sequence[str]) -> str:
+    """Of the text, and of where documents end where there are several."""
+    return hashlib.sha256("\0".join(documents).encode()).hexdigest()
 
 
 def overlap(evaluation: str, calibration: str, words: int = OVERLAP_WORDS) -> str | None:

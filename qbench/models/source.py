@@ -19,6 +19,7 @@ from qbench.suite.cell import ModelRef
 FACTS = "qbench.json"
 """What a folder of `qbench quantize` holds and no other does: see `qbench.quant.checkpoint`."""
 _HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.tiktoken"]
+_TOKENIZERS = ["*.model", "*.txt", "*.tiktoken"]
 _PICKLES = ["*.bin", "*.pt", "*.pth", "*.ckpt"]
 
 
@@ -85,7 +86,9 @@ def pin(
     elif checkpoint.commit:
         weights = f"hub:{source}@{checkpoint.commit}"
     else:
-        identity = [*checkpoint.weight_files(allow_pickle), *sorted(checkpoint.folder.glob("*.json"))]
+        patterns = ["*.json", *_TOKENIZERS, *(["*.py"] if trust_remote_code else [])]
+        beside = {path for pattern in patterns for path in checkpoint.folder.glob(pattern)}
+        identity = [*checkpoint.weight_files(allow_pickle), *sorted(beside)]
         weights = "sha256:" + _digest(identity if not checkpoint.gguf else identity[:1])
     short = source.removeprefix("builtin:").rstrip("/").rpartition("/")[2]
     return ModelRef(

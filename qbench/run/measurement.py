@@ -138,6 +138,7 @@ def prepare(cell: Cell) -> None:
         count = torch.cuda.device_count()
         if int(cell.device.partition(":")[2]) >= count:
             raise DeviceError(f"{cell.device} was planned from NVML's list, but torch sees {count} GPUs")
+        torch.cuda.set_device(cell.device)  # events and streams that name no device mean this one
 
 
 def _environment(cell: Cell) -> dict[str, object]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from qbench.errors import MethodError, ModelError
-from qbench.models.corpora import corpus_name, overlap, read_corpus, text_sha256
+from qbench.models.corpora import corpus_name, corpus_sha256, overlap, read_documents
 from qbench.models.saved import Saved, saved_at
 from qbench.models.source import pin
 from qbench.models.tasks import BUILTIN_FOLDER, Tasks, lm_eval_version, task_folder
@@ -204,11 +204,10 @@ class Planner:
     def _corpus(self, section: str, corpus: Corpus) -> dict[str, Any]:
         if section not in self._corpora:
             where = self._where(corpus)
-            text = self._text(section, where)
             self._corpora[section] = {
                 "corpus": where,
                 "corpus_name": corpus_name(where),
-                "corpus_sha256": text_sha256(text),
+                "corpus_sha256": corpus_sha256(self._documents(section, where)),
             }
         return self._corpora[section]
 
@@ -218,8 +217,11 @@ class Planner:
         return corpus if corpus.startswith("builtin:") else str(self.suite.path(corpus))
 
     def _text(self, section: str, where: str | dict[str, Any]) -> str:
+        return "\n\n".join(self._documents(section, where))
+
+    def _documents(self, section: str, where: str | dict[str, Any]) -> list[str]:
         try:
-            return read_corpus(where)
+            return read_documents(where)
         except ModelError as error:
             raise self.suite.error((section, "corpus"), str(error)) from error
 

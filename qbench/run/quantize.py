@@ -17,7 +17,7 @@ from typing import Any
 import qbench
 from qbench.errors import DeviceError, KernelError, MethodError, ModelError, QbenchError
 from qbench.models.builtin import MODELS
-from qbench.models.corpora import corpus_name, read_corpus, text_sha256
+from qbench.models.corpora import corpus_name, corpus_sha256, read_documents
 from qbench.models.saved import saved_at
 from qbench.models.source import pin
 from qbench.quant import registry
@@ -141,7 +141,7 @@ def _calibration(order: Order, needed: bool) -> dict[str, Any] | None:
     where = spec.corpus if isinstance(spec.corpus, str) else spec.corpus.model_dump()
     if isinstance(where, str) and not where.startswith("builtin:"):
         where = str(Path(where).expanduser())
-    found = {"corpus_name": corpus_name(where), "corpus_sha256": text_sha256(read_corpus(where))}
+    found = {"corpus_name": corpus_name(where), "corpus_sha256": corpus_sha256(read_documents(where))}
     return {**spec.model_dump(), "corpus": where, **found}
 
 

@@ -64,7 +64,7 @@ def log_p(model: Any, window: Window) -> np.ndarray[Any, np.dtype[np.float64]]:
 def kept(model: Any, scored: list[Window], key: dict[str, Any] | None = None) -> BaseOutputs:
     name = key or {"test": True}
     base_outputs.write(name, model, scored, CPU)
-    found = BaseOutputs.read(name, model, CPU)
+    found = BaseOutputs.read(name, model, scored, CPU)
     assert found is not None
     return found
 
@@ -212,10 +212,13 @@ def test_the_key_holds_all_that_the_outputs_follow_from(
 def test_outputs_of_another_key_are_never_read() -> None:
     model, scored = tiny_llama(), windows(97)
     base_outputs.write({"a": 1}, model, scored, CPU)
-    assert BaseOutputs.read({"a": 2}, model, CPU) is None
+    assert BaseOutputs.read({"a": 2}, model, scored, CPU) is None
     base_outputs.path({"a": 1}).rename(base_outputs.path({"a": 2}))
     with pytest.raises(AssertionError, match="another model or text"):
-        BaseOutputs.read({"a": 2}, model, CPU)
+        BaseOutputs.read({"a": 2}, model, scored, CPU)
+    base_outputs.write({"a": 3}, model, scored, CPU)
+    with pytest.raises(AssertionError, match="another model or text"):
+        BaseOutputs.read({"a": 3}, model, scored[:-1], CPU)
 
 
 def test_without_the_base_the_reason_stands_in_its_place(tokenizer: Any) -> None:
@@ -258,4 +261,4 @@ def test_a_writer_that_dies_leaves_nothing_that_could_be_read(
     with pytest.raises(OSError, match="disk is full"):
         base_outputs.write({"a": 1}, tiny_llama(), windows(97), CPU)
     assert list((cache / "base").iterdir()) == []
-    assert BaseOutputs.read({"a": 1}, tiny_llama(), CPU) is None
+    assert BaseOutputs.read({"a": 1}, tiny_llama(), windows(97), CPU) is None

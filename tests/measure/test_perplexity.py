@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -91,6 +92,15 @@ def test_a_window_beyond_the_context_is_refused(austen: Any, tokenizer: Any) -> 
         perplexity.measure(bench_of(austen, tokenizer, quality={**quality, "seqlen": 513}))
 
 
+def test_a_text_that_changed_since_the_plan_is_refused(austen: Any, tokenizer: Any) -> None:
+    """Its outputs would be kept and paired under the name of the text that was planned."""
+    quality = {"corpus": "novel.txt", "corpus_sha256": "", "protocol": "gptq", "seqlen": 64, "max_windows": 1}
+    bench = bench_of(austen, tokenizer, quality=quality)
+    bench.documents = lambda _: [PERSUASION + "."]
+    with pytest.raises(ModelError, match=r"corpus 'novel\.txt' changed since the run was planned"):
+        perplexity.measure(bench)
+
+
 def test_a_window_needs_a_token_to_score() -> None:
     for ids, first in (([1], 1), ([1, 2], 2), ([1, 2], 0)):
         with pytest.raises(ValueError, match="cannot be scored"):
@@ -176,7 +186,10 @@ def test_logits_that_are_not_finite_become_null(tokenizer: Any) -> None:
 def test_the_sample_has_its_agreed_shape(austen: Any, tokenizer: Any) -> None:
     quality = {"corpus": "builtin:persuasion", "corpus_sha256": "ab", "protocol": "gptq", "max_windows": 2}
     sample = perplexity.measure(bench_of(austen, tokenizer, quality={**quality, "seqlen": 128}))
-    assert sample["corpus"] == {"name": "builtin:persuasion", "sha256": "ab"}
+    assert sample["corpus"] == {
+        "name": "builtin:persuasion",
+        "sha256": sha256(PERSUASION.encode()).hexdigest(),
+    }
     assert (sample["unit"], sample["protocol"], sample["seqlen"]) == ("nat", "gptq", 128)
     assert (sample["windows"], sample["tokens"], len(sample["nll"])) == (2, [127, 127], 2)
     assert sample["head"] == "sliced"

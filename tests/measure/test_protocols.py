@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from qbench.errors import ModelError
 from qbench.measure import perplexity
 from qbench.measure.protocols import PROTOCOLS, Rule, Window, cut
 from qbench.measure.scoring import score
+from qbench.models.corpora import corpus_sha256
 from qbench.results.quality import METRICS
 from qbench.results.record import Record
 from tests.measure.conftest import PERSUASION, bench_of
@@ -41,8 +43,9 @@ class Letters:
 def measured(model: Any, tokenizer: Any, protocol: str, **settings: Any) -> dict[str, float | None]:
     """The quality metrics of a cell with this protocol on TEXT."""
     quality = {"corpus": "x.txt", "corpus_sha256": "0", "max_windows": None, "seqlen": 128, **settings}
-    bench = bench_of(model, tokenizer, quality={**quality, "protocol": protocol})
-    bench.documents = lambda _: [TEXT]
+    quality |= {"protocol": protocol, "corpus_sha256": corpus_sha256([TEXT])}
+    bench = bench_of(model, tokenizer)
+    bench = replace(bench, cell=replace(bench.cell, quality=quality), documents=lambda _: [TEXT])
     record = Record(bench.cell, "s", "r", "ok", samples={"perplexity": perplexity.measure(bench)})
     return {metric.name: metric.value(record) for metric in METRICS}
 

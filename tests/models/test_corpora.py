@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from qbench.errors import ModelError
 from qbench.models.builtin import TEXTS
-from qbench.models.corpora import OVERLAP_WORDS, corpus_name, overlap, read_corpus, text_sha256
+from qbench.models.corpora import OVERLAP_WORDS, corpus_name, corpus_sha256, overlap, read_corpus
 
 
 def test_builtin_texts_are_read_whole() -> None:
     for name, path in TEXTS.items():
         text = read_corpus(f"builtin:{name}")
-        assert text_sha256(text) == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert corpus_sha256([text]) == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_the_builtin_calibration_does_not_overlap_the_evaluation() -> None:
