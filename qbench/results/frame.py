@@ -149,8 +149,14 @@ def _add_intervals(rows: list[Row], cells: list[Scored], bases: list[Scored | No
         gaps = [(rows[index], cells[index].nll_above(bases[index])) for index in members]
         _fill("perplexity_ratio", "difference", tokens, gaps)
     for tokens, members in _alike(cells, lambda cell: tuple(cell.apart.get("scored", ()))):
-        for name, sums in (("kl_divergence", "kl"), ("top1_agreement", "agree")):
-            _fill(name, "difference", tokens, [(rows[index], cells[index].apart[sums]) for index in members])
+        for name, sums, kind in _APART:
+            _fill(name, kind, tokens, [(rows[index], cells[index].apart[sums]) for index in members])
+
+
+_APART: tuple[tuple[str, str, Kind], ...] = (
+    ("kl_divergence", "kl", "own"),  # by window it correlates nearly as losses do
+    ("top1_agreement", "agree", "difference"),
+)
 
 
 def _alike(
