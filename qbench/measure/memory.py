@@ -18,24 +18,26 @@ from qbench.measure.allocations import track
 from qbench.measure.probe import Bench
 from qbench.measure.process import NOT_ON_CPU, Peak, gpu_memory, rss_bytes
 from qbench.measure.workload import Generation, check_context, prompts
-from qbench.quant.sizes import METADATA, resident_bytes, saved_bytes, tensors_of
+from qbench.quant.sizes import METADATA, resident_bytes, saved_bytes
 from qbench.quant.sizes import weight_parts as parts_of
 from qbench.suite.cell import EAGER
 
-__all__ = ["Peak", "cache_bytes", "measure", "resident_bytes", "rss_bytes", "tensors_of", "weight_parts"]
-
-COMPILED = "of a compiled model only the weights are measured; see the eager cell"
-RUNNING = (
-    "kv_cache_bytes",
-    "activation_bytes",
-    "peak_memory_bytes",
-    "process_peak_bytes",
-    "reserved_peak_bytes",
-)
-"""What is measured while the model runs."""
 WORKLOAD = {"prompt_length": 128, "batch_size": 1, "generated_tokens": 32}
 """What runs for the peak and the KV cache where the cell asks for no latency."""
 COMPILED = "of a compiled model only the weights are measured; see the eager cell"
+RUNNING = (
+    "kv_cache_bytes",
+    "kv_cache_bytes_per_token",
+    "activation_bytes",
+    "peak_memory_bytes",
+    "peak_over_loaded_bytes",
+    "process_peak_bytes",
+    "reserved_peak_bytes",
+    "process_gpu_bytes",
+    "device_used_bytes",
+)
+"""Metrics of what is measured while the model runs."""
+Values = dict[str, int | str | None]
 
 
 def weight_parts(model: nn.Module) -> dict[str, int]:
@@ -66,46 +68,57 @@ def measure(bench: Bench) -> dict[str, Any]:
     """Bytes by part, and the peaks of one generation above the worker before the model was loaded."""
     workload = _workload(bench)
     check_context(bench.model, workload["prompt_length"] + workload["generated_tokens"], "memory workload")
+    baseline = bench.baseline
+    values: Values = {
+        "disk_bytes": baseline.get("disk_bytes"),
+        "saved_bytes": saved_bytes(bench.model),
+        **weight_parts(bench.model),
+        "quantize_peak_bytes": _above(baseline.get("quantize_peak_bytes"), _before(bench)),
+        "baseline_bytes": baseline.get("rss_bytes"),
+    }
+    why: dict[str, str | None] = {"disk_bytes": "not known", "quantize_peak_bytes": "nothing was quantized"}
+    if bench.cell.runtime == EAGER:
+        running, reasons = _running(bench, workload)
+        values, why = values | running, why | reasons
+    reasons = {name: str(why[name]) for name, value in values.items() if value is None and why.get(name)}
+    if bench.cell.runtime != EAGER:
+        reasons |= dict.fromkeys(RUNNING, COMPILED)
+    elif unknown := reasons.get("process_peak_bytes") or reasons.get("loaded_rss_bytes"):
+        reasons["peak_over_loaded_bytes"] = unknown
+    return {"unit": "B", **values, "workload": workload, "reasons": reasons}
+
+
+def _running(bench: Bench, workload: dict[str, int]) -> tuple[Values, dict[str, str | None]]:
+    """What two generations show, and why some of it may be null."""
     loaded_rss = rss_bytes()
     with Peak(bench.device) as peak:
         generation = _generate(bench, workload)
     cache = {"kv_cache_bytes": cache_bytes(generation.cache), "kv_cache": type(generation.cache).__name__}
     gpu, gpu_reasons = gpu_memory(bench.device)
     del generation
-    baseline = bench.baseline
-    before = 0 if bench.device.type == "cuda" else baseline.get("rss_bytes")
-    activations = _activations(bench, workload)
-    values = {
-        "disk_bytes": baseline.get("disk_bytes"),
-        "saved_bytes": saved_bytes(bench.model),
-        **weight_parts(bench.model),
+    values: Values = {
         **cache,
-        **activations,
-        "peak_memory_bytes": _above(peak.bytes, before),
+        **_activations(bench, workload),
+        "peak_memory_bytes": _above(peak.bytes, _before(bench)),
         "reserved_peak_bytes": peak.reserved_bytes,
         "process_peak_bytes": peak.process_bytes,
         "loaded_rss_bytes": loaded_rss,
-        "quantize_peak_bytes": _above(baseline.get("quantize_peak_bytes"), before),
-        "baseline_bytes": baseline.get("rss_bytes"),
         **gpu,
     }
-    why = {
-        "disk_bytes": "not known",
+    why: dict[str, str | None] = {
         "peak_memory_bytes": peak.reason or "the memory before the model was loaded is not known",
         "process_peak_bytes": peak.reason,
         "loaded_rss_bytes": "the system does not tell what a process holds",
         "reserved_peak_bytes": NOT_ON_CPU,
-        "quantize_peak_bytes": "nothing was quantized",
         "activation_bytes": "torch's profiler told of no allocation",
         **gpu_reasons,
     }
-    if bench.cell.runtime != EAGER:
-        values |= dict.fromkeys(RUNNING)
-        why |= dict.fromkeys(RUNNING, COMPILED)
-    reasons = {name: str(why[name]) for name, value in values.items() if value is None and why.get(name)}
-    if unknown := reasons.get("process_peak_bytes") or reasons.get("loaded_rss_bytes"):
-        reasons["peak_over_loaded_bytes"] = unknown
-    return {"unit": "B", **values, "workload": workload, "reasons": reasons}
+    return values, why
+
+
+def _before(bench: Bench) -> int | None:
+    """The worker's memory before the model was loaded; a GPU's allocator had none."""
+    return 0 if bench.device.type == "cuda" else bench.baseline.get("rss_bytes")
 
 
 def _workload(bench: Bench) -> dict[str, int]:

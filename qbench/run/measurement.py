@@ -12,11 +12,10 @@ from torch import Tensor
 from qbench.errors import DeviceError
 from qbench.measure import base_outputs
 from qbench.measure.attention import SplitAttention
-from qbench.measure.memory import Peak, rss_bytes
 from qbench.measure.perplexity import windows_of
 from qbench.measure.probe import Bench
 from qbench.measure.probes import PROBES
-from qbench.measure.process import Needs
+from qbench.measure.process import Needs, Peak, rss_bytes
 from qbench.measure.workload import check_context
 from qbench.models.corpora import read_corpus, read_documents
 from qbench.models.load import LoadedModel, check_pinned, load_model

@@ -15,10 +15,11 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from qbench.errors import ModelError
 from qbench.measure import memory, process
 from qbench.measure.allocations import track
-from qbench.measure.memory import Peak, cache_bytes, resident_bytes, rss_bytes, tensors_of, weight_parts
+from qbench.measure.memory import cache_bytes, weight_parts
+from qbench.measure.process import Peak, rss_bytes
 from qbench.quant.affine import AffineWeight
 from qbench.quant.linear import QuantizedLinear
-from qbench.quant.sizes import bytes_by_part
+from qbench.quant.sizes import bytes_by_part, resident_bytes, tensors_of
 from tests.measure.conftest import bench_of, tiny_llama
 
 MIB = 1 << 20
