@@ -82,6 +82,7 @@ def measure(bench: Bench) -> dict[str, Any]:
         values, why = values | running, why | reasons
     reasons = {name: str(why[name]) for name, value in values.items() if value is None and why.get(name)}
     if bench.cell.runtime != EAGER:
+        values |= dict.fromkeys(RUNNING)
         reasons |= dict.fromkeys(RUNNING, COMPILED)
     elif unknown := reasons.get("process_peak_bytes") or reasons.get("loaded_rss_bytes"):
         reasons["peak_over_loaded_bytes"] = unknown
@@ -93,7 +94,10 @@ def _running(bench: Bench, workload: dict[str, int]) -> tuple[Values, dict[str, 
     loaded_rss = rss_bytes()
     with Peak(bench.device) as peak:
         generation = _generate(bench, workload)
-    cache = {"kv_cache_bytes": cache_bytes(generation.cache), "kv_cache": type(generation.cache).__name__}
+    cache: Values = {
+        "kv_cache_bytes": cache_bytes(generation.cache),
+        "kv_cache": type(generation.cache).__name__,
+    }
     gpu, gpu_reasons = gpu_memory(bench.device)
     del generation
     values: Values = {
