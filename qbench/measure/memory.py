@@ -101,7 +101,8 @@ def _running(bench: Bench, workload: dict[str, int]) -> tuple[Values, dict[str, 
     gpu, gpu_reasons = gpu_memory(bench.device)
     del generation
     values: Values = {
-        **cache,
+        "kv_cache_bytes": size,
+        "kv_cache": kind,
         **_activations(bench, workload),
         "peak_memory_bytes": _above(peak.bytes, _before(bench)),
         "reserved_peak_bytes": peak.reserved_bytes,
