@@ -94,10 +94,7 @@ def _running(bench: Bench, workload: dict[str, int]) -> tuple[Values, dict[str, 
     loaded_rss = rss_bytes()
     with Peak(bench.device) as peak:
         generation = _generate(bench, workload)
-    cache: Values = {
-        "kv_cache_bytes": cache_bytes(generation.cache),
-        "kv_cache": type(generation.cache).__name__,
-    }
+    kind, size = type(generation.cache).__name__, cache_bytes(generation.cache)
     gpu, gpu_reasons = gpu_memory(bench.device)
     del generation
     values: Values = {
