@@ -70,12 +70,16 @@ class Schedule:
 
     def _next(self) -> tuple[Cell, Group] | None:
         """The cell to start now and its group; None while none may start."""
-        computing = sum(not flight.waits for flight, _ in self._flights.values())
+        flights = [flight for flight, _ in self._flights.values()]
+        computing = sum(not flight.waits for flight in flights)
         if not self._ahead or computing >= self.jobs or self._busy():
             return None
         group = self._ahead[0]
-        if why := lacking([flight.needs for flight in group.members.values()]):
-            self._ahead[0] = group.split(f"no memory for one more worker: {why}")
+        if len(flights) >= max(self.jobs, group.most):
+            return None  # workers of the group before are still in memory
+        if why := lacking([flight.needs for flight in flights]):
+            if len(group.members) == len(flights):  # else those of the group before end first
+                self._ahead[0] = group.split(f"no memory for one more worker: {why}")
             return None
         if len(group.waiting) == 1:
             self._ahead.popleft()

@@ -58,6 +58,12 @@ class Group:
     """When the first lap began, on the clock that all processes share, and beside it as UTC."""
     _since_utc: str = ""
 
+    @property
+    def most(self) -> int:
+        """How many workers these cells may have in memory at once (`latency.interleave`)."""
+        latency = self.waiting[0].latency if self.waiting else None
+        return latency["interleave"] if latency else 1
+
     def ready(self) -> bool:
         """Whether all that have rounds to come wait for a turn, and none is still to be started."""
         stages = [flight.stage for flight in self.members.values() if not flight.through]
