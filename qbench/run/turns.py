@@ -49,6 +49,8 @@ class Group:
     """Cells that are compared with these and took no turns with them: id → why."""
     members: dict[str, Flight] = field(default_factory=dict)
     """Live ones by cell id; a member that ends, however it does, leaves."""
+    retried: str | None = None
+    """Why its one cell, which ran out of memory beside others, runs again without any other in memory."""
     took_turns: set[str] = field(default_factory=set)
     lap: int = -1
     _order: list[str] = field(default_factory=list)
@@ -89,8 +91,15 @@ class Group:
         """Takes a member out; what its record says of the others."""
         del self.members[cell.id]
         others = sorted(self.took_turns - {cell.id}) if cell.id in self.took_turns else []
-        apart = {name: why for name, why in self.apart.items() if name != cell.id}
+        apart = {name: why for name, why in self.apart.items() if name not in (cell.id, *others)}
         return {"interleaved_with": others, "not_interleaved_with": apart}
+
+    def retry(self, cell: Cell, reason: str) -> Group:
+        """A group of its own for a cell that has left this one."""
+        why = "it ran out of memory beside others and was measured again by itself"
+        others = {*self.took_turns, *self.members, *(one.id for one in self.waiting)} - {cell.id}
+        self.apart[cell.id] = why
+        return Group(self.key, deque([cell]), {**self.apart, **dict.fromkeys(others, why)}, retried=reason)
 
     def split(self, why: str) -> Group:
         """Closes the group to the cells that were not started yet, which become a group of their own."""

@@ -311,3 +311,47 @@ def test_no_worker_starts_beside_others_that_leave_it_no_memory(
     reasons = records["0"].samples["latency"]["not_interleaved_with"].values()
     assert all("no memory for one more worker: it may take 1536 MiB" in why for why in reasons)
     assert reasons
+
+
+def greedy(label: str, fits_alone: bool) -> Any:
+    """Runs out of memory beside others, in its rounds; alone too unless it fits."""
+
+    def script(actor: Actor, stage: Stage) -> Iterator[dict[str, Any]]:
+        if stage.living == [actor] and fits_alone:
+            yield from worker(label, 2)(actor, stage)
+        else:
+            yield {"event": "want", "stage": 0}
+            error = {"type": "OutOfMemoryError", "message": "no room", "traceback": ""}
+            yield {"event": "error", "status": "oom", "peak_rss_bytes": 5 << 20, **error}
+
+    return script
+
+
+@pytest.mark.parametrize("fits_alone", [True, False])
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_who_ran_out_of_memory_beside_others_has_a_second_try_alone(
+    folder: Path, jobs: int, fits_alone: bool
+) -> None:
+    cells = [cell(number) for number in range(4)]
+    scripts = {str(number): worker(str(number), 2) for number in range(4)}
+    stage, records = play(folder, cells, {**scripts, "1": greedy("1", fits_alone)}, jobs)
+    assert len(records) == 4
+    assert len(stage.actors) == 5, "once more, and no oftener"
+    retried = records.pop("1")
+    assert retried.status == ("ok" if fits_alone else "oom")
+    first = "OutOfMemoryError in phase start: no room (peak 5 MiB)"
+    assert retried.environment["retried_alone"] == first
+    assert all("retried_alone" not in record.environment for record in records.values())
+    assert {record.status for record in records.values()} == {"ok"}
+    if fits_alone:
+        latency = retried.samples["latency"]
+        assert latency["interleaved_with"] == []
+        why = "it ran out of memory beside others and was measured again by itself"
+        assert latency["not_interleaved_with"] == dict.fromkeys((cells[i].id for i in (0, 2, 3)), why)
+
+
+def test_a_cells_own_memory_limit_is_no_reason_for_a_second_try(folder: Path) -> None:
+    scripts = {"0": worker("0", 2), "1": greedy("1", fits_alone=True)}
+    stage, records = play(folder, [cell(0), cell(1, memory_limit=1 << 30)], scripts)
+    assert len(stage.actors) == 2
+    assert records["1"].status == "oom"
