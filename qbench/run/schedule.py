@@ -122,7 +122,15 @@ class Schedule:
         job = next(job for job, (flight, _) in self._flights.items() if flight is chosen)
         chosen.granted()
         job.go_on()
-        job.send(message)
+        job.send({**message, "siblings": self._siblings(chosen)})
+
+    def _siblings(self, chosen: Flight) -> list[int]:
+        """Process ids of the other workers on the same device, which are ours and not foreign ones."""
+        return [
+            job.pid
+            for job, (flight, _) in self._flights.items()
+            if flight is not chosen and flight.cell.device == chosen.cell.device and job.pid is not None
+        ]
 
     def _hear(self, job: Job) -> None:
         flight, group = self._flights[job]

@@ -355,3 +355,23 @@ def test_a_cells_own_memory_limit_is_no_reason_for_a_second_try(folder: Path) ->
     stage, records = play(folder, [cell(0), cell(1, memory_limit=1 << 30)], scripts)
     assert len(stage.actors) == 2
     assert records["1"].status == "oom"
+
+
+def test_a_worker_that_has_the_machine_knows_its_siblings_on_the_device(folder: Path) -> None:
+    told: list[tuple[str, set[int]]] = []
+
+    def script(label: str) -> Any:
+        def say(actor: Actor, stage: Stage) -> Iterator[dict[str, Any]]:
+            actor.pid = 100 + int(label)
+            for word in worker(label, 1)(actor, stage):
+                yield word
+                if word["event"] == "want" and len(stage.living) == 3:
+                    told.append((label, set(actor.heard["siblings"])))
+
+        return say
+
+    cells = [cell(number, device="cuda:1" if number == 2 else "cuda:0") for number in range(3)]
+    play(folder, cells, {str(number): script(str(number)) for number in range(3)}, jobs=3)
+    assert {label for label, _ in told} == {"0", "1", "2"}
+    expected = {"0": {101}, "1": {100}, "2": set()}
+    assert all(pids == expected[label] for label, pids in told)
