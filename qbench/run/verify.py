@@ -51,7 +51,8 @@ class Verified:
 
     @property
     def equal(self) -> bool:
-        return self.again.status == "ok" and not self.different
+        """False too where there was no number to compare."""
+        return self.again.status == "ok" and bool(self.metrics) and not self.different
 
     def to_dict(self) -> dict[str, Any]:
         return {
