@@ -6,9 +6,10 @@ at the same time and take turns: a lap is one round of every member, in an order
 drifts over minutes then falls on all of them alike, and rounds of one lap are neighbours in time, which makes
 a paired comparison possible.
 
-A member says with every turn that it asks for at which stage it is (warm-up and rounds of its first prompt
-length and batch size are stages 0 and 1, those of the next 2 and 3, and so on). Only the members that are
-furthest behind take part in a lap: all wait until the last one is warm, and then time the same laps.
+A member says with every turn that it asks for at which stage it is (`latency.STAGES`: compiling, where its
+runtime asks for it, warm-up, rounds and the seconds outside the layers of its first prompt length and batch
+size are stages 0 to 3, those of the next 4 to 7, and so on). Only the members that are furthest behind take
+part in a lap: all wait until the last one is compiled and warm, and then time the same laps.
 """
 
 from __future__ import annotations
