@@ -36,6 +36,8 @@ def _lines(verified: Sequence[Verified], file: Path) -> list[str]:
         name = f"  {cell.model.name} {cell.label} {cell.dtype} {cell.device}"
         if one.again.status != "ok":
             lines.append(f"{name}: {one.again.status} when repeated: {one.again.reason}")
+        elif not one.metrics:
+            lines.append(f"{name}: nothing was compared; it has no deterministic number")
         for metric in one.different:
             found = one.metrics[metric]
             lines.append(f"{name}: {metric}: {_text(found['first'])} first, {_text(found['again'])} again")

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from qbench.errors import ModelError
-from qbench.measure.inductor import own_folder
+from qbench.measure.inductor import empty_caches
 from qbench.measure.workload import Generation
 from qbench.quant.convert import quantized_layers
 
@@ -67,7 +67,7 @@ class CompiledGeneration(Generation):
         """Compiles both forwards; ModelError where the model cannot be compiled."""
         from transformers import StaticCache
 
-        own_folder(os.getpid())
+        empty_caches(os.getpid())
         length = self.prompt.shape[1] + self.tokens
         self.cache = StaticCache(config=self.model.config, max_cache_len=length)
         self.model(self.prompt, past_key_values=self.cache, use_cache=True, **self._keep)  # shapes the cache
@@ -106,7 +106,9 @@ class CompiledGeneration(Generation):
 
     def facts(self) -> dict[str, Any]:
         seconds = {f"{name}_s": values for name, values in self.first_calls_s.items()}
-        return {"compile": {"mode": MODES[self.prompt.device.type], **seconds, "check": self.check}}
+        return {
+            "compile": {"mode": MODES[self.prompt.device.type], "cold": True, **seconds, "check": self.check}
+        }
 
     def _compiled(self) -> Run:
         """One graph for one shape."""

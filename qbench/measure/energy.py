@@ -93,9 +93,9 @@ def measure_with(meter: Meter, clock: Clock, bench: Bench) -> dict[str, Any]:
             "period_s": tau_s,
             "calibration": _plain(ticks),
             "read_s": read_s(meter, clock) if ticks else None,
-            "state_before": meter.state(),
+            "state_before": meter.state(bench.siblings()),
             **trials.run(settings["trials"]),
-            "state_after": meter.state(),
+            "state_after": meter.state(bench.siblings()),
         }
 
 

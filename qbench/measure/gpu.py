@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from qbench.measure.meter import NoEnergy, Reason
@@ -56,30 +57,39 @@ class Gpu:
             bits = self.optional("nvmlDeviceGetCurrentClocksThrottleReasons")
         return None if bits is None else int(bits)
 
-    def state(self) -> dict[str, Any]:
-        """Temperature, clocks, limits, throttling and processes now; null what the GPU does not know."""
+    def state(self, siblings: Sequence[int] = ()) -> dict[str, Any]:
+        """Temperature, clocks, limits, throttling and processes now; null what the GPU does not know.
+
+        `siblings` are the process ids of qbench's other workers on this GPU."""
         return {
             "temperature_c": self.optional("nvmlDeviceGetTemperature", self._nvml.NVML_TEMPERATURE_GPU),
             "sm_clock_mhz": self.optional("nvmlDeviceGetClockInfo", self._nvml.NVML_CLOCK_SM),
             "memory_clock_mhz": self.optional("nvmlDeviceGetClockInfo", self._nvml.NVML_CLOCK_MEM),
             **{name: self.optional(function) for name, function in _STATE.items()},
             "throttle": self.throttle(),
-            **self._processes(),
+            **self._processes(siblings),
         }
 
-    def _processes(self) -> dict[str, Any]:
-        """`processes` with a compute context, and how many of them are not ours.
+    def _processes(self, siblings: Sequence[int]) -> dict[str, Any]:
+        """`processes` with a compute context, how many of them are workers of the same run, which are stopped
+        while we measure, and how many are neither these nor ours.
 
         NVML tells the host's process ids. In a container ours is another one and is not found in the list:
-        one of those listed is then taken for ours. An empty list tells nothing, since we are on the GPU.
+        one of those listed is then taken for ours, and as many as there are siblings for theirs. An empty
+        list tells nothing, since we are on the GPU.
         """
         listed = self.optional("nvmlDeviceGetComputeRunningProcesses")
         if not listed:
-            return {"processes": None if listed is None else 0, "other_processes": None}
+            found = None if listed is None else 0
+            return {"processes": found, "sibling_processes": None, "other_processes": None}
+        pids = {process.pid for process in listed}
+        own = os.getpid() in pids
+        ours = len(pids.intersection(siblings)) if own else min(len(siblings), len(listed) - 1)
         return {
             "processes": len(listed),
-            "own_process_listed": os.getpid() in {process.pid for process in listed},
-            "other_processes": len(listed) - 1,
+            "own_process_listed": own,
+            "sibling_processes": ours,
+            "other_processes": len(listed) - 1 - ours,
         }
 
     def _checked(self, function: str, *arguments: Any) -> Any:

@@ -6,8 +6,13 @@ The clock is `perf_counter` on a CPU and CUDA events on a GPU, with the device s
 round: events stand in the stream, so that timing the single steps does not stop the queue of launches.
 
 Each round, warm-up included, is a turn of its own (`Bench.turn`), so that cells that are compared can be
-measured side by side. It begins with a prefill and steps that are not timed: another model has had the
-caches, branch predictors and cores just before, and whoever granted the turn falls asleep meanwhile.
+measured side by side. It begins with a lead-in, a prefill and steps that are not timed: another model has had
+the caches, branch predictors and cores just before, and whoever granted the turn falls asleep meanwhile.
+
+A model whose runtime is compiled is compiled first, in a turn of its own, since the seconds of that are a
+number too; the rounds then run what was compiled. The last turn of a corner runs rounds with a timer around
+each layer (`outside.py`), which latency does not report. `work` says what a step has to read and a prefill to
+compute (`limits.py`).
 
 Left out: tokenizing, sampling, and the transport of a server.
 """
@@ -24,10 +29,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from qbench.measure import limits, outside, runtime
 from qbench.measure.probe import Bench, Turn
 from qbench.measure.workload import Generation, check_context, prompts
+from qbench.suite.cell import EAGER
 
 STABLE_CV = 0.05
 """Warm when the last `WARM_ROUNDS` rounds spread by less (standard deviation over mean)."""
@@ -35,6 +42,9 @@ WARM_ROUNDS = 3
 MAX_WARMUP_ROUNDS = 10
 MAX_WARMUP_S = 30.0
 """No further warm-up round starts once so much was timed; whether it was stable stands in the record."""
+
+STAGES = 4
+"""Of a corner, in their order: compiling, warm-up, rounds, and what lies outside the layers."""
 
 LEAD_IN_S = 0.1
 """How long a turn runs untimed until its caches are its own again. Measured on 2 cores with 6M parameters:
@@ -149,6 +159,14 @@ def warm_up(next_round: Callable[[], Round]) -> dict[str, Any]:
     return {"rounds": len(totals), "stable": stable, "cv": cv, "round_s": totals}
 
 
+def prepared(bench: Bench, ids: Tensor, generated_tokens: int, stage: int) -> Generation:
+    """The generation of the cell's runtime; what has to be compiled for it is compiled in a turn."""
+    if bench.cell.runtime == EAGER:
+        return runtime.generation(bench, ids, generated_tokens)
+    with bench.turn(stage):
+        return runtime.generation(bench, ids, generated_tokens)
+
+
 def measure_run(bench: Bench, prompt_length: int, batch_size: int, number: int = 0) -> dict[str, Any]:
     """One corner of prompt lengths × batch sizes, the `number`th: warm-up, then the repetitions."""
     latency = bench.cell.latency
@@ -156,11 +174,12 @@ def measure_run(bench: Bench, prompt_length: int, batch_size: int, number: int =
     generated = latency["generated_tokens"]
     check_context(bench.model, prompt_length + generated, "latency.prompt_lengths + generated_tokens")
     ids = prompts(bench.model, batch_size, prompt_length, bench.cell.seed, bench.device)
-    generation = runtime.generation(bench, ids, generated)
-    first = 3 * number
-    warmup = warm_up(lambda: take_turn(bench, generation, generated, first))
-    rounds = [take_turn(bench, generation, generated, first + 1) for _ in range(latency["repetitions"])]
-    with bench.turn(first + 2):
+    first = STAGES * number
+    generation = prepared(bench, ids, generated, first)
+    warmup = warm_up(lambda: take_turn(bench, generation, generated, first + 1))
+    rounds = [take_turn(bench, generation, generated, first + 2) for _ in range(latency["repetitions"])]
+    with bench.turn(first + 3):
+        lead_in(generation, generated, bench.device)
         beside = outside.measure(generation, generated, bench.device, timed_round)
     generation.finish()
     return {

@@ -7,6 +7,7 @@ knows only the power at an instant. Either says what may explain its figures.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 Reason = Literal["no_driver", "not_supported", "no_permission", "mig", "window_too_short", "window_too_long"]
@@ -45,8 +46,10 @@ class Meter(Protocol):
     def facts(self) -> dict[str, Any]:
         """What does not change: `scope` (`gpu`, `module`, `package`), `resolution_j` (least step), more."""
 
-    def state(self) -> dict[str, Any]:
-        """What may explain a figure now: temperature, limits, throttling, other processes; JSON values."""
+    def state(self, siblings: Sequence[int] = ()) -> dict[str, Any]:
+        """What may explain a figure now: temperature, limits, throttling, other processes; JSON values.
+
+        `siblings` are the process ids of our own stopped workers."""
 
 
 class Clock:

@@ -10,6 +10,7 @@ index.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -57,8 +58,8 @@ class NvmlMeter:
             "gpu": {"name": self.gpu.name, "uuid": self.gpu.uuid},
         }
 
-    def state(self) -> dict[str, Any]:
-        return self.gpu.state()
+    def state(self, siblings: Sequence[int] = ()) -> dict[str, Any]:
+        return self.gpu.state(siblings)
 
     def _find_method(self) -> tuple[str, Method]:
         try:

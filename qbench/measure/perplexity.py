@@ -51,7 +51,7 @@ def measure(bench: Bench) -> dict[str, Any]:
         "words": text.words,
         "bytes": text.bytes,
         "head": scores.head,
-        "divergence": _divergence(quality, text, scores),
+        "divergence": _divergence(bench, text, scores),
         "elapsed_s": time.perf_counter() - start_s,
     }
     return {**samples, "reasons": _reasons(quality, text, samples["divergence"])}
@@ -75,12 +75,19 @@ def _counted(nll: float, window: Window) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _divergence(quality: dict[str, Any], text: Cut, scores: Scores) -> dict[str, Any] | None:
-    if not quality.get("divergence"):
+def _divergence(bench: Bench, text: Cut, scores: Scores) -> dict[str, Any] | None:
+    if not settings(bench).get("divergence"):
         return None
     if scores.divergence is None:
-        return {"value": None, "reason": "the unquantized model's outputs could not be made or read"}
+        return {"value": None, "reason": SAVED_WITHOUT_BASE if bench.cell.method == "saved" else NO_BASE}
     return {"scored": [window.scored for window in text.windows], **scores.divergence}
+
+
+NO_BASE = "the unquantized model's outputs could not be made or read"
+SAVED_WITHOUT_BASE = (
+    "no outputs of the unquantized model: no cell of the weights that the checkpoint was made from was "
+    "planned beside it with this dtype and device, or they could not be made"
+)
 
 
 def _reasons(quality: dict[str, Any], text: Cut, divergence: dict[str, Any] | None) -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,6 +65,8 @@ class Bench:
     turn: Callable[[int], AbstractContextManager[Turn]] = field(default_factory=free_turns)
     """Around each round that is timed: has the machine for itself. Takes the stage, which never falls:
     others that are compared with this cell and are at a lower one have their rounds first."""
+    siblings: Callable[[], Sequence[int]] = tuple
+    """Process ids of qbench's other workers on this device: stopped, and still with a CUDA context there."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ may read them on most systems. Scope: everything that runs on the packages, othe
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ class RaplMeter:
             "packages": len(self._packages),
         }
 
-    def state(self) -> dict[str, Any]:
+    def state(self, siblings: Sequence[int] = ()) -> dict[str, Any]:
         """RAPL says nothing of temperature, limits or processes."""
         return {}
 

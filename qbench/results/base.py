@@ -53,7 +53,7 @@ def scored(record: Record, cell_id: str, measured: dict[str, float | None]) -> S
     corpus = (found.get("corpus") or {}).get("sha256")
     return Scored(
         cell_id=cell_id,
-        key=(record.suite, record.run, _weights(record), cell.dtype, cell.device, cell.runtime),
+        key=(record.suite, record.run, weights_behind(record), cell.dtype, cell.device, cell.runtime),
         is_base=cell.method == "none" and record.status == "ok",
         repetition=cell.repetition,
         nll=np.asarray(finite[0], dtype=np.float64) if finite else None,
@@ -63,7 +63,7 @@ def scored(record: Record, cell_id: str, measured: dict[str, float | None]) -> S
     )
 
 
-def _weights(record: Record) -> str:
+def weights_behind(record: Record) -> str:
     """The cell's weights; of a checkpoint that was quantized before the run, those that it was made from."""
     origin = record.model.get("origin")
     made_from = origin.get("weights") if isinstance(origin, dict) else None

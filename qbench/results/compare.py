@@ -1,8 +1,9 @@
 """Two sets of records side by side: what must be equal bit for bit, and what may vary and by how much.
 
 Cells are matched by their id, so that only numbers of one and the same measurement meet. Metrics of kind
-`deterministic`, and the log likelihood of every window behind them, are compared exactly: no tolerance would
-tell a rounding that differs from a seed that is missing. Timed ones are shown as a ratio with the range that
+`deterministic`, and what they are computed from (log likelihood and divergence of every window, the outcome
+of every document of a task), are compared exactly: no tolerance would tell a rounding that differs from a
+seed that is missing. Timed ones are shown as a ratio with the range that
 the single rounds allow; whether a difference is one is not decided here.
 
 Left out: pairing rounds by lap. Two runs were never interleaved with each other.
@@ -10,7 +11,7 @@ Left out: pairing rounds by lap. Two runs were never interleaved with each other
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,16 @@ from qbench.results.latency import Corner, corners
 from qbench.results.metrics import METRICS
 from qbench.results.quality import windows
 from qbench.results.record import Record
+from qbench.results.samples import probe
 from qbench.results.store import Store
 
 WINDOWS = "nll by window"
 """Beside the metrics: what the quality ones are computed from, so that no two errors can cancel."""
+DIVERGENCES = {"kl": "kl by window", "agree": "top-1 agreement by window"}
+"""Sums in the sample of divergence, and what they are called here."""
+
+Values = Mapping[str, float | list[Any]]
+"""Metric → its value, or raw values of which there are many; a value may be None or a list of numbers."""
 
 _ROUNDS: dict[str, Callable[[Corner], list[float]]] = {
     "prefill_s": lambda corner: corner.prefill,
@@ -157,25 +164,34 @@ def pair_of(a: Record, b: Record) -> Pair:
     )  # fmt: skip
 
 
-def deterministic(record: Record) -> dict[str, float | list[float]]:
+def deterministic(record: Record) -> dict[str, float | list[Any]]:
     """Every number of the record that the same cell gives again to the last bit; what it lacks is absent."""
-    found: dict[str, float | list[float]] = {
+    found: dict[str, float | list[Any]] = {
         name: value
         for name, metric in METRICS.items()
         if metric.kind == "deterministic" and (value := metric.value(record)) is not None
     }
     if measured := windows(record):
         found[WINDOWS] = measured[0]
-    return found
+    divergence = probe(record, "perplexity").get("divergence") or {}
+    found |= {name: divergence[key] for key, name in DIVERGENCES.items() if divergence.get(key)}
+    return found | dict(_by_document(record))
 
 
-def differences(
-    a: dict[str, float | list[float]], b: dict[str, float | list[float]]
-) -> tuple[Difference, ...]:
+def _by_document(record: Record) -> Iterator[tuple[str, list[Any]]]:
+    """Outcomes and log likelihoods of the tasks."""
+    for task in probe(record, "tasks").get("tasks") or ():
+        for metric, values in task["items"].items():
+            yield f"{task['name']} {metric} by document", values
+        if task["log_likelihoods"]:
+            yield f"{task['name']} log likelihood by document", task["log_likelihoods"]
+
+
+def differences(a: Values, b: Values) -> tuple[Difference, ...]:
     """Metrics whose values are not the very same number; of a list the first entry that differs."""
     return tuple(
         Difference(name, *_first_that_differs(a.get(name), b.get(name)))
-        for name in a | b
+        for name in {**a, **b}
         if a.get(name) != b.get(name)
     )
 
@@ -187,11 +203,11 @@ def described(record: Record) -> str:
     return f"{cell.model.name} {cell.label} {cell.dtype} {cell.device}{repetition} ({record.status})"
 
 
-def _first_that_differs(
-    a: float | list[float] | None, b: float | list[float] | None
-) -> tuple[float | None, float | None]:
+def _first_that_differs(a: Any, b: Any) -> tuple[float | None, float | None]:
+    """Down to the numbers themselves; of two lists of different lengths that agree so far, the lengths."""
     if isinstance(a, list) and isinstance(b, list):
-        return next(((x, y) for x, y in zip(a, b, strict=False) if x != y), (float(len(a)), float(len(b))))
+        pair = next(((x, y) for x, y in zip(a, b, strict=False) if x != y), (float(len(a)), float(len(b))))
+        return _first_that_differs(*pair)
     return tuple(None if isinstance(value, list) else value for value in (a, b))  # type: ignore[return-value]
 
 

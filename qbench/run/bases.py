@@ -3,29 +3,47 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from qbench.run.pool import Job, Pool
 from qbench.suite.cell import Cell
 
 
-def keep_base_outputs(pool: Pool, cells: Iterable[Cell]) -> list[str]:
-    """One worker for each model, dtype, device and text; returns a line for each that failed.
+def keep_base_outputs(
+    pool: Pool,
+    cells: Iterable[Cell],
+    planned: Iterable[Cell] = (),
+    made_from: Mapping[str, str] | None = None,
+) -> list[str]:
+    """One worker for each model, dtype, device and text of `cells`; returns a line for each that failed.
 
     A worker that finds the outputs kept ends at once. Where one fails, the cells say that they have nothing
-    to measure divergence from, and are measured all the same.
+    to measure divergence from, and are measured all the same. A cell of a quantized checkpoint knows its
+    unquantized model only by hash (`made_from`): a cell among `planned`, done ones included, that runs on
+    these very weights lends it. Where there is none, there is no base.
     """
+    known = made_from or {}
+    lenders = {_lent_key(cell, cell.model.weights): cell for cell in planned if cell.method != "saved"}
     wanted: dict[str, Cell] = {}
     for cell in cells:
-        if cell.quality and cell.quality.get("divergence") and cell.method != "saved":
-            wanted.setdefault(_key(cell), cell)
+        if not (cell.quality and cell.quality.get("divergence")):
+            continue
+        weights = known.get(cell.model.weights, "")
+        base = lenders.get(_lent_key(cell, weights)) if cell.method == "saved" else cell
+        if base is not None:
+            wanted.setdefault(_key(base), base)
     return [problem for cell in wanted.values() if (problem := _run(pool, cell))]
 
 
 def _key(cell: Cell) -> str:
+    return json.dumps([cell.identity()["model"], _lent_key(cell, cell.model.weights)], sort_keys=True)
+
+
+def _lent_key(cell: Cell, weights: str) -> str:
+    """Equal where the outputs of these unquantized weights are what the cell diverges from."""
     identity = cell.identity()
-    same = {name: identity[name] for name in ("model", "dtype", "device", "quality", "threads")}
-    return json.dumps(same, sort_keys=True)
+    same = {name: identity[name] for name in ("dtype", "device", "quality", "threads")}
+    return json.dumps([weights, same], sort_keys=True)
 
 
 def _run(pool: Pool, cell: Cell) -> str | None:

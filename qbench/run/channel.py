@@ -19,6 +19,8 @@ class Channel:
         self._stream = sock.makefile("rwb")
         self._waited_s = 0.0
         """For the machine, until now."""
+        self.siblings: tuple[int, ...] = ()
+        """Process ids of qbench's other workers on this device, as of the last time the machine was given."""
 
     def receive(self) -> dict[str, Any]:
         line = self._stream.readline()
@@ -71,4 +73,5 @@ class Channel:
         self.send("want", **data)
         word = self.receive()
         self._waited_s += time.perf_counter() - started
+        self.siblings = tuple(word.get("siblings", ()))
         return word

@@ -38,6 +38,10 @@ class Flight:
     """Whether its rounds are over."""
     needs: dict[str, int | None] = field(default_factory=dict)
     """Bytes that it took until its rounds; see `room.py`."""
+    beside: bool = False
+    """Whether another worker was in memory at some time of its life."""
+    retried: str | None = None
+    """How it ended the first time, beside others, where it now runs alone."""
 
     @property
     def waits(self) -> bool:
@@ -84,6 +88,9 @@ def record_of(run: Run, flight: Flight, job: Job, turns: dict[str, Any]) -> Reco
     """The record of a worker that has ended; `turns` says with whom it took turns."""
     status, reason, error = outcome(flight, job)
     parts = flight.parts
+    environment = {**parts.get("environment", {}), "peak_rss_bytes": job.peak_rss_bytes, "pid": job.pid}
+    if flight.retried is not None:
+        environment["retried_alone"] = flight.retried
     if "runs" in parts.get("samples", {}).get("latency", {}):
         parts["samples"]["latency"].update(turns)
     return Record(
@@ -96,11 +103,19 @@ def record_of(run: Run, flight: Flight, job: Job, turns: dict[str, Any]) -> Reco
         started_at=flight.started_at,
         ended_at=utc_now(),
         phases=parts.get("phases", {}),
-        environment={**parts.get("environment", {}), "peak_rss_bytes": job.peak_rss_bytes, "pid": job.pid},
+        environment=environment,
         model=parts.get("model", {}),
         layers=parts.get("layers", []),
         samples=parts.get("samples", {}),
     )
+
+
+def ran_out_beside(flight: Flight, record: Record) -> bool:
+    """Whether memory ran out that others may have held: any but what the cell's own limit forbids."""
+    if record.status != "oom" or not flight.beside:
+        return False
+    own_limit = flight.error is not None and flight.cell.memory_limit is not None
+    return not (own_limit and flight.cell.device == "cpu")
 
 
 def outcome(flight: Flight, job: Job) -> tuple[Status, str | None, dict[str, str] | None]:

@@ -56,7 +56,7 @@ def measure(cell: Cell, channel: Channel) -> None:
         "quantize_peak_bytes": quantize_peak,
     }
     bench = _bench(cell, loaded, baseline)
-    bench.turn = channel.turn
+    bench.turn, bench.siblings = channel.turn, lambda: channel.siblings
     for name, probe in PROBES.items():
         if getattr(cell, SECTION[name]) is not None:
             needs.note()

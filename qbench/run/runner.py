@@ -106,11 +106,12 @@ def _run_all(schedule: Schedule, planned: Sequence[Planned], lent: Pool | None) 
         with contextlib.nullcontext(lent) if lent else Pool() as pool:
             devices = sorted({cell.device for cell in waiting})
             manifest.measure_ceilings(schedule.run, pool, devices, waiting[0].threads)
-            problems = keep_base_outputs(pool, waiting)
+            done = [plan.cell for plan in planned if plan.state == "done"]
+            problems = keep_base_outputs(pool, waiting, [*waiting, *done], schedule.made_from)
             manifest.note_problems(schedule.run, problems)
             for problem in problems:
                 schedule.listener.note(problem)
-            schedule.work(pool, waiting, [plan.cell for plan in planned if plan.state == "done"])
+            schedule.work(pool, waiting, done)
 
 
 @contextlib.contextmanager

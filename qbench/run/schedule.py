@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from qbench.results.record import Record
 from qbench.results.store import Run, write_record
-from qbench.run.flight import Flight, record_of
+from qbench.run.flight import Flight, ran_out_beside, record_of
 from qbench.run.manifest import utc_now
 from qbench.run.plan import Planned
 from qbench.run.pool import Job, Pool
@@ -70,20 +70,28 @@ class Schedule:
 
     def _next(self) -> tuple[Cell, Group] | None:
         """The cell to start now and its group; None while none may start."""
-        computing = sum(not flight.waits for flight, _ in self._flights.values())
+        flights = [flight for flight, _ in self._flights.values()]
+        computing = sum(not flight.waits for flight in flights)
         if not self._ahead or computing >= self.jobs or self._busy():
             return None
         group = self._ahead[0]
-        if why := lacking([flight.needs for flight in group.members.values()]):
-            self._ahead[0] = group.split(f"no memory for one more worker: {why}")
+        if len(flights) >= (1 if group.retried else max(self.jobs, group.most)):
+            return None  # workers of the group before are still in memory
+        if why := lacking([flight.needs for flight in flights]):
+            if len(group.members) == len(flights):  # else those of the group before end first
+                self._ahead[0] = group.split(f"no memory for one more worker: {why}")
             return None
         if len(group.waiting) == 1:
             self._ahead.popleft()
         return group.waiting.popleft(), group
 
     def _start(self, pool: Pool, cell: Cell, group: Group) -> None:
-        flight, job = Flight(cell), pool.start({"kind": "cell", "cell": cell.to_dict()}, cell.timeout_s)
+        flight = Flight(cell, retried=group.retried)
+        job = pool.start({"kind": "cell", "cell": cell.to_dict()}, cell.timeout_s)
         self._flights[job] = flight, group
+        if len(self._flights) > 1:
+            for resident, _ in self._flights.values():
+                resident.beside = True
         group.members[cell.id] = flight
         self.listener.phase(cell, "start")
 
@@ -114,7 +122,15 @@ class Schedule:
         job = next(job for job, (flight, _) in self._flights.items() if flight is chosen)
         chosen.granted()
         job.go_on()
-        job.send(message)
+        job.send({**message, "siblings": self._siblings(chosen)})
+
+    def _siblings(self, chosen: Flight) -> list[int]:
+        """Process ids of the other workers on the same device, which are ours and not foreign ones."""
+        return [
+            job.pid
+            for job, (flight, _) in self._flights.items()
+            if flight is not chosen and flight.cell.device == chosen.cell.device and job.pid is not None
+        ]
 
     def _hear(self, job: Job) -> None:
         flight, group = self._flights[job]
@@ -127,7 +143,15 @@ class Schedule:
                 self.listener.phase(flight.cell, event["name"])
         if job.exit_code is not None:
             del self._flights[job]
-            self._write(record_of(self.run, flight, job, group.leave(flight.cell)))
+            self._land(flight, job, group)
+
+    def _land(self, flight: Flight, job: Job, group: Group) -> None:
+        """The end of a worker: its record, or a second try where others may have held what it lacked."""
+        record = record_of(self.run, flight, job, group.leave(flight.cell))
+        if ran_out_beside(flight, record):
+            self._ahead.append(group.retry(flight.cell, record.reason or record.status))
+        else:
+            self._write(record)
 
     def _write(self, record: Record) -> None:
         write_record(self.run.folder, record)

@@ -6,9 +6,10 @@ at the same time and take turns: a lap is one round of every member, in an order
 drifts over minutes then falls on all of them alike, and rounds of one lap are neighbours in time, which makes
 a paired comparison possible.
 
-A member says with every turn that it asks for at which stage it is (warm-up and rounds of its first prompt
-length and batch size are stages 0 and 1, those of the next 2 and 3, and so on). Only the members that are
-furthest behind take part in a lap: all wait until the last one is warm, and then time the same laps.
+A member says with every turn that it asks for at which stage it is (`latency.STAGES`: compiling, where its
+runtime asks for it, warm-up, rounds and the seconds outside the layers of its first prompt length and batch
+size are stages 0 to 3, those of the next 4 to 7, and so on). Only the members that are furthest behind take
+part in a lap: all wait until the last one is compiled and warm, and then time the same laps.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ class Group:
     """Cells that are compared with these and took no turns with them: id → why."""
     members: dict[str, Flight] = field(default_factory=dict)
     """Live ones by cell id; a member that ends, however it does, leaves."""
+    retried: str | None = None
+    """Why its one cell, which ran out of memory beside others, runs again without any other in memory."""
     took_turns: set[str] = field(default_factory=set)
     lap: int = -1
     _order: list[str] = field(default_factory=list)
@@ -57,6 +60,12 @@ class Group:
     _since_s: float | None = None
     """When the first lap began, on the clock that all processes share, and beside it as UTC."""
     _since_utc: str = ""
+
+    @property
+    def most(self) -> int:
+        """How many workers these cells may have in memory at once (`latency.interleave`)."""
+        latency = self.waiting[0].latency if self.waiting else None
+        return latency["interleave"] if latency else 1
 
     def ready(self) -> bool:
         """Whether all that have rounds to come wait for a turn, and none is still to be started."""
@@ -83,8 +92,15 @@ class Group:
         """Takes a member out; what its record says of the others."""
         del self.members[cell.id]
         others = sorted(self.took_turns - {cell.id}) if cell.id in self.took_turns else []
-        apart = {name: why for name, why in self.apart.items() if name != cell.id}
+        apart = {name: why for name, why in self.apart.items() if name not in (cell.id, *others)}
         return {"interleaved_with": others, "not_interleaved_with": apart}
+
+    def retry(self, cell: Cell, reason: str) -> Group:
+        """A group of its own for a cell that has left this one."""
+        why = "it ran out of memory beside others and was measured again by itself"
+        others = {*self.took_turns, *self.members, *(one.id for one in self.waiting)} - {cell.id}
+        self.apart[cell.id] = why
+        return Group(self.key, deque([cell]), {**self.apart, **dict.fromkeys(others, why)}, retried=reason)
 
     def split(self, why: str) -> Group:
         """Closes the group to the cells that were not started yet, which become a group of their own."""

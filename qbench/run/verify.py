@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from qbench.results.atomic import write_bytes_atomic
+from qbench.results.base import weights_behind
 from qbench.results.compare import described, deterministic
 from qbench.results.record import Record
 from qbench.results.store import Run, Store, lock
@@ -51,7 +52,8 @@ class Verified:
 
     @property
     def equal(self) -> bool:
-        return self.again.status == "ok" and not self.different
+        """False too where there was no number to compare."""
+        return self.again.status == "ok" and bool(self.metrics) and not self.different
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -73,7 +75,7 @@ def verify(run: Run, count: int, seed: int, listener: Listener, pool: Pool | Non
         finished = [record for record in Store(run.folder).records(run) if record.status == "ok"]
         before = _lines(run.folder)
         chosen = draw(finished, count, seed, len(before))
-        again = _repeated(run, chosen, listener, pool)
+        again = _repeated(run, chosen, finished, listener, pool)
         found = [Verified(record, again[record.cell.id]) for record in chosen]
         line = {"verified_at": utc_now(), "seed": seed, "cells": [one.to_dict() for one in found]}
         lines = [*before, json.dumps(line, ensure_ascii=False, allow_nan=False)]
@@ -88,17 +90,25 @@ def draw(finished: Sequence[Record], count: int, seed: int, times_before: int) -
     return chance.sample(ordered, min(count, len(ordered)))
 
 
-def _repeated(run: Run, chosen: Sequence[Record], listener: Listener, lent: Pool | None) -> dict[str, Record]:
+def _repeated(
+    run: Run, chosen: Sequence[Record], finished: Sequence[Record], listener: Listener, lent: Pool | None
+) -> dict[str, Record]:
     if not chosen:
         return {}
     with tempfile.TemporaryDirectory(prefix="qbench-verify-") as folder:
         schedule = Schedule(replace(run, folder=Path(folder)), listener)
         cells = [record.cell for record in chosen]
         with contextlib.nullcontext(lent) if lent else Pool() as pool:
-            for problem in keep_base_outputs(pool, cells):
+            planned = [record.cell for record in finished]
+            for problem in keep_base_outputs(pool, cells, planned, _made_from(chosen)):
                 listener.note(problem)
             schedule.work(pool, cells)
     return {record.cell.id: record for record in schedule.records}
+
+
+def _made_from(records: Sequence[Record]) -> dict[str, str]:
+    """Weights of the quantized checkpoints → those that they were made from, as the records have it."""
+    return {record.cell.model.weights: weights_behind(record) for record in records}
 
 
 def _lines(folder: Path) -> list[str]:

@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from qbench.measure import inductor
 from qbench.run.channel import Channel
 from qbench.suite.cell import Cell
 
@@ -39,6 +40,8 @@ def main(job_descriptor: int, log_descriptor: int) -> int:
     except BaseException as error:
         channel.send("error", **describe(error))
         return 1
+    finally:  # the server ends this process without Python's own exit
+        inductor.remove_own(os.getpid())
     channel.send("done")
     return 0
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import copy
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,9 @@ import pytest
 import torch
 
 from qbench.errors import ModelError
-from qbench.measure import compiled, inductor, latency
+from qbench.measure import compiled, inductor, latency, runtime
 from qbench.measure.compiled import CompiledGeneration, agreement
+from qbench.measure.probe import Turn
 from qbench.measure.workload import Generation, prompts
 from qbench.quant import registry
 from qbench.quant.convert import quantize_model, quantized_layers
@@ -97,9 +101,38 @@ def test_the_latency_probe_says_what_compiling_took_and_counts_every_call(
     assert [len(run["compile"][name]) for name in ("prefill_s", "decode_s")] == [1, 1]
     assert run["compile"]["check"]["tokens_differ"] == 0
     # Each forward once in: shaping the cache, compiling (2), proving that nothing compiles again (3), eager
-    # and compiled of the comparison (3 each) and the whole text at once, and 3 a round and its lead-in.
-    forwards = 1 + 2 + 3 + 2 * 3 + 1 + 2 * 3 * (run["warmup"]["rounds"] + 2)
+    # and compiled of the comparison (3 each) and the whole text at once, 3 a round and its lead-in, and the
+    # lead-in of the last turn.
+    forwards = 1 + 2 + 3 + 2 * 3 + 1 + 2 * 3 * (run["warmup"]["rounds"] + 2) + 3
     assert {layer.calls for _, layer in quantized_layers(model)} == {forwards}
+
+
+@pytest.mark.usefixtures("traced")
+@pytest.mark.parametrize(("name", "stages"), [("compile", {0, 1, 2, 3}), ("eager", {1, 2, 3})])
+def test_compiling_has_a_turn_of_its_own_before_all_others(
+    name: str, stages: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    held: list[int] = []
+    whole = runtime.generation
+
+    @contextmanager
+    def turn(stage: int) -> Iterator[Turn]:
+        seen.append(stage)
+        held.append(stage)
+        yield Turn(len(seen), 0, 0.0, "")
+        held.pop()
+
+    def generation(bench: Any, ids: Any, tokens: int) -> Any:
+        assert held == ([] if name == "eager" else [0 if ids.shape[1] == 8 else 4])
+        return whole(bench, ids, tokens)
+
+    monkeypatch.setattr(runtime, "generation", generation)
+    settings = {"prompt_lengths": [8, 9], "batch_sizes": [1], "generated_tokens": 2, "repetitions": 2}
+    bench = replace(bench_of(tiny_llama(), latency=settings, runtime=name), turn=turn)
+    latency.measure(bench)
+    assert set(seen) == {4 * corner + stage for corner in range(2) for stage in stages}
+    assert seen == sorted(seen)
 
 
 @pytest.mark.usefixtures("traced")
@@ -156,21 +189,27 @@ def test_a_process_has_a_folder_of_its_own_and_sweeps_those_of_the_dead(
     monkeypatch.setenv("QBENCH_CACHE", str(tmp_path))
     for name in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"):
         monkeypatch.setenv(name, "")
-    monkeypatch.setattr(inductor.atexit, "register", lambda *_: None)
+    monkeypatch.setattr(inductor, "_own", {})
     dead, alive = tmp_path / "inductor" / "1-dead", tmp_path / "inductor" / "2-alive"
     for folder in (dead, alive):
         folder.mkdir(parents=True)
         (folder / "half.so").write_bytes(b"?")
     holder = os.open(alive, os.O_RDONLY)
     fcntl.flock(holder, fcntl.LOCK_EX)
-    own = inductor.own_folder.__wrapped__(os.getpid())
+    own = inductor.own_folder(os.getpid())
     assert own.parent == tmp_path / "inductor"
-    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(own)
     assert not dead.exists()
     assert alive.exists()
     os.close(holder)
     assert inductor.sweep(tmp_path / "inductor") == 1  # ours is held by this very process
     assert own.exists()
+    first, second = inductor.empty_caches(os.getpid()), inductor.empty_caches(os.getpid())
+    assert first.parent == second.parent == own
+    assert first != second, "the next graph finds what the first has compiled"
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(second)
+    inductor.remove_own(os.getpid())
+    assert not own.exists()
+    inductor.remove_own(os.getpid())
 
 
 @pytest.mark.slow

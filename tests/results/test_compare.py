@@ -144,3 +144,44 @@ def test_the_json_holds_everything(tmp_path: Path) -> None:
     assert data["verdict"] == found.verdict
     assert data["environment"] == ["os: A: x; B: y"]
     assert [len(pair["differences"]) for pair in data["pairs"]] == [1, 0, 0]
+
+
+def _deep() -> Record:
+    """A record with divergence by window and a task of three documents."""
+    quantiles = dict.fromkeys(("0.5", "0.9", "0.95", "0.99", "0.999"), 1e-3)
+    divergence = {"scored": [511] * factory.WINDOWS, "kl": [0.5] * 8, "agree": [500] * 8,
+                  "delta_p_squared": [0.1] * 8, "kl_quantiles": quantiles, "kl_max": 2.0}  # fmt: skip
+    task = {"name": "quiz", "items": {"acc,none": [1.0, 0.0, 1.0], "f1,none": [[1.0, 0.5]] * 3},
+            "log_likelihoods": [[-1.0, -2.0]] * 3, "results": {}, "documents": 3}  # fmt: skip
+    sample = {"unit": "nat", "tasks": [task], "groups": [], "entries": {}}
+    record = factory.record("absmax", samples=factory.samples(tasks=sample))
+    return changed(record, "perplexity", divergence=divergence)
+
+
+@pytest.mark.parametrize(
+    ("probe", "path", "value", "named"),
+    [
+        ("perplexity", ("divergence", "kl", 3), 0.5 + 2**-53, ["kl by window"]),
+        ("perplexity", ("divergence", "agree", 7), 501, ["top-1 agreement by window"]),
+        ("tasks", ("tasks", 0, "items", "acc,none", 1), 1.0, ["quiz acc,none by document"]),
+        ("tasks", ("tasks", 0, "items", "f1,none", 2), [1.0, 0.25], ["quiz f1,none by document"]),
+        ("tasks", ("tasks", 0, "log_likelihoods", 1), [-1.0, -2.5], ["quiz log likelihood by document"]),
+    ],
+)
+def test_what_stands_behind_divergence_and_tasks_is_compared_too(
+    probe: str, path: tuple[Any, ...], value: Any, named: list[str]
+) -> None:
+    """Two sums may cancel, and two documents may change places, with the metric the same."""
+    record = _deep()
+    samples = json.loads(json.dumps(record.samples))
+    *way, last = path
+    inside = samples[probe]
+    for key in way:
+        inside = inside[key]
+    before, inside[last] = inside[last], value
+    other = replace(record, samples=samples)
+    assert compare([record], [record]).pairs[0].identical
+    found = {one.metric: (one.a, one.b) for one in compare([record], [other]).pairs[0].differences}
+    assert set(named) <= set(found)
+    ends = [one[-1] if isinstance(one, list) else one for one in (before, value)]
+    assert found[named[0]] == tuple(ends)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,14 @@ import pytest
 
 import qbench
 from qbench.results.store import Store
+from qbench.run import bases
 from qbench.run.pool import Pool
+from qbench.run.quantize import Order, quantize
 from qbench.run.runner import Outcome, run_suite
+from qbench.run.verify import verify
+from qbench.suite.cell import Cell, ModelRef
+from qbench.suite.matrix import parse_filter
+from tests.results import factory
 from tests.run.conftest import Listening, suite
 
 METHODS = [{"name": "none"}, {"name": "absmax"}, {"name": "hqq", "num_bits": 3}]
@@ -64,3 +71,53 @@ def test_a_base_that_cannot_be_kept_costs_divergence_only(go: Go, cache: Path) -
     (note,) = listening.notes
     assert "no outputs of the unquantized model" in note
     assert Store(outcome.run.folder).manifest(outcome.run)["launches"][-1]["problems"] == [note]
+
+
+def test_who_lends_a_checkpoint_its_base(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Cell] = []
+    monkeypatch.setattr(bases, "_run", lambda pool, cell: made.append(cell))
+    quality = {**factory.cell().quality, "divergence": True}  # type: ignore[dict-item]
+    none = factory.cell(quality=quality)
+    saved = factory.cell("saved", quality=quality, model=ModelRef("q", "./q", "sha256:q"), params={})
+    origin = {"sha256:q": none.model.weights}
+    strangers = [
+        factory.cell(quality=quality, dtype="fp32"),
+        factory.cell(quality=quality, model=ModelRef("n", "n", "sha256:n")),
+        factory.cell(quality={**quality, "seqlen": 64}),
+        factory.cell(quality=quality, threads=9),
+    ]
+    keep = bases.keep_base_outputs
+    pool: Any = None
+    assert keep(pool, [saved], [saved, *strangers, none], origin) == []
+    assert made == [none]
+    made.clear()
+    keep(pool, [saved], [saved, *strangers], origin)
+    keep(pool, [saved], [saved, none], {})
+    assert made == []
+    keep(pool, [saved, none], [saved, none], origin)
+    assert made == [none], "once for both"
+
+
+@pytest.mark.slow
+def test_a_checkpoint_has_its_base_although_no_other_cell_runs(cache: Path, tmp_path: Path) -> None:
+    """Its model's own cell ended in an earlier launch, and what was kept is gone."""
+    models = [{"source": "builtin:austen-6m"}, {"source": "./made"}]
+    with Pool() as pool:
+        quantize(Order("builtin:austen-6m", "absmax", {"num_bits": 4}), tmp_path / "made", pool=pool)
+        whole = suite([{"name": "none"}, {"name": "saved"}], tmp_path, models=models)
+        first = run_suite(
+            whole, tmp_path / "results", Listening(), pool=pool, rules=[parse_filter("method=none")]
+        )
+        assert [record.cell.method for record in first.records if record.status == "ok"] == ["none"]
+        shutil.rmtree(cache / "base")
+        outcome = run_suite(whole, tmp_path / "results", Listening(), pool=pool)
+        (saved,) = [record for record in outcome.records if record.status == "ok"]
+        assert saved.cell.method == "saved"
+        assert sum(saved.samples["perplexity"]["divergence"]["kl"]) > 0
+        shutil.rmtree(cache / "base")
+        found = verify(outcome.run, 9, 0, Listening(), pool)
+        assert [one.different for one in found] == [[], []]
+        shutil.rmtree(cache / "base")
+        alone = suite([{"name": "saved"}], tmp_path, models=models[1:], name="alone")
+        (record,) = run_suite(alone, tmp_path / "results", Listening(), pool=pool).records
+        assert "no cell of the weights" in record.samples["perplexity"]["divergence"]["reason"]

@@ -17,7 +17,9 @@ import pytest
 import yaml
 from rich.console import Console
 
+from qbench.cache import cache_folder
 from qbench.cli.progress import LiveTable
+from qbench.results.metrics import METRICS
 from qbench.results.record import Record
 from qbench.run.pool import Pool
 from qbench.run.runner import run_suite
@@ -170,3 +172,23 @@ def _alive(pid: int) -> bool:
     except OSError:
         return False
     return state != "Z"
+
+
+def test_a_compiled_cell_takes_turns_with_an_eager_one(run: Run, tmp_path: Path) -> None:
+    latency = {"prompt_lengths": [8], "generated_tokens": 3, "repetitions": 2}
+    outcome = run([{"name": "none"}], latency=latency, jobs=2, runtimes=["eager", "compile"], **FAST)
+    assert [(record.status, record.reason) for record in outcome.records] == [("ok", None)] * 2
+    found = {record.cell.runtime: record for record in outcome.records}
+    runs = {name: record.samples["latency"]["runs"][0] for name, record in found.items()}
+    compiled = runs["compile"]["compile"]
+    assert compiled["cold"] is True
+    assert all(seconds > 0.1 for part in ("prefill_s", "decode_s") for seconds in compiled[part])
+    assert METRICS["compile_s"].value(found["compile"]) == pytest.approx(
+        sum(compiled["prefill_s"] + compiled["decode_s"])
+    )
+    assert runs["eager"]["lap"] == runs["compile"]["lap"]
+    assert {one["place"][0] for one in runs.values()} == {0, 1}
+    assert found["compile"].samples["latency"]["interleaved_with"] == [found["eager"].cell.id]
+    left = cache_folder() / "inductor"
+    mine = {str(record.environment["pid"]) for record in outcome.records}
+    assert not [folder for folder in left.glob("*-*") if folder.name.partition("-")[0] in mine]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from qbench.results.store import Run
+from qbench.run.channel import Channel
 from qbench.run.pool import Job, Lines
 from qbench.run.schedule import Schedule
 from qbench.run.turns import groups
@@ -101,3 +103,16 @@ def test_a_worker_that_dies_while_it_has_the_machine_gives_it_up(stage: tuple[Sc
     schedule._grant()
     assert pool.told_to_go() == [False, True]
     assert [record.status for record in schedule.records] == ["failed"]
+
+
+def test_a_worker_keeps_the_siblings_that_it_was_told_of_with_the_machine() -> None:
+    ours, theirs = socket.socketpair()
+    turn = {"lap": 0, "place": 0, "since_s": 0.0, "since_utc": ""}
+    for word in ({"go": True, "siblings": [7, 8]}, {**turn, "siblings": [8]}):
+        ours.sendall(json.dumps(word).encode() + b"\n")
+    channel = Channel(theirs)
+    assert channel.siblings == ()
+    with channel.phase("energy", timed=True):
+        assert channel.siblings == (7, 8)
+    with channel.turn(0):
+        assert channel.siblings == (8,)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from qbench.results.record import Record
 from qbench.results.store import Run
+from qbench.run import room
 from qbench.run import schedule as scheduling
 from qbench.run.schedule import Schedule
 from qbench.run.turns import groups
@@ -113,6 +114,9 @@ class Stage:
         return [actor]
 
 
+GIB = 1 << 30
+
+
 def worker(label: str, warm: int, dies_after: int | None = None, energy: bool = True) -> Any:
     """Quantizes, warms up for so many rounds, is timed, measures energy; dies with that word."""
 
@@ -120,6 +124,7 @@ def worker(label: str, warm: int, dies_after: int | None = None, energy: bool = 
         yield {"event": "want", "phase": "quantize"}
         assert all(other.stopped for other in stage.living if other is not actor)
         yield {"event": "release"}
+        yield {"event": "needs", "bytes": {"host": GIB}}
         for number in range(warm + REPETITIONS):
             at = int(number >= warm)
             yield {"event": "want", "stage": at}
@@ -142,9 +147,15 @@ def worker(label: str, warm: int, dies_after: int | None = None, energy: bool = 
 
 
 def play(
-    tmp_path: Path, cells: list[Cell], scripts: dict[str, Any], jobs: int = 1, seed: int = 0, done: Any = ()
+    tmp_path: Path,
+    cells: list[Cell],
+    scripts: dict[str, Any],
+    jobs: int = 1,
+    seed: int = 0,
+    done: Any = (),
+    stage: Stage | None = None,
 ) -> tuple[Stage, dict[str, Record]]:
-    stage = Stage(scripts, random.Random(seed))
+    stage = stage or Stage(scripts, random.Random(seed))
     schedule = Schedule(Run("s", "r", tmp_path), Listening(), jobs)
     schedule.work(stage, cells, done)  # type: ignore[arg-type]
     return stage, {record.cell.label: record for record in schedule.records}
@@ -178,7 +189,7 @@ def test_every_cell_is_timed_in_the_same_laps_as_the_others(
     scripts = {str(number): worker(str(number), rounds) for number, rounds in enumerate(warm)}
     stage, records = play(folder, cells, scripts, jobs, seed)
     assert [records[str(number)].status for number in range(len(warm))] == ["ok"] * len(warm)
-    assert stage.most <= interleave + jobs
+    assert stage.most <= max(interleave, jobs)
     laps = timed(stage)
     for label, record in records.items():
         found = record.samples["latency"]
@@ -283,3 +294,84 @@ def test_a_group_closes_early_where_memory_lacks(folder: Path, monkeypatch: pyte
     assert set(reasons) == {one.id for one in cells[2:]}
     assert all("no memory for one more worker: it may take 9 MiB" in why for why in reasons.values())
     assert set(records["4"].samples["latency"]["not_interleaved_with"]) == {one.id for one in cells[:4]}
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(4))
+def test_no_worker_starts_beside_others_that_leave_it_no_memory(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, jobs: int, seed: int
+) -> None:
+    """Each worker takes 1 GiB, one more is allowed for with 1.5, and 1.4 GiB are free beside two of them."""
+    scripts = {str(number): worker(str(number), 2) for number in range(6)}
+    stage = Stage(scripts, random.Random(seed))
+    monkeypatch.setattr(room, "available_bytes", lambda: int(3.4 * GIB) - len(stage.living) * GIB)
+    _, records = play(folder, [cell(number) for number in range(6)], scripts, jobs, stage=stage)
+    assert {record.status for record in records.values()} == {"ok"}
+    assert stage.most == max(2, jobs), "who starts while nobody has said what it needs is not held back"
+    reasons = records["0"].samples["latency"]["not_interleaved_with"].values()
+    assert all("no memory for one more worker: it may take 1536 MiB" in why for why in reasons)
+    assert reasons
+
+
+def greedy(label: str, fits_alone: bool) -> Any:
+    """Runs out of memory beside others, in its rounds; alone too unless it fits."""
+
+    def script(actor: Actor, stage: Stage) -> Iterator[dict[str, Any]]:
+        if stage.living == [actor] and fits_alone:
+            yield from worker(label, 2)(actor, stage)
+        else:
+            yield {"event": "want", "stage": 0}
+            error = {"type": "OutOfMemoryError", "message": "no room", "traceback": ""}
+            yield {"event": "error", "status": "oom", "peak_rss_bytes": 5 << 20, **error}
+
+    return script
+
+
+@pytest.mark.parametrize("fits_alone", [True, False])
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_who_ran_out_of_memory_beside_others_has_a_second_try_alone(
+    folder: Path, jobs: int, fits_alone: bool
+) -> None:
+    cells = [cell(number) for number in range(4)]
+    scripts = {str(number): worker(str(number), 2) for number in range(4)}
+    stage, records = play(folder, cells, {**scripts, "1": greedy("1", fits_alone)}, jobs)
+    assert len(records) == 4
+    assert len(stage.actors) == 5, "once more, and no oftener"
+    retried = records.pop("1")
+    assert retried.status == ("ok" if fits_alone else "oom")
+    first = "OutOfMemoryError in phase start: no room (peak 5 MiB)"
+    assert retried.environment["retried_alone"] == first
+    assert all("retried_alone" not in record.environment for record in records.values())
+    assert {record.status for record in records.values()} == {"ok"}
+    if fits_alone:
+        latency = retried.samples["latency"]
+        assert latency["interleaved_with"] == []
+        why = "it ran out of memory beside others and was measured again by itself"
+        assert latency["not_interleaved_with"] == dict.fromkeys((cells[i].id for i in (0, 2, 3)), why)
+
+
+def test_a_cells_own_memory_limit_is_no_reason_for_a_second_try(folder: Path) -> None:
+    scripts = {"0": worker("0", 2), "1": greedy("1", fits_alone=True)}
+    stage, records = play(folder, [cell(0), cell(1, memory_limit=1 << 30)], scripts)
+    assert len(stage.actors) == 2
+    assert records["1"].status == "oom"
+
+
+def test_a_worker_that_has_the_machine_knows_its_siblings_on_the_device(folder: Path) -> None:
+    told: list[tuple[str, set[int]]] = []
+
+    def script(label: str) -> Any:
+        def say(actor: Actor, stage: Stage) -> Iterator[dict[str, Any]]:
+            actor.pid = 100 + int(label)
+            for word in worker(label, 1)(actor, stage):
+                yield word
+                if word["event"] == "want" and len(stage.living) == 3:
+                    told.append((label, set(actor.heard["siblings"])))
+
+        return say
+
+    cells = [cell(number, device="cuda:1" if number == 2 else "cuda:0") for number in range(3)]
+    play(folder, cells, {str(number): script(str(number)) for number in range(3)}, jobs=3)
+    assert {label for label, _ in told} == {"0", "1", "2"}
+    expected = {"0": {101}, "1": {100}, "2": set()}
+    assert all(pids == expected[label] for label, pids in told)

@@ -88,6 +88,22 @@ def test_cells_are_drawn_by_the_seed_and_others_the_next_time() -> None:
     assert len(draw(records, 99, 0, 0)) == 40
 
 
+def test_a_cell_without_a_number_to_compare_is_not_verified(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = factory.record()
+    timed = factory.record("absmax")
+    bare = replace(timed, samples={"latency": timed.samples["latency"]}, layers=[], model={})
+    nothing = Verified(bare, bare)
+    assert nothing.metrics == {}
+    assert not nothing.equal
+    assert exit_code([Verified(record, record), nothing]) == 1
+    say([Verified(record, record), nothing], tmp_path / FILE, quiet=False, json=False)
+    shown = capsys.readouterr().out
+    assert "verified: 1 of 2 cells" in shown
+    assert "nothing was compared" in shown
+
+
 def test_a_repeat_that_fails_is_no_equal_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = factory.record()
     failed = replace(record, status="oom", reason="killed", samples={})

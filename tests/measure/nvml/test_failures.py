@@ -155,6 +155,24 @@ def test_other_processes_are_counted(nvml: SimulatedNvml, pids: list[int], liste
     )
 
 
+@pytest.mark.parametrize(
+    ("pids", "siblings", "ours", "others"),
+    [
+        ([os.getpid(), 71, 72], [71, 72], 2, 0),
+        ([os.getpid(), 71, 9], [71, 72], 1, 1),  # 72 has no context yet, 9 is foreign
+        ([os.getpid(), 9], [71], 0, 1),
+        ([1001, 1002, 1003], [71], 1, 1),  # a container: the numbers are the host's
+        ([1001], [71, 72], 0, 0),
+    ],
+)
+def test_stopped_workers_of_the_same_run_are_no_foreign_processes(
+    nvml: SimulatedNvml, pids: list[int], siblings: list[int], ours: int, others: int
+) -> None:
+    nvml.add_gpu().processes(*pids)
+    state = NvmlMeter("GPU-0", nvml.pynvml).state(siblings)
+    assert (state["sibling_processes"], state["other_processes"]) == (ours, others)
+
+
 def test_an_empty_list_of_processes_tells_nothing(nvml: SimulatedNvml) -> None:
     nvml.add_gpu()
     assert NvmlMeter("GPU-0", nvml.pynvml).state()["other_processes"] is None
