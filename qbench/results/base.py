@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from qbench.results.quality import divergence, windows
 from qbench.results.record import Record
 from qbench.results.samples import probe
+from qbench.results.speedups import Rounds, rounds
 
 Key = tuple[str, str, str, str, str, str]
 
@@ -33,6 +34,8 @@ class Scored:
     """Of the columns that ratios are made of."""
     apart: Mapping[str, Any]
     """Of the record's divergence by window: `scored` tokens, `kl`, `agree`; empty where it has none."""
+    rounds: Rounds
+    """Its timed rounds by lap."""
 
     def nll_above(self, base: Scored | None) -> NDArray[np.float64] | None:
         """Nat by window beyond the base's; None where the two were not scored on the same windows."""
@@ -60,6 +63,7 @@ def scored(record: Record, cell_id: str, measured: dict[str, float | None]) -> S
         scored_on=(found.get("protocol"), corpus, found.get("seqlen"), tuple(found.get("tokens") or ())),
         measured=measured,
         apart={name: apart[name] for name in ("scored", "kl", "agree") if name in apart},
+        rounds=rounds(record),
     )
 
 
