@@ -143,6 +143,8 @@ def _speedup(part: Part, row: Row, cell: Scored, base: Scored) -> Row:
     time = TIMES[part]
     found = speedup(base.rounds, cell.rounds, part, _quotient(base.measured[time], row[time]))
     name = f"{part}_speedup"
+    if found.no_interval is not None:
+        row["missing"] |= missing.of_ends(name, found.no_interval)
     return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 

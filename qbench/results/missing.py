@@ -11,7 +11,7 @@ from typing import Any
 from qbench.results.base import Scored
 from qbench.results.metrics import METRICS
 from qbench.results.record import Record
-from qbench.results.speedups import TIMES, speedup
+from qbench.results.speedups import TIMES
 
 Row = dict[str, Any]
 Reasons = dict[str, str]
@@ -31,7 +31,8 @@ def of_record(record: Record, row: Row) -> Reasons:
 
 
 def of_row(row: Row, cell: Scored, base: Scored | None) -> Reasons:
-    """Column → reason, of every number of a finished row that is null; `row["missing"]` is `of_record`'s."""
+    """Column → reason, of every number of a finished row that is null; `row["missing"]` holds what is known so far:
+    `of_record`'s, and why a speedup has no interval."""
     if row["status"] != "ok":
         return {}
     known: Reasons = dict(row["missing"])
@@ -39,12 +40,13 @@ def of_row(row: Row, cell: Scored, base: Scored | None) -> Reasons:
         known["perplexity_ratio"] = _no_perplexity_ratio(row, cell, base, known)
     for name in ("perplexity", "perplexity_ratio", "kl_divergence", "top1_agreement"):
         cause = ONE_WINDOW if len(cell.tokens) < 2 else TOO_LARGE
-        known |= _ends(name, known.get(name, cause) if row.get(name) is None else cause)
-    known |= _relative(row, cell, base, known)
+        known |= of_ends(name, known.get(name, cause) if row.get(name) is None else cause)
+    known |= _relative(row, base, known)
     return {name: reason for name, reason in known.items() if row.get(name) is None}
 
 
-def _ends(name: str, reason: str) -> Reasons:
+def of_ends(name: str, reason: str) -> Reasons:
+    """The same reason for both ends of an interval."""
     return {f"{name}_low": reason, f"{name}_high": reason}
 
 
@@ -56,15 +58,13 @@ def _no_perplexity_ratio(row: Row, cell: Scored, base: Scored | None, known: Rea
     return OTHER_WINDOWS if cell.nll_above(base) is None else TOO_LARGE
 
 
-def _relative(row: Row, cell: Scored, base: Scored | None, known: Reasons) -> Reasons:
+def _relative(row: Row, base: Scored | None, known: Reasons) -> Reasons:
     found = {"weight_bytes_ratio": _no_quotient(row, "weight_bytes", base, known)}
     for part, time in TIMES.items():
         name = f"{part}_speedup"
         found[name] = _no_quotient(row, time, base, known)
-        if row.get(name) is None or base is None:
-            found |= _ends(name, found[name])
-        elif (cause := speedup(base.rounds, cell.rounds, part, None).no_interval) is not None:
-            found |= _ends(name, cause)
+        if row.get(name) is None:
+            found |= of_ends(name, found[name])
     return found
 
 

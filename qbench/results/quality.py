@@ -8,7 +8,7 @@ from typing import Any
 
 from qbench.results.metric import Direction, Metric, fact
 from qbench.results.record import Record
-from qbench.results.samples import Value, number, probe
+from qbench.results.samples import Value, finite, number, probe
 
 LARGEST = 700
 """Of an exponent: a float ends at e^709."""
@@ -20,15 +20,7 @@ def windows(record: Record) -> tuple[list[float], list[float]] | None:
     nll, tokens = found.get("nll"), found.get("tokens")
     if not nll or not tokens or len(nll) != len(tokens):
         return None
-    return (nll, tokens) if _finite(nll) else None
-
-
-def _finite(values: list[float | None]) -> bool:
-    """Whether all are numbers and finite; by their sum, since this runs for every cell of a large folder."""
-    try:
-        return math.isfinite(math.fsum(values))  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):  # a null, inf − inf
-        return False
+    return (nll, tokens) if finite(nll) else None
 
 
 def divergence(record: Record) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ samples come to stands in the probe's own module: `quality`, `memory`, `latency`
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from qbench.results.record import Record
@@ -38,7 +38,7 @@ def missing_reason(record: Record, source: str, name: str) -> str:
 def _structural_reason(found: Mapping[str, Any], source: str, name: str) -> str:
     if source == "latency" and found.get("runs") and name.startswith("decode"):
         return "undefined for fewer than two generated tokens"
-    if source == "perplexity" and any(number(value) is None for value in found.get("nll", [])):
+    if source == "perplexity" and not finite(found.get("nll", [])):
         return "the log likelihood is not finite"
     if source == "tasks" and found.get("tasks"):
         return "no task of the suite has acc or exact_match"
@@ -50,6 +50,14 @@ def phase(name: str) -> Callable[[Record], Value]:
         return number(record.phases.get(name))
 
     return value
+
+
+def finite(values: Sequence[float | None]) -> bool:
+    """Whether all are numbers and finite; by their sum, since this runs for every cell of a large folder."""
+    try:
+        return math.isfinite(math.fsum(values))  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):  # a null, inf − inf
+        return False
 
 
 def number(value: Any) -> Value:
