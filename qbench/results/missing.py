@@ -31,8 +31,10 @@ def of_record(record: Record, row: Row) -> Reasons:
 
 
 def of_row(row: Row, cell: Scored, base: Scored | None) -> Reasons:
-    """Column → reason, of every number of a finished row that is null; `row["missing"]` holds what is known so far:
-    `of_record`'s, and why a speedup has no interval."""
+    """Column → reason, of every number of a finished row that is null.
+
+    `row["missing"]` holds what is known so far: `of_record`'s, and why a speedup has no interval.
+    """
     if row["status"] != "ok":
         return {}
     known: Reasons = dict(row["missing"])
