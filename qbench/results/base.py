@@ -29,7 +29,7 @@ class Scored:
     nll: NDArray[np.float64] | None
     """Nat by window; None where quality was not measured."""
     scored_on: tuple[Any, ...]
-    """Protocol, corpus hash, window length, tokens by window; cells are paired only where it is equal."""
+    """Protocol, corpus hash, window length, stride, tokens by window: cells are paired where it is equal."""
     measured: dict[str, float | None]
     """Of the columns that ratios are made of."""
     apart: Mapping[str, Any]
@@ -60,11 +60,14 @@ def scored(record: Record, cell_id: str, measured: dict[str, float | None]) -> S
         is_base=cell.method == "none" and record.status == "ok",
         repetition=cell.repetition,
         nll=np.asarray(finite[0], dtype=np.float64) if finite else None,
-        scored_on=(found.get("protocol"), corpus, found.get("seqlen"), tuple(found.get("tokens") or ())),
+        scored_on=(
+            found.get("protocol"), corpus, found.get("seqlen"), found.get("stride"),
+            tuple(found.get("tokens") or ()),
+        ),
         measured=measured,
         apart={name: apart[name] for name in ("scored", "kl", "agree") if name in apart},
         rounds=rounds(record),
-    )
+    )  # fmt: skip
 
 
 def _weights(record: Record) -> str:

@@ -56,7 +56,7 @@ _IDENTITY = (
     _category("device", "cpu or cuda:N"),
     _category("runtime", "what ran the timed work: eager, or compile; quality is eager's"),
     Column("repetition", "", "which repetition of the same cell", "Int64"),
-    _category("perplexity_protocol", "protocol, window length and corpus of the quality columns"),
+    _category("perplexity_protocol", "protocol, window length, corpus and stride of the quality columns"),
 )
 _QUALITY = (
     Column("perplexity", "", METRICS["perplexity"].description, "float64"),

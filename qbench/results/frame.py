@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -116,12 +116,22 @@ def _row(record: Record) -> Row:
 
 
 def protocol(record: Record) -> str | None:
-    """`gptq, 512 tokens, builtin:persuasion`: what has to be equal before two perplexities are compared."""
+    """`gptq, 512 tokens, builtin:persuasion`: what has to be equal before two perplexities are compared.
+
+    `strided, 512 tokens, test.txt 1f3870be, stride 256`: a text of the user's own has the first digits of its
+    hash, since two files may share a name.
+    """
     found = probe(record, "perplexity")
     if not found:
         return None
-    corpus = found.get("corpus") or {}
-    return f"{found.get('protocol')}, {found.get('seqlen')} tokens, {corpus.get('name')}"
+    kind, seqlen = found.get("protocol"), found.get("seqlen")
+    stride = f", stride {found.get('stride') or seqlen}" if kind == "strided" else ""
+    return f"{kind}, {seqlen} tokens, {_text(found.get('corpus') or {})}{stride}"
+
+
+def _text(corpus: Mapping[str, Any]) -> str:
+    name, digits = str(corpus.get("name")), str(corpus.get("sha256") or "")[:8]
+    return name if name.startswith("builtin:") or not digits else f"{name} {digits}"
 
 
 def _energy_reason(record: Record) -> str | None:
