@@ -45,12 +45,20 @@ def _least_loss(rows: list[Row]) -> str:
     )
     facts = [f"perplexity {value}{f'{GLUE}±{GLUE}{half}' if half else ''}{GLUE}×{GLUE}base"]
     facts += [
-        f"{significant(best[name], 2)}{GLUE}×{GLUE}{noun}"
+        f"{_factor(best, name)}{GLUE}×{GLUE}{noun}"
         for name, noun in (("weight_bytes_ratio", "weight memory"), ("decode_speedup", "decode speed"))
         if best[name] is not None
     ]
     verb = "ties for the least loss" if ties else "loses least" if len(rows) > 1 else "is the one measured"
     return f"{name_of(best)} {verb}: {', '.join(facts)}{_ties(ties)}."
+
+
+def _factor(row: Row, name: str) -> str:
+    """With half its interval where it has one."""
+    if row.get(f"{name}_low") is None:
+        return significant(row[name], 2)
+    value, half = with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], 2)
+    return f"{value}{f'{GLUE}±{GLUE}{half}' if half else ''}"
 
 
 def _ties(ties: list[Row]) -> str:

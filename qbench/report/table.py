@@ -25,6 +25,10 @@ class Shown:
     title: str
     low: str = ""
     high: str = ""
+    """Columns of the interval's ends."""
+    least: str = ""
+    most: str = ""
+    """Columns of the extremes, shown where there is no interval."""
     per: str = ""
     digits: int = 3
 
@@ -44,10 +48,13 @@ SHOWN = (
     Shown("weight_bytes", "Weights"),
     Shown("peak_memory_bytes", "Peak memory"),
     Shown("quantize_s", "Quantize"),
-    Shown("prefill_s", "Prefill", "prefill_s_min", "prefill_s_max"),
-    Shown("decode_s_per_token", "Decode", "decode_s_per_token_min", "decode_s_per_token_max", per="token"),
+    Shown("prefill_s", "Prefill", "prefill_s_low", "prefill_s_high", "prefill_s_min", "prefill_s_max"),
+    Shown(
+        "decode_s_per_token", "Decode", "decode_s_per_token_low", "decode_s_per_token_high",
+        "decode_s_per_token_min", "decode_s_per_token_max", per="token",
+    ),
     Shown("energy_j_per_token", "Energy", "energy_j_per_token_low", "energy_j_per_token_high", per="token"),
-)
+)  # fmt: skip
 KERNELS = "kernels"
 DIMENSIONS = {
     "suite": "Suite",
@@ -185,12 +192,19 @@ def _cell(row: Row, column: Shown, scale: Scale, best: bool) -> CellView:
     else:
         factor = scale.factor
         text, spread = with_interval(value / factor, low / factor, high / factor, column.digits)
-        title = f"{value!r}, {'interval' if 'low' in column.low else 'range'} {low!r} to {high!r}"
+        title = f"{value!r}, {'interval' if _has_interval(row, column) else 'range'} {low!r} to {high!r}"
     return CellView(text, spread, sort=repr(float(value)), best=best, title=title)
 
 
 def _ends(row: Row, column: Shown) -> tuple[float | None, float | None]:
-    return (row[column.low], row[column.high]) if column.low else (None, None)
+    """Of the interval; where there is none, the extremes."""
+    if _has_interval(row, column):
+        return row[column.low], row[column.high]
+    return (row[column.least], row[column.most]) if column.least else (None, None)
+
+
+def _has_interval(row: Row, column: Shown) -> bool:
+    return bool(column.low) and row[column.low] is not None and row[column.high] is not None
 
 
 def _best(rows: list[Row], shown: list[Shown]) -> set[tuple[int, str]]:
@@ -241,7 +255,9 @@ def _description(column: Shown) -> str:
     if column.name == "perplexity_ratio":
         return "perplexity over that of the base, paired over the same windows; ± half the 95 % interval"
     text = METRICS[column.name].description
-    return f"{text}; ± half the {'95 % interval' if 'low' in column.low else 'range'}" if column.low else text
+    if not column.low:
+        return text
+    return f"{text}; ± half the 95 % interval{', where there is none half the range' if column.least else ''}"
 
 
 def _notes(rows: list[Row]) -> list[str]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from qbench.results.quality import divergence, windows
 from qbench.results.record import Record
 from qbench.results.samples import probe
+from qbench.results.speedups import Rounds, rounds
 
 Key = tuple[str, str, str, str, str, str]
 
@@ -28,11 +29,13 @@ class Scored:
     nll: NDArray[np.float64] | None
     """Nat by window; None where quality was not measured."""
     scored_on: tuple[Any, ...]
-    """Protocol, corpus hash, window length, tokens by window; cells are paired only where it is equal."""
+    """Protocol, corpus hash, window length, stride, tokens by window: cells are paired where it is equal."""
     measured: dict[str, float | None]
     """Of the columns that ratios are made of."""
     apart: Mapping[str, Any]
     """Of the record's divergence by window: `scored` tokens, `kl`, `agree`; empty where it has none."""
+    rounds: Rounds
+    """Its timed rounds by lap."""
 
     def nll_above(self, base: Scored | None) -> NDArray[np.float64] | None:
         """Nat by window beyond the base's; None where the two were not scored on the same windows."""
@@ -57,10 +60,14 @@ def scored(record: Record, cell_id: str, measured: dict[str, float | None]) -> S
         is_base=cell.method == "none" and record.status == "ok",
         repetition=cell.repetition,
         nll=np.asarray(finite[0], dtype=np.float64) if finite else None,
-        scored_on=(found.get("protocol"), corpus, found.get("seqlen"), tuple(found.get("tokens") or ())),
+        scored_on=(
+            found.get("protocol"), corpus, found.get("seqlen"), found.get("stride"),
+            tuple(found.get("tokens") or ()),
+        ),
         measured=measured,
         apart={name: apart[name] for name in ("scored", "kl", "agree") if name in apart},
-    )
+        rounds=rounds(record),
+    )  # fmt: skip
 
 
 def weights_behind(record: Record) -> str:

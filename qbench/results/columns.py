@@ -56,7 +56,7 @@ _IDENTITY = (
     _category("device", "cpu or cuda:N"),
     _category("runtime", "what ran the timed work: eager, or compile; quality is eager's"),
     Column("repetition", "", "which repetition of the same cell", "Int64"),
-    _category("perplexity_protocol", "protocol, window length and corpus of the quality columns"),
+    _category("perplexity_protocol", "protocol, window length, corpus and stride of the quality columns"),
 )
 _QUALITY = (
     Column("perplexity", "", METRICS["perplexity"].description, "float64"),
@@ -78,10 +78,19 @@ _TASKS = (
     _number("task_accuracy_stderr", "standard error of task_accuracy, over documents"),
     _text("tasks", "every task's metrics as JSON; qbench.results.tasks.load_tasks gives them as rows"),
 )
+_SPEEDUP = (
+    "above one is faster; median over the laps that both took part in, or without such laps the quotient of "
+    "the two medians"
+)
+_LAPS = "95 % interval, from order statistics of the ratios by lap; null for fewer than six shared laps"
 _RELATIVE = (
     _number("weight_bytes_ratio", "weight_bytes over that of the base"),
-    _number("prefill_speedup", "prefill_s of the base over this cell's; above one is faster"),
-    _number("decode_speedup", "decode_s_per_token of the base over this cell's; above one is faster"),
+    _number("prefill_speedup", f"prefill_s of the base over this cell's; {_SPEEDUP}"),
+    _number("prefill_speedup_low", f"lower end of its {_LAPS}"),
+    _number("prefill_speedup_high", "upper end of the same"),
+    _number("decode_speedup", f"decode_s_per_token of the base over this cell's; {_SPEEDUP}"),
+    _number("decode_speedup_low", f"lower end of its {_LAPS}"),
+    _number("decode_speedup_high", "upper end of the same"),
     _text(
         "base_cell_id",
         "the base: the ok `none` cell of the same run, model (of method saved: the one it was made from), "

@@ -200,10 +200,11 @@ METRICS = (
     fact(
         "energy_trials", "energy", "decode windows measured",
         lambda record: float(len(worked(probe(record, "energy"), "decode"))) or None,
+        lacking("energy_trials", _NO_DECODE),
     ),
     fact(
         "energy_other_processes", "energy", "other processes on the GPU; above none, its energy is not ours "
-        "alone", facts.other_processes,
+        "alone", facts.other_processes, lacking("energy_other_processes", _NOT_TOLD),
     ),
     _about(
         "energy_temperature_start_c", "°C", "GPU before the windows",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,19 +18,20 @@ import numpy as np
 import pandas as pd
 
 from qbench.errors import ResultsError, did_you_mean
-from qbench.results import energy_facts
+from qbench.results import energy_facts, missing
 from qbench.results.base import Scored, base_of, find_bases, scored
 from qbench.results.columns import columns
 from qbench.results.layers import kernels
 from qbench.results.metrics import METRICS
 from qbench.results.record import Record
 from qbench.results.samples import missing_reason, probe
+from qbench.results.speedups import TIMES, Part, speedup
 from qbench.results.statistics import Kind, intervals
 from qbench.results.store import MANIFEST, Run, Store
 from qbench.results.tasks import task_accuracy_stderr, tasks_text
 
 Row = dict[str, Any]
-_RELATED = ("weight_bytes", "prefill_s", "decode_s_per_token")
+_RELATED = ("weight_bytes", *TIMES.values())
 
 
 def load(
@@ -76,11 +77,11 @@ def from_records(records: Iterable[Record]) -> pd.DataFrame:
         cells.append(scored(record, row["cell_id"], {name: row[name] for name in _RELATED}))
     bases = find_bases(cells)
     related = [base_of(cell, bases) for cell in cells]
-    for row, base in zip(rows, related, strict=True):
-        row.update(_relative(row, base))
+    for row, cell, base in zip(rows, cells, related, strict=True):
+        row.update(_relative(row, cell, base))
     _add_intervals(rows, cells, related)
-    for row in rows:
-        row["missing"] = json.dumps({**row["missing"], **_missing_intervals(row)}, ensure_ascii=False)
+    for row, cell, base in zip(rows, cells, related, strict=True):
+        row["missing"] = json.dumps(missing.of_row(row, cell, base), ensure_ascii=False)
     return _typed(rows)
 
 
@@ -110,32 +111,51 @@ def _row(record: Record) -> Row:
         "ended_at": record.ended_at or None,
     }
     row.update({name: metric.value(record) for name, metric in METRICS.items()})
-    row["missing"] = _missing(record, row)
+    row["missing"] = missing.of_record(record, row)
     return row
 
 
 def protocol(record: Record) -> str | None:
-    """`gptq, 512 tokens, builtin:persuasion`: what has to be equal before two perplexities are compared."""
+    """`gptq, 512 tokens, builtin:persuasion`: what has to be equal before two perplexities are compared.
+
+    `strided, 512 tokens, test.txt 1f3870be, stride 256`: a text of the user's own has the first digits of its
+    hash, since two files may share a name.
+    """
     found = probe(record, "perplexity")
     if not found:
         return None
-    corpus = found.get("corpus") or {}
-    return f"{found.get('protocol')}, {found.get('seqlen')} tokens, {corpus.get('name')}"
+    kind, seqlen = found.get("protocol"), found.get("seqlen")
+    stride = f", stride {found.get('stride') or seqlen}" if kind == "strided" else ""
+    return f"{kind}, {seqlen} tokens, {_text(found.get('corpus') or {})}{stride}"
+
+
+def _text(corpus: Mapping[str, Any]) -> str:
+    name, digits = str(corpus.get("name")), str(corpus.get("sha256") or "")[:8]
+    return name if name.startswith("builtin:") or not digits else f"{name} {digits}"
 
 
 def _energy_reason(record: Record) -> str | None:
     return None if probe(record, "energy") else missing_reason(record, "energy", "energy_j_per_token")
 
 
-def _relative(row: Row, base: Scored | None) -> Row:
+def _relative(row: Row, cell: Scored, base: Scored | None) -> Row:
     if base is None:
         return {}
     return {
         "base_cell_id": base.cell_id,
         "weight_bytes_ratio": _quotient(row["weight_bytes"], base.measured["weight_bytes"]),
-        "prefill_speedup": _quotient(base.measured["prefill_s"], row["prefill_s"]),
-        "decode_speedup": _quotient(base.measured["decode_s_per_token"], row["decode_s_per_token"]),
+        **_speedup("prefill", row, cell, base),
+        **_speedup("decode", row, cell, base),
     }
+
+
+def _speedup(part: Part, row: Row, cell: Scored, base: Scored) -> Row:
+    time = TIMES[part]
+    found = speedup(base.rounds, cell.rounds, part, _quotient(base.measured[time], row[time]))
+    name = f"{part}_speedup"
+    if found.no_interval is not None:
+        row["missing"] |= missing.of_ends(name, found.no_interval)
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 def _quotient(above: float | None, below: float | None) -> float | None:
@@ -181,35 +201,6 @@ def _fill(name: str, kind: Kind, tokens: tuple[float, ...], found: list[tuple[Ro
     for suffix, values in zip(("", "_low", "_high"), ends, strict=True):
         for row, value in zip(rows, values, strict=True):
             row[name + suffix] = float(value) if np.isfinite(value) else None
-
-
-def _missing(record: Record, row: Row) -> dict[str, str]:
-    if record.status != "ok":  # its `reason` says it for the whole row
-        return {}
-    return {name: metric.reason(record) for name, metric in METRICS.items() if row[name] is None}
-
-
-def _missing_intervals(row: Row) -> dict[str, str]:
-    if row["status"] != "ok" or row["perplexity"] is None:
-        return {}
-    reasons = {}
-    for name in ("perplexity", "kl_divergence", "top1_agreement"):
-        if row.get(name) is not None and row.get(f"{name}_low") is None:
-            reasons[f"{name}_low"] = reasons[f"{name}_high"] = "one window says nothing of the spread"
-    if row.get("perplexity_ratio") is None:
-        reasons["perplexity_ratio"] = _no_ratio(row)
-    return reasons
-
-
-def _no_ratio(row: Row) -> str:
-    if row.get("base_cell_id"):
-        return "the base was scored on other windows"
-    if row["method"] == "saved":
-        return (
-            "no ok `none` cell, in this run, dtype, device and runtime, of the model that the checkpoint was "
-            "made from"
-        )
-    return "no ok `none` cell of the same run, model, dtype, device and runtime"
 
 
 def _typed(rows: list[Row]) -> pd.DataFrame:

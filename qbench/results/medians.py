@@ -12,6 +12,7 @@ moment that hit both stays in both (Efron 1979).
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -37,13 +38,19 @@ def quantile(values: Sequence[float], fraction: float) -> float | None:
 
 def median_interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, float] | None:
     """The two samples between which the true median lies with at least `level`; None for too few."""
-    ordered, tail, outside = sorted(values), (1 - level) / 2, 0.0
-    n = len(ordered)
-    rank = 0
-    while rank < n and outside + math.comb(n, rank) / 2**n <= tail:
+    ordered = sorted(values)
+    rank = _rank(len(ordered), level)
+    return (ordered[rank - 1], ordered[-rank]) if rank else None
+
+
+@functools.cache
+def _rank(n: int, level: float) -> int:
+    """How many samples from either end the interval's ends stand, counted from 1; 0 for too few samples."""
+    rank, outside = 0, 0.0
+    while rank < n and outside + math.comb(n, rank) / 2**n <= (1 - level) / 2:
         outside += math.comb(n, rank) / 2**n
         rank += 1
-    return (ordered[rank - 1], ordered[n - rank]) if rank else None
+    return rank
 
 
 def ratio_interval(

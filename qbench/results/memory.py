@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qbench.results.metric import Kind, Metric
 from qbench.results.record import Record
-from qbench.results.samples import Value, number, probe
+from qbench.results.samples import Value, missing_reason, number, probe
 
 
 def _bytes(name: str, description: str, kind: Kind = "deterministic") -> Metric:
@@ -29,6 +29,13 @@ def cache_per_token(record: Record) -> Value:
         return None
     tokens: int = ran["batch_size"] * (ran["prompt_length"] + ran["generated_tokens"] - 1)
     return size / tokens
+
+
+def no_cache_per_token(record: Record) -> str:
+    """Why it is null: for want of the cache's size, or of the tokens in it."""
+    if number(probe(record, "memory").get("kv_cache_bytes")) is None:
+        return missing_reason(record, "memory", "kv_cache_bytes")
+    return "the record does not tell the tokens that the cache holds"
 
 
 METRICS = (
@@ -57,6 +64,6 @@ METRICS = (
     Metric(
         "kv_cache_bytes_per_token", "B", "lower", "deterministic", "memory", 3,
         "the same over the tokens in it; a sliding window forgets some, so that it depends on the length",
-        cache_per_token,
+        cache_per_token, no_cache_per_token,
     ),
 )  # fmt: skip

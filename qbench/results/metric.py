@@ -48,5 +48,11 @@ def in_seconds(name: str, source: str, description: str, value: Callable[[Record
     return Metric(name, "s", "lower", "timed", source, 3, description, value)
 
 
-def fact(name: str, source: str, description: str, value: Callable[[Record], float | None]) -> Metric:
-    return Metric(name, "", None, "fact", source, 6, description, value)
+def fact(
+    name: str,
+    source: str,
+    description: str,
+    value: Callable[[Record], float | None],
+    why: Callable[[Record], str | None] | None = None,
+) -> Metric:
+    return Metric(name, "", None, "fact", source, 6, description, value, why)

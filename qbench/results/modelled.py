@@ -126,7 +126,7 @@ def _metric(
         name, "J", "lower", "deterministic", "energy", 3,
         f"modelled, not measured: {description} per generated token; {SOURCE}",
         lambda record: None if record.status != "ok" else part(modelled(record)),
-        lambda record: reason(modelled(record)) or "not recorded",
+        lambda record: reason(modelled(record)),
     )  # fmt: skip
 
 

@@ -8,7 +8,10 @@ from typing import Any
 
 from qbench.results.metric import Direction, Metric, fact
 from qbench.results.record import Record
-from qbench.results.samples import Value, number, probe
+from qbench.results.samples import Value, finite, number, probe
+
+LARGEST = 700
+"""Of an exponent: a float ends at e^709."""
 
 
 def windows(record: Record) -> tuple[list[float], list[float]] | None:
@@ -17,15 +20,7 @@ def windows(record: Record) -> tuple[list[float], list[float]] | None:
     nll, tokens = found.get("nll"), found.get("tokens")
     if not nll or not tokens or len(nll) != len(tokens):
         return None
-    return (nll, tokens) if _finite(nll) else None
-
-
-def _finite(values: list[float | None]) -> bool:
-    """Whether all are numbers and finite; by their sum, since this runs for every cell of a large folder."""
-    try:
-        return math.isfinite(math.fsum(values))  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):  # a null, inf − inf
-        return False
+    return (nll, tokens) if finite(nll) else None
 
 
 def divergence(record: Record) -> Mapping[str, Any]:
@@ -41,7 +36,12 @@ def nll_per_token(record: Record) -> Value:
 
 def perplexity(record: Record) -> Value:
     nats = nll_per_token(record)
-    return math.exp(nats) if nats is not None and nats < 700 else None
+    return math.exp(nats) if nats is not None and nats < LARGEST else None
+
+
+def _too_large(nats: float | None) -> str | None:
+    """Why there is no exponential of it; None where the cause is another."""
+    return None if nats is None or nats < LARGEST else f"beyond e^{LARGEST}, too large for a number"
 
 
 def token_count(record: Record) -> Value:
@@ -53,15 +53,19 @@ def per_unit(unit: str, *, bits: bool = False) -> Callable[[Record], Value]:
     """exp(Σ nll / `unit`s of the text), or in bits the exponent over log 2; None where not all was scored."""
 
     def value(record: Record) -> Value:
-        measured, count = windows(record), number(probe(record, "perplexity").get(unit))
-        if not measured or not count:
+        nats = _nats_per(record, unit)
+        if nats is None:
             return None
-        nats = math.fsum(measured[0]) / count
         if bits:
             return nats / math.log(2)
-        return math.exp(nats) if nats < 700 else None
+        return math.exp(nats) if nats < LARGEST else None
 
     return value
+
+
+def _nats_per(record: Record, unit: str) -> Value:
+    measured, count = windows(record), number(probe(record, "perplexity").get(unit))
+    return math.fsum(measured[0]) / count if measured and count else None
 
 
 def per_token(name: str) -> Callable[[Record], Value]:
@@ -107,7 +111,7 @@ METRICS = (
     Metric(
         "perplexity", "", "lower", "deterministic", "perplexity", 4,
         "exp of the mean negative log likelihood per token; compare within one perplexity_protocol only",
-        perplexity,
+        perplexity, lambda record: _too_large(nll_per_token(record)),
     ),
     Metric(
         "nll_per_token", "nat", "lower", "deterministic", "perplexity", 5,
@@ -116,10 +120,12 @@ METRICS = (
     Metric(
         "word_perplexity", "", "lower", "deterministic", "perplexity", 4,
         "exp of the negative log likelihood per word of the text; protocol lm-eval only", per_unit("words"),
+        lambda record: _too_large(_nats_per(record, "words")),
     ),
     Metric(
         "byte_perplexity", "", "lower", "deterministic", "perplexity", 4,
         "exp of the negative log likelihood per byte of the text; protocol lm-eval only", per_unit("bytes"),
+        lambda record: _too_large(_nats_per(record, "bytes")),
     ),
     Metric(
         "bits_per_byte", "bit", "lower", "deterministic", "perplexity", 4,

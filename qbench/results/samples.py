@@ -7,7 +7,7 @@ samples come to stands in the probe's own module: `quality`, `memory`, `latency`
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from qbench.results.record import Record
@@ -32,17 +32,17 @@ def missing_reason(record: Record, source: str, name: str) -> str:
     if found is None:
         return f"{source} was not asked for"
     given = found.get("reason") or found.get("reasons", {}).get(name)
-    return str(given) if given else _structural_reason(found, source)
+    return str(given) if given else _structural_reason(found, source, name)
 
 
-def _structural_reason(found: Mapping[str, Any], source: str) -> str:
-    if source == "latency" and found.get("runs"):
+def _structural_reason(found: Mapping[str, Any], source: str, name: str) -> str:
+    if source == "latency" and found.get("runs") and name.startswith("decode"):
         return "undefined for fewer than two generated tokens"
-    if source == "perplexity" and any(value is None for value in found.get("nll", [])):
+    if source == "perplexity" and not finite(found.get("nll", [])):
         return "the log likelihood is not finite"
     if source == "tasks" and found.get("tasks"):
         return "no task of the suite has acc or exact_match"
-    return "not recorded"
+    return f"the record's samples of {source} hold no {name}"
 
 
 def phase(name: str) -> Callable[[Record], Value]:
@@ -50,6 +50,14 @@ def phase(name: str) -> Callable[[Record], Value]:
         return number(record.phases.get(name))
 
     return value
+
+
+def finite(values: Sequence[float | None]) -> bool:
+    """Whether all are numbers and finite; by their sum, since this runs for every cell of a large folder."""
+    try:
+        return math.isfinite(math.fsum(values))  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):  # a null, inf − inf
+        return False
 
 
 def number(value: Any) -> Value:

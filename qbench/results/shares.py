@@ -14,6 +14,7 @@ from qbench.results.record import Record
 from qbench.results.samples import Value, number
 
 Better = Literal["lower", "higher"]
+NO_WORK = "the record does not tell what a forward pass reads and computes"
 
 
 class Share(NamedTuple):
@@ -32,7 +33,7 @@ def outside(part: Literal["prefill", "decode"]) -> Read:
     def read(record: Record, run: Mapping[str, Any]) -> Share:
         found = run.get("outside")
         if found is None:
-            return Share(None, "not recorded")
+            return Share(None, "the layers were not timed by themselves")
         if found.get("reason"):
             return Share(None, str(found["reason"]))
         whole, inside = (_flat(found[f"{part}{name}_s"]) for name in ("", "_inside"))
@@ -49,7 +50,7 @@ def bandwidth(record: Record, run: Mapping[str, Any], decode: Sequence[float]) -
     """MBU: bytes that a decode step must read per second of decoding, over the measured read bandwidth."""
     work = run.get("work")
     if work is None:
-        return Share(None, "not recorded")
+        return Share(None, NO_WORK)
     if work.get("reason"):
         return Share(None, str(work["reason"]))
     if not decode:
@@ -65,11 +66,11 @@ def operations(record: Record, run: Mapping[str, Any], prefill: Sequence[float])
     """MFU: operations of the prefill per second of it, over the measured rate in the same arithmetic."""
     work = run.get("work")
     if work is None:
-        return Share(None, "not recorded")
+        return Share(None, NO_WORK)
     if work.get("reason"):
         return Share(None, str(work["reason"]))
     if not prefill:
-        return Share(None, "not recorded")
+        return Share(None, "no round was timed")
     ceiling = _ceiling(record, lambda found: (found.get("gemm_flop_per_s") or {}).get(work["arithmetic"]))
     if ceiling.value is None:
         return ceiling

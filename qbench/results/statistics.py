@@ -24,7 +24,7 @@ from __future__ import annotations
 import functools
 import math
 from statistics import NormalDist
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,14 +45,6 @@ SINGLE: dict[Kind, int] = {"own": 6, "difference": 10}
 """Under so many windows single ones are drawn."""
 FEW: dict[Kind, float] = {"own": 1.4, "difference": 1.15}
 """How much wider the interval then is: √(1 + 2·Σ of the correlations that reach inside so few)."""
-
-
-class Interval(NamedTuple):
-    """An estimate and the two ends of its interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 def intervals(
@@ -78,16 +70,6 @@ def intervals(
     low, high = np.concatenate(ends, axis=1) if ends else np.empty((2, 0))
     factor = widening(windows, kind, level)
     return estimate, estimate + factor * (low - estimate), estimate + factor * (high - estimate)
-
-
-def perplexity_interval(nll: Array, tokens: Array, *, level: float = LEVEL) -> Interval:
-    """The perplexity of one cell from its windows, each of shape [windows]; ends are NaN for one window."""
-    return _exponentiated(*intervals(nll[None], tokens, "own", level=level))
-
-
-def ratio_interval(nll: Array, base_nll: Array, tokens: Array, *, level: float = LEVEL) -> Interval:
-    """Perplexity over the base's perplexity, paired over the same windows."""
-    return _exponentiated(*intervals((nll - base_nll)[None], tokens, "difference", level=level))
 
 
 def block_length(windows: int, kind: Kind) -> int:
@@ -146,7 +128,3 @@ def _weights(windows: int, block: int, draws: int, seed: int) -> Array:
     weights = np.zeros((draws, windows))
     np.add.at(weights, (np.arange(draws)[:, None], drawn), 1.0)
     return weights
-
-
-def _exponentiated(estimate: Array, low: Array, high: Array) -> Interval:
-    return Interval(*(float(np.exp(end[0])) for end in (estimate, low, high)))

@@ -44,7 +44,10 @@ class LatencySpec(Spec):
     prompt_lengths: list[Count] = Field([128], min_length=1, max_length=100, description="Tokens in a prompt")
     batch_sizes: list[Count] = Field([1], min_length=1, max_length=100, description="Sequences at once")
     generated_tokens: Count = Field(32, description="Tokens generated after each prompt, exactly")
-    repetitions: Count = Field(5, description="Timed rounds after the warm-up; every sample is kept")
+    repetitions: Count = Field(
+        7,
+        description="Timed rounds after the warm-up; every sample is kept. Fewer than six give no interval",
+    )
     interleave: Annotated[int, Field(ge=1, le=1000)] = Field(
         8,
         description="Most cells that are held in memory at once to take turns round by round, so that drift "

@@ -17,6 +17,7 @@ from qbench.errors import ResultsError
 from qbench.report.context import plain_rows
 from qbench.report.figures import figures
 from qbench.report.html import embedded_json, render, write_report
+from qbench.report.table import build_table
 from qbench.results.frame import from_records
 from qbench.results.record import Record
 from tests.results import factory
@@ -198,3 +199,28 @@ def test_what_varies_and_was_measured_once_is_never_marked_best() -> None:
     page = render(from_records([factory.record(), quantized("a"), slow]))
     assert "500" not in re.findall(r'<td class="number best"[^>]*>([^<]+)<', page)
     assert re.search(r'<td class="number"[^>]*>9000<', page)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown", "said"),
+    [
+        # of seven, ranks 1 and 7 hold 95 %; of nine, ranks 2 and 8: neither the 1 nor the 90 ms
+        (
+            [0.001, 0.0098, 0.0099, 0.010, 0.010, 0.010, 0.0101, 0.0102, 0.09],
+            "0.20",
+            "interval 0.0098 to 0.0102",
+        ),
+        ([0.009, 0.010, 0.011], "1.0", "range 0.009 to 0.011"),
+    ],
+)
+def test_a_time_stands_with_its_interval_and_without_one_with_its_range(
+    seconds: list[float], shown: str, said: str
+) -> None:
+    latency = factory.latency(seconds, [[0.005] * 3 for _ in seconds])
+    record = factory.record(samples=factory.samples(latency=latency))
+    table = build_table(plain_rows(from_records([record])))
+    place = [head.name for head in table.heads].index("prefill_s")
+    cell = table.rows[0].cells[place]
+    assert said in cell.title
+    assert float(cell.spread) == float(shown)
+    assert table.rows[0].cells[place + 1].spread == ""  # all the same: no spread at all

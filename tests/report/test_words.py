@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -99,6 +100,18 @@ def test_the_least_loss_under_the_tightest_budget() -> None:
         "At ≤ 4.5 bits per weight, absmax 4 loses least: perplexity 1.050 × base, 0.50 × weight memory, "
         "1.0 × decode speed."
     )
+
+
+def test_a_speedup_by_shared_laps_is_said_with_its_interval() -> None:
+    records = []
+    for one, steps in (
+        (factory.record(), [4.0] * 6),
+        (cell("absmax 4", 4.25, 1.05), [1.9, 1.95, 2.0, 2.0, 2.05, 2.1]),
+    ):
+        latency = factory.latency([0.01] * 6, [[seconds] for seconds in steps])
+        latency["runs"][0].update({"lap": list(range(6)), "since": "2026-11-21T10:56:00.250+00:00"})
+        records.append(dataclasses.replace(one, samples={**one.samples, "latency": latency}))
+    assert "2.00 ± 0.10 × decode speed" in say(*records)
 
 
 def test_a_tie_is_named_as_a_tie() -> None:

@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ import qbench
 from qbench.errors import ResultsError
 from qbench.results.columns import columns
 from qbench.results.frame import from_records, load
-from qbench.results.statistics import ratio_interval
+from qbench.results.statistics import intervals
 from qbench.suite.cell import ModelRef
 from tests.results import factory
 
@@ -61,9 +62,10 @@ def test_ratios_relate_to_the_base_and_are_paired() -> None:
     frame = from_records([quantized(), factory.record()])
     row = frame.iloc[0]
     base = frame.iloc[1]
-    expected = ratio_interval(np.array(CELL_NLL), np.array(BASE_NLL), np.full(factory.WINDOWS, 511.0))
+    gaps = np.subtract(CELL_NLL, BASE_NLL)[None]
+    expected = [math.exp(end[0]) for end in intervals(gaps, np.full(factory.WINDOWS, 511.0), "difference")]
     names = ["perplexity_ratio", "perplexity_ratio_low", "perplexity_ratio_high"]
-    assert row[names].tolist() == pytest.approx(list(expected), rel=1e-12)
+    assert row[names].tolist() == pytest.approx(expected, rel=1e-12)
     assert row["perplexity_ratio"] == pytest.approx(row["perplexity"] / base["perplexity"], rel=1e-12)
     assert row["perplexity_low"] < row["perplexity"] < row["perplexity_high"]
     assert row["weight_bytes_ratio"] == pytest.approx(0.5)
@@ -95,6 +97,7 @@ def test_no_ratio_to_a_stranger(stranger: qbench.Record) -> None:
         factory.perplexity(corpus={"name": "builtin:persuasion", "sha256": "other"}),
         factory.perplexity(protocol="strided"),
         factory.perplexity(seqlen=256),
+        factory.perplexity(stride=256),
         factory.perplexity([1.0, 2.0]),
         {"unit": "nat", "value": None, "reason": "text too short"},
     ],
@@ -120,6 +123,28 @@ def test_texts_and_times() -> None:
     assert row["perplexity_protocol"] == "gptq, 512 tokens, builtin:persuasion"
     assert row["started_at"] == pd.Timestamp("2026-11-21T10:56:01.25", tz="UTC")
     assert row["energy_reason"] == "no_driver"
+
+
+OWN = {"name": "test.txt", "sha256": "1f3870be274f6c49b3e31a0c6728957f"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, "gptq, 512 tokens, builtin:persuasion"),
+        ({"protocol": "strided", "stride": 256}, "strided, 512 tokens, builtin:persuasion, stride 256"),
+        ({"protocol": "strided", "stride": None}, "strided, 512 tokens, builtin:persuasion, stride 512"),
+        ({"corpus": OWN}, "gptq, 512 tokens, test.txt 1f3870be"),
+        ({"corpus": {**OWN, "sha256": "0" * 64}}, "gptq, 512 tokens, test.txt 00000000"),
+        (
+            {"protocol": "strided", "stride": 64, "corpus": OWN},
+            "strided, 512 tokens, test.txt 1f3870be, stride 64",
+        ),
+    ],
+)
+def test_two_strides_or_two_texts_of_one_name_are_two_protocols(changes: dict[str, Any], text: str) -> None:
+    samples = factory.samples(perplexity=factory.perplexity(**changes))
+    assert from_records([factory.record(samples=samples)])["perplexity_protocol"][0] == text
 
 
 def test_one_window_has_no_interval_and_says_why() -> None:

@@ -107,7 +107,7 @@ def test_shares_are_what_their_definitions_say() -> None:
         ),
         ("decode_bandwidth_share", record({"work": {**WORK, "reason": "experts"}}), "experts"),
         ("decode_bandwidth_share", record({"decode_s": [[], []]}), "fewer than two generated tokens"),
-        ("decode_bandwidth_share", factory.record(), "not recorded"),
+        ("decode_bandwidth_share", factory.record(), "does not tell what a forward pass reads"),
         ("prefill_flops_share", record({"work": {**WORK, "arithmetic": "fp16"}}), "no such ceiling"),
         ("decode_outside_share", record({"outside": {"value": None, "reason": "a graph"}}), "a graph"),
         ("prefill_s_low", record(), "fewer than 6 repetitions"),

@@ -117,5 +117,8 @@ def test_memory_s_derived_figures() -> None:
     assert value("peak_over_loaded_bytes", record) == 260
     older = with_samples(memory=factory.memory())
     assert value("kv_cache_bytes_per_token", older) is None
-    assert METRICS["kv_cache_bytes_per_token"].reason(older) == "not recorded"
+    assert (
+        METRICS["kv_cache_bytes_per_token"].reason(older)
+        == "the record does not tell the tokens that the cache holds"
+    )
     assert value("activation_bytes", older) is None

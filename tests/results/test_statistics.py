@@ -6,19 +6,24 @@ import math
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from qbench.results.statistics import (
     DRAWS,
     SEED,
+    Kind,
     block_length,
     intervals,
-    perplexity_interval,
-    ratio_interval,
     student_quantile,
     widening,
 )
 
 TOKENS = 511.0
+
+
+def alone(sums: NDArray[np.float64], tokens: NDArray[np.float64], kind: Kind) -> tuple[float, ...]:
+    """Estimate, low and high of one cell."""
+    return tuple(float(end[0]) for end in intervals(sums[None], tokens, kind))
 
 
 def test_equals_a_plain_loop_over_draws() -> None:
@@ -37,10 +42,8 @@ def test_equals_a_plain_loop_over_draws() -> None:
     estimate = sum(nll) / sum(tokens)
     low, high = np.percentile(drawn, [2.5, 97.5])
     factor = widening(12, "own")
-    interval = perplexity_interval(nll, tokens)
-    assert interval.value == pytest.approx(math.exp(estimate), rel=1e-12)
-    assert interval.low == pytest.approx(math.exp(estimate + factor * (low - estimate)), rel=1e-12)
-    assert interval.high == pytest.approx(math.exp(estimate + factor * (high - estimate)), rel=1e-12)
+    expected = (estimate, estimate + factor * (low - estimate), estimate + factor * (high - estimate))
+    assert alone(nll, tokens, "own") == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -61,29 +64,27 @@ def test_pairing_sees_what_two_separate_intervals_cannot() -> None:
     base = chance.normal(2000, 100, 32)
     cell = base + TOKENS * math.log(1.01) + chance.normal(0, 1, 32)
     tokens = np.full(32, TOKENS)
-    ratio = ratio_interval(cell, base, tokens)
-    assert 1.0 < ratio.low < ratio.value < ratio.high < 1.02
-    apart = perplexity_interval(cell, tokens), perplexity_interval(base, tokens)
-    assert apart[0].low < apart[1].high
+    value, low, high = alone(cell - base, tokens, "difference")
+    assert 0.0 < low < value < high < math.log(1.02)
+    assert alone(cell, tokens, "own")[1] < alone(base, tokens, "own")[2]
 
 
 def test_a_constant_ratio_is_exact_and_a_base_is_one_times_itself() -> None:
     base, tokens = np.linspace(1900, 2100, 16), np.full(16, TOKENS)
-    ratio = ratio_interval(base + TOKENS * math.log(1.25), base, tokens)
-    assert tuple(ratio) == pytest.approx((1.25, 1.25, 1.25), rel=1e-12)
-    assert tuple(ratio_interval(base, base, tokens)) == (1.0, 1.0, 1.0)
+    moved = base + TOKENS * math.log(1.25)
+    assert np.exp(alone(moved - base, tokens, "difference")) == pytest.approx([1.25] * 3, rel=1e-12)
+    assert alone(base - base, tokens, "difference") == (0.0, 0.0, 0.0)
 
 
 def test_same_data_same_interval_whatever_stands_beside_it() -> None:
     chance = np.random.default_rng(4)
     nll, tokens = chance.normal(2000, 90, (1200, 10)), np.full(10, TOKENS)
     together = intervals(nll, tokens, "own")
-    alone = intervals(nll[777:778], tokens, "own")
-    assert [end[777] for end in together] == pytest.approx([end[0] for end in alone], rel=1e-12)
+    assert [end[777] for end in together] == pytest.approx(alone(nll[777], tokens, "own"), rel=1e-12)
 
 
 def test_one_window_gives_an_estimate_without_an_interval() -> None:
-    interval = perplexity_interval(np.array([1000.0]), np.array([500.0]))
-    assert interval.value == pytest.approx(math.exp(2))
-    assert math.isnan(interval.low)
-    assert math.isnan(interval.high)
+    value, low, high = alone(np.array([1000.0]), np.array([500.0]), "own")
+    assert value == 2.0
+    assert math.isnan(low)
+    assert math.isnan(high)

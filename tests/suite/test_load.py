@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from qbench.errors import SuiteError
+from qbench.results.medians import FEWEST
 from qbench.suite.load import load_suite, packaged_suites, parse_suite
-from qbench.suite.sections import EnergySpec, QualitySpec
+from qbench.suite.sections import EnergySpec, LatencySpec, QualitySpec
 from qbench.suite.spec import SECTIONS, Suite
 from qbench.suite.values import HubCorpus
 
@@ -45,11 +46,15 @@ def test_defaults() -> None:
         "prompt_lengths": [128],
         "batch_sizes": [1],
         "generated_tokens": 32,
-        "repetitions": 5,
+        "repetitions": 7,
         "interleave": 8,
     }
     assert suite.energy == EnergySpec(min_window_s=5.0, trials=3)
     assert (suite.text, suite.file) == (SMALL, "s.yaml")
+
+
+def test_as_many_rounds_by_default_as_an_interval_needs() -> None:
+    assert LatencySpec().repetitions >= FEWEST
 
 
 def test_sections_switch_off_and_on() -> None:

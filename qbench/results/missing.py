@@ -1,0 +1,88 @@
+"""Why numbers of an ok row are null: the column `missing`, a reason for every one of them.
+
+What is read from one record has its metric's own reason. What relates cells (a ratio, a speedup) or comes of
+all windows (an interval) is explained here: by the number that it would be made of, else by the base.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qbench.results.base import Scored
+from qbench.results.metrics import METRICS
+from qbench.results.record import Record
+from qbench.results.speedups import TIMES
+
+Row = dict[str, Any]
+Reasons = dict[str, str]
+
+ONE_WINDOW = "one window says nothing of the spread"
+TOO_LARGE = "too large for a number"
+OTHER_WINDOWS = "the base was scored on other windows"
+
+
+def of_record(record: Record, row: Row) -> Reasons:
+    """Of what was read from the record alone; nothing unless it is ok, for its `reason` says it for all."""
+    if record.status != "ok":
+        return {}
+    reasons = {name: metric.reason(record) for name, metric in METRICS.items() if row[name] is None}
+    no_accuracy = reasons.get("task_accuracy", "a task gives no standard error")
+    return {**reasons, "task_accuracy_stderr": no_accuracy}
+
+
+def of_row(row: Row, cell: Scored, base: Scored | None) -> Reasons:
+    """Column → reason, of every number of a finished row that is null.
+
+    `row["missing"]` holds what is known so far: `of_record`'s, and why a speedup has no interval.
+    """
+    if row["status"] != "ok":
+        return {}
+    known: Reasons = dict(row["missing"])
+    if row.get("perplexity_ratio") is None:
+        known["perplexity_ratio"] = _no_perplexity_ratio(row, cell, base, known)
+    for name in ("perplexity", "perplexity_ratio", "kl_divergence", "top1_agreement"):
+        cause = ONE_WINDOW if len(cell.tokens) < 2 else TOO_LARGE
+        known |= of_ends(name, known.get(name, cause) if row.get(name) is None else cause)
+    known |= _relative(row, base, known)
+    return {name: reason for name, reason in known.items() if row.get(name) is None}
+
+
+def of_ends(name: str, reason: str) -> Reasons:
+    """The same reason for both ends of an interval."""
+    return {f"{name}_low": reason, f"{name}_high": reason}
+
+
+def _no_perplexity_ratio(row: Row, cell: Scored, base: Scored | None, known: Reasons) -> str:
+    if cell.nll is None:
+        return known.get("perplexity", TOO_LARGE)
+    if base is None:
+        return no_base(row)
+    return OTHER_WINDOWS if cell.nll_above(base) is None else TOO_LARGE
+
+
+def _relative(row: Row, base: Scored | None, known: Reasons) -> Reasons:
+    found = {"weight_bytes_ratio": _no_quotient(row, "weight_bytes", base, known)}
+    for part, time in TIMES.items():
+        name = f"{part}_speedup"
+        found[name] = _no_quotient(row, time, base, known)
+        if row.get(name) is None:
+            found |= of_ends(name, found[name])
+    return found
+
+
+def _no_quotient(row: Row, name: str, base: Scored | None, known: Reasons) -> str:
+    if row[name] is None:
+        return known[name]
+    if base is None:
+        return no_base(row)
+    return f"the base has no {name}" if base.measured[name] is None else f"a {name} is zero"
+
+
+def no_base(row: Row) -> str:
+    """Why the cell relates to none."""
+    if row["method"] == "saved":
+        return (
+            "no ok `none` cell, in this run, dtype, device and runtime, of the model that the checkpoint was "
+            "made from"
+        )
+    return "no ok `none` cell of the same run, model, dtype, device and runtime"
