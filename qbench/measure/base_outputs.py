@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -33,7 +33,7 @@ from qbench.measure.protocols import Window
 from qbench.measure.rows import batches, scored_rows
 from qbench.suite.cell import Cell
 
-FORMAT = 1
+FORMAT = 2
 MOST_BYTES = 16 << 30
 
 
@@ -90,6 +90,16 @@ def write(key: dict[str, Any], model: Any, windows: Sequence[Window], device: to
     return file.stat().st_size
 
 
+def facts(key: dict[str, Any]) -> dict[str, str] | None:
+    """What the file with this key says of itself; None where there is none, or none that can be read."""
+    try:
+        with safe_open(path(key), "pt") as found:
+            said: dict[str, str] | None = found.metadata()
+    except (OSError, SafetensorError):
+        return None
+    return said if said and said.get("key") == json.dumps(key, sort_keys=True) else None
+
+
 def _facts(key: dict[str, Any], windows: Sequence[Window]) -> dict[str, str]:
     """What the file says of itself: the whole key, and which tokens were scored."""
     tokens = json.dumps([[window.first, *window.ids] for window in windows])
@@ -130,12 +140,9 @@ class BaseOutputs:
     ) -> BaseOutputs | None:
         """The outputs with this key, of these windows; None where there are none. `model` tells what follows
         the head."""
-        file = path(key)
-        if not file.exists():
+        if facts(key) != _facts(key, windows):
             return None
-        with safe_open(file, "pt") as found:
-            if found.metadata() != _facts(key, windows):
-                raise AssertionError(f"{file} holds the outputs of another model or text")
+        with safe_open(path(key), "pt") as found:
             kept = {name: found.get_tensor(name) for name in found.keys()}  # noqa: SIM118
         weight, bias = kept.get("head.weight"), kept.get("head.bias")
         return cls(
