@@ -150,4 +150,9 @@ def _start(tmp_path: Path) -> subprocess.Popen[str]:
     path.write_text(yaml.safe_dump({**QUICK, "methods": METHODS}))
     options = ["--results", str(tmp_path / "results"), "--json"]
     command = [sys.executable, "-m", "qbench", "run", str(path), *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    # A test set in the background of a shell ignores SIGINT, and what it starts would inherit that.
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=_heed_interrupts)
+
+
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
