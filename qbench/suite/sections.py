@@ -49,7 +49,7 @@ class LatencySpec(Spec):
         description="Timed rounds after the warm-up; every sample is kept. Fewer than six give no interval",
     )
     interleave: Annotated[int, Field(ge=1, le=1000)] = Field(
-        8,
+        16,
         description="Most cells that are held in memory at once to take turns round by round, so that drift "
         "hits all alike; 1: each cell by itself",
     )

@@ -47,7 +47,7 @@ def test_defaults() -> None:
         "batch_sizes": [1],
         "generated_tokens": 32,
         "repetitions": 7,
-        "interleave": 8,
+        "interleave": 16,
     }
     assert suite.energy == EnergySpec(min_window_s=5.0, trials=3)
     assert (suite.text, suite.file) == (SMALL, "s.yaml")
