@@ -67,7 +67,8 @@ def write(key: dict[str, Any], model: Any, windows: Sequence[Window], device: to
     Raises ModelError where it would be larger than `MOST_BYTES`.
     """
     split = sliced_head(model, torch.tensor([windows[0].ids[:PROBE_TOKENS]], device=device))
-    head = split.head if split is not None and isinstance(split.head, nn.Linear) else None
+    # a subclass may compute something else: `SlicedHead.in_float32` keeps to the plain layer too
+    head = split.head if split is not None and type(split.head) is nn.Linear else None
     if head is None:
         split = None
     _check_size(model, windows, whole=head is None)
