@@ -117,7 +117,7 @@ def test_a_speedup_by_shared_laps_is_said_with_its_interval() -> None:
 def test_a_tie_is_named_as_a_tie() -> None:
     said = say(factory.record(), cell("absmax a", 4.25, 1.050, 20.0), cell("absmax b", 4.25, 1.051, 20.0))
     assert "absmax a ties for the least loss" in said
-    assert said.endswith("Within its interval: absmax b.")
+    assert said.endswith("Tied with absmax b.")
 
 
 def test_without_a_base_perplexity_stands_alone() -> None:
