@@ -18,7 +18,7 @@ from typing import Any
 
 from qbench.errors import ResultsError
 from qbench.results.facts import differing, facts
-from qbench.results.latency import Corner, corners
+from qbench.results.latency import Corner, first_corner
 from qbench.results.metrics import METRICS
 from qbench.results.quality import windows
 from qbench.results.record import Record
@@ -224,7 +224,7 @@ def _timed(name: str, a: Record, b: Record) -> Timed | None:
 
 
 def _rounds(name: str, record: Record) -> list[float]:
-    first = next(corners(record), None)
+    first = first_corner(record)
     return _ROUNDS[name](first) if first is not None and name in _ROUNDS else []
 
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from qbench.results.metric import Metric
 from qbench.results.record import Record
-from qbench.results.samples import Value, number, probe
+from qbench.results.samples import Value, number, probe, remembered
 
 ADD_PJ = {"int8": 0.03, "int32": 0.1, "fp16": 0.4, "fp32": 0.9}
 MULTIPLY_PJ = {"int8": 0.2, "int32": 3.1, "fp16": 1.1, "fp32": 3.7}
@@ -55,6 +55,7 @@ def product_pj(operands: str) -> float | None:
     return MULTIPLY_PJ[operands] + ADD_PJ[ACCUMULATOR[operands]]
 
 
+@remembered
 def modelled(record: Record) -> Modelled:
     """Of one decode step at the batch size of the cell's latency settings (else 1), per sequence."""
     operations_j, no_operations = _operations_j(record)

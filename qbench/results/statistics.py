@@ -64,12 +64,26 @@ def intervals(
     weights = weights / (weights @ tokens)[:, None]
     tail = (1 - level) / 2
     ends = [
-        np.quantile(sums[start : start + _CELLS_AT_ONCE] @ weights.T, [tail, 1 - tail], axis=1)
+        _quantiles(sums[start : start + _CELLS_AT_ONCE] @ weights.T, (tail, 1 - tail))
         for start in range(0, len(sums), _CELLS_AT_ONCE)
     ]
     low, high = np.concatenate(ends, axis=1) if ends else np.empty((2, 0))
     factor = widening(windows, kind, level)
     return estimate, estimate + factor * (low - estimate), estimate + factor * (high - estimate)
+
+
+def _quantiles(values: Array, shares: tuple[float, ...]) -> Array:
+    """[shares, rows] of `values`, which it sorts: `numpy.quantile(values, shares, axis=1)` to the last bit,
+    in a fifth of its time, since numpy sorts with vectors and partitions without."""
+    values.sort(axis=1)
+    found = []
+    for share in shares:
+        place = share * (values.shape[1] - 1)
+        below, part = math.floor(place), place - math.floor(place)
+        low, high = values[:, below], values[:, math.ceil(place)]
+        step = high - low
+        found.append(low + step * part if part < 0.5 else high - step * (1 - part))
+    return np.asarray(found)
 
 
 def block_length(windows: int, kind: Kind) -> int:
