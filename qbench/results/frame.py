@@ -9,6 +9,7 @@ were not scored on the very same windows. Intervals of all cells with the same w
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -115,7 +116,7 @@ def _add_intervals(rows: list[Row], cells: list[Scored], bases: list[Scored | No
         _fill("perplexity", "own", tokens, [(rows[index], cells[index].nll) for index in members])
         gaps = [(rows[index], cells[index].nll_above(bases[index])) for index in members]
         _fill("perplexity_ratio", "difference", tokens, gaps)
-    for tokens, members in _alike(cells, lambda cell: tuple(cell.apart.get("scored", ()))):
+    for tokens, members in _alike(cells, lambda cell: cell.scored):
         for name, sums, kind in _APART:
             _fill(name, kind, tokens, [(rows[index], cells[index].apart[sums]) for index in members])
 
@@ -146,8 +147,8 @@ def _fill(name: str, kind: Kind, tokens: tuple[float, ...], found: list[tuple[Ro
         with np.errstate(over="ignore"):
             ends = (np.exp(ends[0]), np.exp(ends[1]), np.exp(ends[2]))
     for suffix, values in zip(("", "_low", "_high"), ends, strict=True):
-        for row, value in zip(rows, values, strict=True):
-            row[name + suffix] = float(value) if np.isfinite(value) else None
+        for row, value in zip(rows, values.tolist(), strict=True):
+            row[name + suffix] = value if math.isfinite(value) else None
 
 
 def _typed(rows: list[Row]) -> pd.DataFrame:
@@ -164,17 +165,26 @@ def series(values: list[Any], dtype: str) -> pd.Series[Any]:
         times = pd.to_datetime(pd.Series(values, dtype="object"), utc=True, format="ISO8601")
         return times.dt.as_unit("us")
     if dtype == "Int64":
-        return pd.Series(
-            pd.array([None if value is None else round(value) for value in values], dtype="Int64")
-        )
+        return pd.Series(numbers(values, dtype))
     if dtype == "category":
         return pd.Series(categorical(values))
+    if dtype == "float64":
+        return pd.Series(numbers(values, dtype))
     return pd.Series(values, dtype=dtype)
+
+
+def numbers(values: Sequence[float | None], dtype: str) -> Any:
+    """A column of float64 or Int64, rounded to the nearest whole number; None is null."""
+    found = np.asarray(values, dtype=np.float64)
+    if dtype == "float64":
+        return found
+    missing_ = np.isnan(found)
+    return pd.arrays.IntegerArray(np.where(missing_, 0, np.rint(found)).astype(np.int64), missing_)
 
 
 def categorical(values: Sequence[str | None]) -> pd.Categorical:
     """Of texts, though all of them be null: pandas would then take them for numbers, and so would Parquet."""
-    found = pd.Categorical(values)
+    found = pd.Categorical(list[Any](values))
     if len(found.categories):
         return found
     return pd.Categorical.from_codes(found.codes, categories=pd.Index([], dtype="str"))

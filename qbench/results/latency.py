@@ -43,6 +43,11 @@ class Corner:
         """Seconds of every single decode step of every repetition."""
         return [step for steps in self.run.get("decode_s", []) for step in steps]
 
+    @cached_property
+    def ordered(self) -> dict[str, list[float]]:
+        """The three of them, sorted."""
+        return {name: sorted(getattr(self, name)) for name in ("prefill", "decode", "steps")}
+
 
 Read = Callable[[Corner], Value]
 Why = Callable[[Corner], str | None]
@@ -84,14 +89,14 @@ def latency_runs(records: Iterable[Record]) -> Iterator[dict[str, Any]]:
 
 def _of(times: str, fraction: float) -> Read:
     """A quantile of `prefill`, `decode` or `steps`."""
-    return lambda corner: quantile(getattr(corner, times), fraction)
+    return lambda corner: quantile(corner.ordered[times], fraction)
 
 
 def _end(times: str, end: int) -> Read:
     """Lower (0) or upper (1) end of the interval of the median."""
 
     def value(corner: Corner) -> Value:
-        interval = median_interval(getattr(corner, times))
+        interval = median_interval(corner.ordered[times])
         return interval[end] if interval else None
 
     return value

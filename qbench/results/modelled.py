@@ -72,10 +72,11 @@ def products(record: Record) -> dict[str, float] | None:
     counted: dict[str, float] = {}
     for layer in record.layers:
         shape = layer["shape"]
-        apart = shape[0] * (layer.get("outlier_columns") or 0)
-        _add(counted, _format(layer, record.cell.dtype), math.prod(shape) - apart)
+        weights, apart = math.prod(shape), shape[0] * (layer.get("outlier_columns") or 0)
+        total -= weights
+        _add(counted, _format(layer, record.cell.dtype), weights - apart)
         _add(counted, record.cell.dtype, apart)
-    _add(counted, record.cell.dtype, total - sum(math.prod(layer["shape"]) for layer in record.layers))
+    _add(counted, record.cell.dtype, total)
     return counted
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from qbench.results.blocks import Block, sample_blocks
 from qbench.results.columns import Column
-from qbench.results.frame import categorical, chosen_runs
+from qbench.results.frame import categorical, chosen_runs, numbers
 from qbench.results.identity import IDENTITY, identity
 from qbench.results.parallel import uncollected
 from qbench.results.record import Record
@@ -131,8 +131,8 @@ def _framed(identities: list[dict[str, Any]], owners: NDArray[np.int64], blocks:
         data[name] = _repeated([getattr(block, name) for block in blocks], "Int64", places)
     for name in _OF_A_VALUE:
         lists = (_listed(getattr(block, name), size) for block, size in zip(blocks, sizes, strict=True))
-        data[name] = _numbers(lists, SAMPLE_COLUMNS[name].dtype)
-    data["value"] = _numbers((block.values for block in blocks), "float64")
+        data[name] = numbers(list(chain.from_iterable(lists)), SAMPLE_COLUMNS[name].dtype)
+    data["value"] = numbers(list(chain.from_iterable(block.values for block in blocks)), "float64")
     frame = pd.DataFrame({name: data[name] for name in SAMPLE_COLUMNS})
     frame.attrs["units"] = {name: column.unit for name, column in SAMPLE_COLUMNS.items() if column.unit}
     frame.attrs["problems"] = []
@@ -149,12 +149,3 @@ def _repeated(values: Sequence[Any], dtype: str, places: NDArray[np.int64]) -> A
 
 def _listed(values: Sequence[Any] | None, size: int) -> Sequence[Any]:
     return [None] * size if values is None else values
-
-
-def _numbers(lists: Iterable[Sequence[Any]], dtype: str) -> Any:
-    """One column of all lists; None is null."""
-    found = np.asarray(list(chain.from_iterable(lists)), dtype=np.float64)
-    if dtype == "float64":
-        return found
-    missing = np.isnan(found)
-    return pd.arrays.IntegerArray(np.where(missing, 0, found).astype(np.int64), missing)

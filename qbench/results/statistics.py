@@ -23,6 +23,8 @@ from __future__ import annotations
 
 import functools
 import math
+import os
+from concurrent.futures import ThreadPoolExecutor
 from statistics import NormalDist
 from typing import Literal
 
@@ -63,10 +65,9 @@ def intervals(
     weights = _weights(windows, block_length(windows, kind), draws, seed)
     weights = weights / (weights @ tokens)[:, None]
     tail = (1 - level) / 2
-    ends = [
-        _quantiles(sums[start : start + _CELLS_AT_ONCE] @ weights.T, (tail, 1 - tail))
-        for start in range(0, len(sums), _CELLS_AT_ONCE)
-    ]
+    parts = [sums[start : start + _CELLS_AT_ONCE] for start in range(0, len(sums), _CELLS_AT_ONCE)]
+    with ThreadPoolExecutor(min(len(parts), os.cpu_count() or 1) or 1) as threads:  # numpy lets others run
+        ends = list(threads.map(lambda part: _quantiles(part @ weights.T, (tail, 1 - tail)), parts))
     low, high = np.concatenate(ends, axis=1) if ends else np.empty((2, 0))
     factor = widening(windows, kind, level)
     return estimate, estimate + factor * (low - estimate), estimate + factor * (high - estimate)
