@@ -131,17 +131,17 @@ def table(frame: pd.DataFrame, wanted: Wanted | None = None) -> Listing:
     """
     wanted = wanted or Wanted()
     rows = that_fit(plain_rows(frame), wanted.filters)
-    rows = sorted_by(rows, wanted.sort) if wanted.sort else _in_order(rows)
+    rows = sorted_by(rows, wanted.sort) if wanted.sort else in_order(rows)
     fields = [field_of(name, rows) for name in wanted.columns or COLUMNS]
     if not wanted.columns:
         fields = [one for one in fields if any(row[one.name] is not None for row in rows)]
-    constant, varying = _dimensions(rows)
+    constant, varying = dimensions(rows)
     varying = {name: title for name, title in varying.items() if name not in wanted.columns}
     problems = list(frame.attrs.get("problems", []))
     return Listing(rows, fields, varying, constant, bool(wanted.columns), problems)
 
 
-def _in_order(rows: list[Row]) -> list[Row]:
+def in_order(rows: list[Row]) -> list[Row]:
     """As on the page: by model, base first, then by bits; what failed comes last."""
 
     def place(row: Row) -> tuple[Any, ...]:
@@ -152,7 +152,7 @@ def _in_order(rows: list[Row]) -> list[Row]:
     return sorted(rows, key=place)
 
 
-def _dimensions(rows: list[Row]) -> tuple[dict[str, str], dict[str, str]]:
+def dimensions(rows: list[Row]) -> tuple[dict[str, str], dict[str, str]]:
     """Those with one value, by title; those with several, by name. Kernels are for those who ask for them."""
     constant, varying = {}, {}
     for name, title in {**DIMENSIONS, "run": "Run", "repetition": "Repetition"}.items():
