@@ -52,6 +52,10 @@ class Line:
     sort: float
     """Size of the change."""
 
+    @property
+    def cell(self) -> tuple[str, ...]:
+        return self.model, self.method, self.dtype, self.device
+
 
 @dataclass(frozen=True)
 class Fact:
@@ -84,7 +88,7 @@ class View:
     times: str
     """What the timed numbers say together; empty where there are none."""
     differences: list[Line]
-    """Of numbers that ought to be equal, the largest change first."""
+    """Of numbers that ought to be equal: cells by their largest change, and so their numbers."""
     timed: list[Line]
     """Those in which no round of one side reached the other's first."""
     lacking: list[tuple[str, str]]
@@ -93,24 +97,38 @@ class View:
     """Cells with nothing but equal numbers."""
     environment: list[Fact]
     """Differing ones first."""
+    varying: list[str]
+    """Of model, dtype and device what is not the same in all lines."""
+    constant: dict[str, str]
+    """Title → value of the others."""
 
 
 def build_view(found: Comparison, a: Source, b: Source) -> View:
     differences = [_difference(pair, one) for pair in found.pairs for one in pair.differences]
     timed = [_timed(pair, one) for pair in found.pairs for one in pair.timed if one.metric in TIMED]
-    lacking = [("not ok on both sides", line) for line in found.not_ok]
+    where = {name: {getattr(pair, name) for pair in found.pairs} for name in ("model", "dtype", "device")}
+    lacking = [("failed on a side", line) for line in found.not_ok]
     lacking += [("only in A", line) for line in found.only_a] + [("only in B", line) for line in found.only_b]
     return View(
         sides=(_side("A", a), _side("B", b)),
         verdict=found.verdict,
         alike=any(pair.compared for pair in found.pairs) and all(pair.identical for pair in found.pairs),
         times=_together(timed),
-        differences=sorted(differences, key=lambda line: -line.sort),
+        differences=_by_cell(differences),
         timed=sorted(timed, key=lambda line: (not line.changed, -line.sort)),
         lacking=lacking,
         equal=[_name(pair) for pair in found.pairs if pair.identical and pair.compared],
         environment=_environment(a, b),
+        varying=[name for name, values in where.items() if len(values) > 1],
+        constant={name.capitalize(): values.pop() for name, values in where.items() if len(values) == 1},
     )
+
+
+def _by_cell(lines: Sequence[Line]) -> list[Line]:
+    largest: dict[tuple[str, ...], float] = {}
+    for line in lines:
+        largest[line.cell] = max(line.sort, largest.get(line.cell, 0.0))
+    return sorted(lines, key=lambda line: (-largest[line.cell], line.cell, -line.sort))
 
 
 def _side(name: str, source: Source) -> Side:
@@ -179,7 +197,7 @@ def _apart(a: float | None, b: float | None, unit: str, digits: int) -> tuple[tu
             break
         texts = tuple("none" if value is None else significant(value, more) for value in pair)
     if texts[0] == texts[1] and a != b:  # even seventeen digits round alike beyond a hundred thousand
-        texts, scale = (repr(a), repr(b)), scale_for([], unit)
+        return (repr(a), repr(b)), unit
     return (texts[0], texts[1]), scale.unit
 
 
