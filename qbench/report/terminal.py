@@ -75,7 +75,7 @@ class Listing:
         if len(fields) < len(self.fields):  # long names take two lines before a number goes
             names = min(names, max(_LEAST_NAME, options.max_width * 2 // 5))
             fields = self._fitting(options.max_width - names)
-        yield self._table(fields, names)
+        yield self._table(fields, names) if self.rows else Text("No cell has finished yet.")
         yield self._caption([one.title for one in self.fields[len(fields) :]])
 
     def _fitting(self, width: int) -> list[Field]:

@@ -53,7 +53,7 @@ def test_records_are_not_markup() -> None:
 
 def test_all_failed_and_none_at_all_print() -> None:
     assert "oom" in printed(factory.failed("awq", "oom", "4 GB"))
-    assert "Method" in printed()
+    assert "No cell has finished yet." in printed()
 
 
 def test_failures_of_one_reason_are_one_line() -> None:

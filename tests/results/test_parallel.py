@@ -60,13 +60,16 @@ def test_few_files_are_read_here_and_many_by_as_many_as_there_are_cores(
 
 
 def test_garbage_collection_is_as_it_was_even_after_an_error() -> None:
-    for enabled in (True, False):
-        (gc.enable if enabled else gc.disable)()
-        with pytest.raises(ValueError, match="x"), parallel.uncollected():
+    def fail() -> None:
+        with parallel.uncollected():
             assert not gc.isenabled()
             raise ValueError("x")
+
+    for switch, enabled in ((gc.disable, False), (gc.enable, True)):
+        switch()
+        with pytest.raises(ValueError, match="x"):
+            fail()
         assert gc.isenabled() is enabled
-        gc.enable()
 
 
 @pytest.mark.parametrize("draws", [2, 3, 40, 1000, 1001])
