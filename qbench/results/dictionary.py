@@ -23,6 +23,9 @@ _HEAD = """# Columns
 Made by `python -m qbench.results.dictionary > docs/columns.md`; a test holds it equal to the code. Units
 stand in `frame.attrs["units"]` and in the fields of Parquet files (`qbench export RESULTS -o x.parquet
 --table samples`). Null means that there is no number; in the table of cells the column `missing` says why.
+
+Analyses to begin with stand in docs/examples: the choice under a memory budget, method × bits, paired
+differences.
 """
 
 
