@@ -53,12 +53,12 @@ Read = Callable[[Corner], Value]
 Why = Callable[[Corner], str | None]
 
 
-@remembered
 def corners(record: Record) -> Sequence[Corner]:
     """Every corner that was timed, in the record's order."""
     return [Corner(record, run) for run in probe(record, "latency").get("runs") or []]
 
 
+@remembered
 def first_corner(record: Record) -> Corner | None:
     """The one that the table shows; None where nothing was timed."""
     return next(iter(corners(record)), None)

@@ -69,15 +69,16 @@ def products(record: Record) -> dict[str, float] | None:
     if parameters is None or embedding is None:
         return None
     total = parameters if record.model.get("tied_head") else parameters - embedding
+    dtype = record.cell.dtype
     counted: dict[str, float] = {}
     for layer in record.layers:
         shape = layer["shape"]
         weights, apart = math.prod(shape), shape[0] * (layer.get("outlier_columns") or 0)
-        total -= weights
-        _add(counted, _format(layer, record.cell.dtype), weights - apart)
-        _add(counted, record.cell.dtype, apart)
-    _add(counted, record.cell.dtype, total)
-    return counted
+        total -= weights - apart
+        operands = _format(layer, dtype)
+        counted[operands] = counted.get(operands, 0.0) + weights - apart
+    counted[dtype] = counted.get(dtype, 0.0) + total
+    return {name: count for name, count in counted.items() if count}
 
 
 def _operations_j(record: Record) -> tuple[float | None, str | None]:
@@ -114,11 +115,6 @@ def _format(layer: dict[str, Any], dtype: str) -> str:
     if layer.get("activations") in (None, "none"):
         return dtype
     return "int8" if layer.get("code", "int") == "int" else str(layer["code"])
-
-
-def _add(counted: dict[str, float], name: str, count: float) -> None:
-    if count:
-        counted[name] = counted.get(name, 0.0) + count
 
 
 def _metric(
