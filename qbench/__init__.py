@@ -1,6 +1,7 @@
 """qbench: quality, latency, memory and energy of really quantized language models, in one row.
 
-    frame = qbench.load("results/")      # a row per cell, tidy
+    frame = qbench.load("results/")      # a row per cell, tidy; samples() has every raw number, layers() a
+                                         # row per layer
     class Mine(qbench.Method): ...       # a method of your own
     qbench.load_quantized("folder")      # what `qbench quantize` wrote, as a model to run
 
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from qbench.quant.checkpoint import load_quantized
     from qbench.quant.method import Layer, Method
     from qbench.results.frame import load
+    from qbench.results.layer_frame import layers
     from qbench.results.record import Record
+    from qbench.results.sample_frame import samples
     from qbench.suite.cell import Cell
     from qbench.suite.load import load_suite
     from qbench.suite.spec import Suite
@@ -45,9 +48,11 @@ _LAZY = {
     "Method": "qbench.quant.method",
     "Record": "qbench.results.record",
     "Suite": "qbench.suite.spec",
+    "layers": "qbench.results.layer_frame",
     "load": "qbench.results.frame",
     "load_quantized": "qbench.quant.checkpoint",
     "load_suite": "qbench.suite.load",
+    "samples": "qbench.results.sample_frame",
 }
 
 __all__ = [
@@ -64,9 +69,11 @@ __all__ = [
     "ResultsError",
     "Suite",
     "SuiteError",
+    "layers",
     "load",
     "load_quantized",
     "load_suite",
+    "samples",
 ]
 
 

@@ -19,6 +19,7 @@ from qbench.cli import (
     report,
     run,
     schema,
+    show,
 )
 
 app = typer.Typer(
@@ -54,6 +55,7 @@ for command in (
     listing.list_,
     check.check,
     quantize.quantize,
+    show.show,
     report.report,
     compare.compare,
     export.export,

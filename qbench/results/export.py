@@ -1,21 +1,22 @@
-"""The frame as a file for other tools: Parquet (units in the schema), CSV or JSON."""
+"""A frame as a file for other tools: Parquet (units in the schema), CSV or JSON."""
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from qbench.errors import ResultsError, did_you_mean
 from qbench.results.atomic import write_bytes_atomic
-from qbench.results.columns import columns
+from qbench.results.columns import Column
+from qbench.results.dictionary import TABLES
 
 
 def export(frame: pd.DataFrame, path: str | Path) -> Path:
-    """Writes the frame in the format that the suffix names, atomically, and returns where.
+    """Writes a frame (cells, samples or layers) in the format that the suffix names, atomically; says where.
 
     ResultsError for an unknown suffix or a folder that is not there.
     """
@@ -37,7 +38,7 @@ def parquet_bytes(frame: pd.DataFrame) -> bytes:
     plain = frame.copy(deep=False)
     plain.attrs = {}
     table = pyarrow.Table.from_pandas(plain, preserve_index=False)
-    known = columns()
+    known = _known(frame)
     fields = [
         field.with_metadata({"unit": known[field.name].unit, "description": known[field.name].description})
         if field.name in known
@@ -49,6 +50,12 @@ def parquet_bytes(frame: pd.DataFrame) -> bytes:
     buffer = io.BytesIO()
     pyarrow.parquet.write_table(table.cast(pyarrow.schema(fields, metadata=metadata)), buffer)
     return buffer.getvalue()
+
+
+def _known(frame: pd.DataFrame) -> Mapping[str, Column]:
+    """The dictionary of the frame's columns; of the cells' where it has columns of several."""
+    tables = [known for _, _, known in TABLES.values() if set(frame.columns) <= set(known)]
+    return tables[0] if tables else TABLES["cells"][2]
 
 
 def _csv(frame: pd.DataFrame) -> bytes:
