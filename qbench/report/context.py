@@ -14,7 +14,6 @@ from typing import Any, get_args
 import pandas as pd
 
 from qbench.report.answers import answer
-from qbench.report.figures import Figure, figures
 from qbench.report.table import Table, build_table
 from qbench.results.record import Status
 
@@ -29,7 +28,6 @@ class Group:
 
     title: str
     sentence: str
-    figures: list[Figure]
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,8 @@ class View:
     table: Table
     problems: list[str]
     environments: list[Environment]
+    rows: list[Row]
+    """Of the frame, for whoever draws them."""
 
 
 def build_view(frame: pd.DataFrame, manifests: Manifests) -> View:
@@ -67,6 +67,7 @@ def build_view(frame: pd.DataFrame, manifests: Manifests) -> View:
         table=build_table(rows),
         problems=list(frame.attrs.get("problems", [])),
         environments=[_environment(run, manifest) for run, manifest in manifests.items()],
+        rows=rows,
     )
 
 
@@ -91,7 +92,6 @@ def _groups(rows: list[Row]) -> list[Group]:
         Group(
             title=" · ".join(key if several_suites else key[1:]),
             sentence=answer(members),
-            figures=figures(members, _only(_distinct(members, "perplexity_protocol"))),
         )
         for key, members in sorted(found.items())
     ]
@@ -146,10 +146,6 @@ def _when(rows: list[Row]) -> str:
 
 def _distinct(rows: list[Row], name: str) -> list[str]:
     return sorted({str(row[name]) for row in rows if row[name] is not None})
-
-
-def _only(values: list[str]) -> str | None:
-    return values[0] if len(values) == 1 else None
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

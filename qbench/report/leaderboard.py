@@ -10,7 +10,9 @@ import pandas as pd
 
 from qbench.report.context import build_view
 from qbench.report.page import Plotlyjs, render_page, write_page
-from qbench.results.frame import chosen_runs, from_store
+from qbench.report.pictures.album import album
+from qbench.report.pictures.gather import Gathered
+from qbench.results.frame import chosen_runs, from_records
 from qbench.results.store import Store
 
 
@@ -27,26 +29,31 @@ def write_report(
     MB), `directory` beside it, `cdn` leaves it to the network. ResultsError where there is no run at all.
     """
     store = Store(Path(results), strict=False)
-    frame = from_store(store, runs)
-    manifests = {run.name: store.manifest(run) for run in chosen_runs(store, runs)}
+    chosen, gathered = chosen_runs(store, runs), Gathered()
+    frame = from_records(gathered.watch(record for run in chosen for record in store.records(run)))
+    manifests = {run.name: store.manifest(run) for run in chosen}
     frame.attrs["problems"] = list(store.problems)
-    return write_page(Path(output), render(frame, manifests, plotlyjs=plotlyjs), plotlyjs)
+    return write_page(Path(output), render(frame, manifests, gathered=gathered, plotlyjs=plotlyjs), plotlyjs)
 
 
 def render(
     frame: pd.DataFrame,
     manifests: Mapping[str, Mapping[str, Any]] | None = None,
     *,
+    gathered: Gathered | None = None,
     plotlyjs: Plotlyjs = "inline",
 ) -> str:
-    """The page of this frame (see `qbench.load`); `manifests` maps a run's name to its manifest."""
+    """The page of this frame (see `qbench.load`); `manifests` maps a run's name to its manifest.
+
+    Pictures of layers, of latency by length and of power need what `gathered` took from the same records.
+    """
     view = build_view(frame, manifests or {})
-    drawn = any(group.figures for group in view.groups)
+    pictures = album(view.rows, gathered or Gathered())
     return render_page(
         "leaderboard.html.j2",
-        {"view": view, "title": view.title},
-        scripts=["table.js", "pictures.js"],
-        data={"figures": [group.figures for group in view.groups]},
-        drawn=drawn,
+        {"view": view, "title": view.title, "album": pictures},
+        scripts=["packed.js", "table.js", "pictures.js"],
+        data={"pictures": pictures.data()},
+        drawn=bool(pictures.chapters),
         plotlyjs=plotlyjs,
     )

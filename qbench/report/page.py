@@ -23,6 +23,7 @@ from qbench.results.atomic import write_bytes_atomic
 
 Plotlyjs = Literal["inline", "cdn", "directory"]
 PLOTLY_FILE = "plotly.min.js"
+STYLES = ("style.css", "pictures.css", "panel.css")
 _ESCAPES = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"})
 
 
@@ -52,7 +53,7 @@ def render_page(
         .render(
             **context,
             version=__version__,
-            style=_asset("style.css"),
+            style="".join(_asset(name) for name in STYLES),
             scripts=inlined,
             address=address,
             policy=_policy(inlined, address),

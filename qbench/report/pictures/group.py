@@ -1,0 +1,99 @@
+"""The cells that stand in one picture: of one run, model, dtype, device and runtime."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from qbench.report.answers import name_of
+from qbench.report.pictures.gather import Gathered
+from qbench.report.pictures.marks import Marks
+from qbench.report.pictures.picture import MOST, Row, cut, words
+
+Key = tuple[str, ...]
+_LONG_NAME = 200
+
+
+@dataclass
+class Group:
+    title: str
+    rows: list[Row]
+    """Finished cells, the base first, then by bits."""
+    marks: Marks
+    gathered: Gathered
+
+    @cached_property
+    def protocols(self) -> str:
+        """The perplexity protocol, which every picture of quality names."""
+        found = sorted({row["perplexity_protocol"] for row in self.rows if row["perplexity_protocol"]})
+        return cut("; ".join(found), 2 * _LONG_NAME) or "no perplexity protocol"
+
+    @cached_property
+    def shown(self) -> list[Row]:
+        """The cells of pictures with a line or a bar for each: at most `MOST`, those that lose least."""
+        if len(self.rows) <= MOST:
+            return self.rows
+        kept = {id(row) for row in sorted(self.rows, key=_loss)[:MOST]}
+        return [row for row in self.rows if id(row) in kept]
+
+    @property
+    def cut_note(self) -> str:
+        """What stands at the end of a note where cells were left out."""
+        left = len(self.rows) - len(self.shown)
+        return f"; the {MOST} cells that lose least, {left} more stand in the leaderboard" if left else ""
+
+    def name(self, row: Row) -> str:
+        """The cell's label, with its repetition where the label is there more than once; plain text."""
+        label = cut(name_of(row), _LONG_NAME)
+        return f"{label} #{row['repetition'] + 1}" if self._labels[row["label"]] > 1 else label
+
+    def tick(self, row: Row, longest: int = 30) -> str:
+        """The same where plotly reads it, short enough to stand at an axis."""
+        return words(self.name(row), longest)
+
+    @cached_property
+    def _labels(self) -> Counter[str]:
+        return Counter(row["label"] for row in self.rows)
+
+
+def group_rows(rows: Iterable[Row], gathered: Gathered) -> list[Group]:
+    """Groups by title; a checkpoint that was quantized before the run stands beside its base."""
+    rows = list(rows)
+    models = {(row["run"], row["cell_id"]): row["model"] for row in rows}
+    found: dict[Key, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row["status"] == "ok":
+            model = models.get((row["run"], row["base_cell_id"]), row["model"])
+            key = (row["suite"], row["run"], model, row["dtype"], row["device"], row["runtime"])
+            found[tuple(map(str, key))].append(row)
+    marks = Marks(row["method"] for row in rows)
+    titles = _titles(list(found))
+    return [
+        Group(title, sorted(found[key], key=_order), marks, gathered) for key, title in sorted(titles.items())
+    ]
+
+
+def _titles(keys: list[Key]) -> dict[Key, str]:
+    """Model, dtype and device always; suite, run and runtime where they tell groups apart."""
+    telling = [len({key[place] for key in keys}) > 1 for place in range(6)]
+    if len({(key[0], key[1]) for key in keys}) == len({key[0] for key in keys}):
+        telling[1] = False  # the suite says the run
+    always = (False, False, True, True, True, False)
+    return {
+        key: " · ".join(
+            cut(part, 60) for part, said, own in zip(key, always, telling, strict=True) if said or own
+        )
+        for key in keys
+    }
+
+
+def _order(row: Row) -> tuple[bool, float, str]:
+    return (row["method"] != "none", -(row["bits_per_weight"] or 0.0), row["label"] or "")
+
+
+def _loss(row: Row) -> tuple[bool, bool, float]:
+    """The base, then by loss; cells without one last."""
+    loss = row["perplexity_ratio"] or row["perplexity"]
+    return (row["method"] != "none", loss is None, loss or 0.0)
