@@ -22,7 +22,9 @@ from qbench.report.pictures.picture import Json, Picture, Row, Undrawn, View, ke
 
 SECTION = "Beside the base"
 BAR = 24
-"""CSS pixels for each bar."""
+"""CSS pixels for each bar, and the gap above it."""
+THICK = 0.66
+"""Share of that which is bar."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def _view(group: Group, relative: Relative, points: list[tuple[Row, tuple[float,
     layout: Json = {
         "xaxis": {"title": {"text": relative.title}, "rangemode": "tozero"},
         "yaxis": cells_axis(group, [row for row, _ in points]),
-        "showlegend": False, "bargap": 0.35, "barmode": "overlay",
+        "showlegend": False, "barmode": "overlay",
     }  # fmt: skip
     if relative.one:
         layout["shapes"] = [_base_line(relative.one)]
@@ -149,7 +151,7 @@ def _trace(group: Group, method: str, chosen: list[tuple[int, Row, tuple[float, 
     mark = group.marks.of(method)
     values = [found for _, _, found in chosen]
     return {
-        "type": "bar", "orientation": "h", "name": words(method),
+        "type": "bar", "orientation": "h", "width": THICK, "name": words(method),
         "y": [place for place, _, _ in chosen], "x": [kept(value) for value, _, _ in values],
         "error_x": {
             "type": "data", "array": [kept(high - value) for value, _, high in values],

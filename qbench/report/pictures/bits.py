@@ -57,7 +57,7 @@ def _view(group: Group, quality: Measure) -> View | None:
         traces.append(_line(group, names[family], members, quality, seen[family[0]]))
         seen[family[0]] += 1
     layout = {
-        "xaxis": {**axis(BITS.title, []), "rangemode": "tozero"},
+        "xaxis": axis(BITS.title, []),
         "yaxis": axis(quality.heading(scale), [row[quality.name] for row in rows]),
     }
     points = [(names[family], row) for family, members in lines.items() for row in members]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from qbench.report.digits import Scale, scale_for
-from qbench.report.pictures.bars import BAR, cells_axis
+from qbench.report.pictures.bars import BAR, THICK, cells_axis
 from qbench.report.pictures.costs import why_not
 from qbench.report.pictures.group import Group
 from qbench.report.pictures.marks import GREY, PALETTE, PATTERNS
@@ -68,7 +68,7 @@ def _view(group: Group, rows: list[Row], parts: list[Part]) -> View:
     scale = scale_for([total(row) for row in rows], "B")
     heading = f"Memory ({scale.unit})"
     layout = {
-        "barmode": "stack", "bargap": 0.35, "yaxis": cells_axis(group, rows),
+        "barmode": "stack", "yaxis": cells_axis(group, rows),
         "xaxis": {"title": {"text": heading}, "rangemode": "tozero"},
     }  # fmt: skip
     behind = table(
@@ -94,13 +94,16 @@ def _cell(part: Part, scale: Scale) -> Callable[[Row], str]:
 def _trace(group: Group, rows: list[Row], part: Part, scale: Scale) -> Json:
     values = [part.read(row) for row in rows]
     return {
-        "type": "bar", "orientation": "h", "name": part.title, "y": list(range(len(rows))),
+        "type": "bar", "orientation": "h", "width": THICK, "name": part.title, "y": list(range(len(rows))),
         "x": [kept(None if value is None else value / scale.factor) for value in values],
         "text": [words(group.name(row), 60) for row in rows], "textposition": "none",
         "customdata": [f"{row['run']}/{row['cell_id']}" for row in rows],
         "hovertemplate": f"<b>%{{text}}</b><br>{part.title}: %{{x}} {scale.unit}<extra></extra>",
         "marker": {
             "color": part.colour,
-            "pattern": {"shape": part.pattern, "size": 5, "solidity": 0.25, "fgcolor": "#ffffff"},
+            "pattern": {
+                "shape": part.pattern, "fillmode": "overlay", "size": 6, "solidity": 0.2,
+                "fgcolor": "#ffffff",
+            },
         },
     }  # fmt: skip

@@ -26,9 +26,10 @@ COSTS = (WEIGHTS, DECODE, ENERGY, MODELLED)
 FADED = 0.35
 POINTS = 300
 """Cells in one picture; a thicker cloud says no more."""
-_READ = (
-    "nearer the lower left is better; the dotted line joins the cells that none beats in both numbers, and "
-    "faded are those that one beats in both by more than their intervals"
+_LEAD = (
+    "Nearer the lower left is better. The dotted line joins the cells that none beats in both numbers; faded "
+    "are those that another beats in both by more than their intervals. A number without an interval counts "
+    "as it is."
 )
 
 
@@ -82,7 +83,7 @@ def _against(group: Group, cost: Measure) -> Picture | Undrawn:
     note = f"{group.protocols}; bars up: {RATIO.bars if views[0].name == RATIO.title else PERPLEXITY.bars}"
     left = len(group.rows) - POINTS
     cut = f"; the front and the {POINTS} cells that lose least, of {len(group.rows)}" if left > 0 else ""
-    return Picture(SECTION, title, f"{note}{bars}; {_READ}{cut}", views)
+    return Picture(SECTION, title, f"{note}{bars}{cut}", views, lead=_LEAD)
 
 
 def why_not(group: Group, cost: Measure) -> str:

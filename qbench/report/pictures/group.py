@@ -9,6 +9,7 @@ from functools import cached_property
 
 from qbench.report.answers import name_of
 from qbench.report.pictures.gather import Gathered
+from qbench.report.pictures.labels import short_labels
 from qbench.report.pictures.marks import Marks
 from qbench.report.pictures.picture import MOST, Row, cut, words
 
@@ -49,9 +50,15 @@ class Group:
         label = cut(name_of(row), _LONG_NAME)
         return f"{label} #{row['repetition'] + 1}" if self._labels[row["label"]] > 1 else label
 
-    def tick(self, row: Row, longest: int = 30) -> str:
+    def tick(self, row: Row, longest: int = 32) -> str:
         """The same where plotly reads it, short enough to stand at an axis."""
-        return words(self.name(row), longest)
+        label = cut(name_of(row), _LONG_NAME)
+        again = f" #{row['repetition'] + 1}" if self._labels[row["label"]] > 1 else ""
+        return words(f"{self._short.get(label, label)}{again}", longest)
+
+    @cached_property
+    def _short(self) -> dict[str, str]:
+        return short_labels({cut(name_of(row), _LONG_NAME): row["method"] for row in self.rows})
 
     @cached_property
     def _labels(self) -> Counter[str]:

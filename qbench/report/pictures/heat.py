@@ -142,7 +142,7 @@ def _view(
 ) -> View:
     rows = [row for row, _ in found]
     layout: Json = {
-        "xaxis": {**_blocks(names), "title": {"text": "Layer"}, "range": [-0.5, len(names) - 0.5]},
+        "xaxis": {**_blocks(names), "title": {"text": "Layers, by block"}, "range": [-0.5, len(names) - 0.5]},
         "yaxis": {**cells_axis(group, rows), "range": [len(rows) - 0.5, -0.5]},
         "margin": {"t": 64 if name == _ERROR else 24},
     }

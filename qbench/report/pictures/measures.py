@@ -10,6 +10,7 @@ from qbench.report.pictures.picture import Json, Row, kept
 
 WIDE_RANGE = 8.0
 """Largest over smallest from which an axis is logarithmic."""
+_DECADES = 1e4
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,9 @@ def is_wide(values: Iterable[float | None]) -> bool:
 
 def axis(title: str, values: Iterable[float | None]) -> Json:
     """plotly's axis; logarithmic, and its title says so, where the range of the values demands it."""
-    if is_wide(values):
-        return {"title": {"text": f"{title}, logarithmic"}, "type": "log"}
-    return {"title": {"text": title}, "type": "linear"}
+    found = [value for value in values if value is not None]
+    if not is_wide(found):
+        return {"title": {"text": title}, "type": "linear"}
+    step = "D2" if max(found) / min(found) < _DECADES else 1  # 1, 2, 5, 10 …, or powers of ten alone
+    heading = {"text": f"{title}, logarithmic"}
+    return {"title": heading, "type": "log", "tickformat": "~r", "dtick": step}

@@ -53,12 +53,14 @@ class Picture:
     note: str
     views: list[View]
     wide: bool = False
+    lead: str = ""
+    """How to read this and every other picture of the section; said once, above them."""
 
     def json(self) -> Json:
         views = [view.json() for view in self.views]
         return {
             "section": self.section, "title": self.title, "note": self.note, "views": views,
-            "wide": self.wide,
+            "wide": self.wide, "lead": self.lead,
         }  # fmt: skip
 
 

@@ -15,6 +15,8 @@ from qbench.report.pictures.picture import Json, Picture, Row, Undrawn, View, ke
 SECTION = "Latency by prompt length and batch size"
 LINES = 12
 """Lines that an eye can follow; the table behind the picture has all that are drawn, the records the rest."""
+DODGE = 0.012
+"""Each line stands aside from the next by this share of a length, so that their bars can be told apart."""
 Spread = tuple[float, float, float]
 
 
@@ -106,7 +108,10 @@ def _view(
             (heading, lambda point: _text(point, scale), True),
         ],
     )
-    traces = [_line(group, row, points, scale, place) for place, (row, points) in enumerate(lines)]
+    traces = [
+        _line(group, row, points, scale, place, place - (len(lines) - 1) / 2)
+        for place, (row, points) in enumerate(lines)
+    ]
     yield View(f"{part.title}{which}", traces, layout, behind, height=460)
 
 
@@ -119,12 +124,13 @@ def _points(group: Group, row: Row, part: Part, at: Callable[[Timed], int | None
     return sorted(found, key=lambda point: point.at)
 
 
-def _line(group: Group, row: Row, points: list[Point], scale: Scale, place: int) -> Json:
+def _line(group: Group, row: Row, points: list[Point], scale: Scale, place: int, aside: float) -> Json:
     mark = group.marks.of(row["method"])
     spreads = [tuple(value / scale.factor for value in point.spread) for point in points]
     return {
-        "type": "scatter", "mode": "lines+markers", "name": words(group.name(row), 36),
-        "x": [point.at for point in points], "y": [kept(middle) for middle, _, _ in spreads],
+        "type": "scatter", "mode": "lines+markers", "name": group.tick(row),
+        "x": [kept(point.at * (1 + DODGE) ** aside) for point in points],
+        "y": [kept(middle) for middle, _, _ in spreads],
         "error_y": {
             "type": "data", "array": [kept(high - middle) for middle, _, high in spreads],
             "arrayminus": [kept(middle - low) for middle, low, _ in spreads],

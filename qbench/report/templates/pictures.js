@@ -49,10 +49,11 @@
     const narrow = width < 460;
     const axis = {
       gridcolor: colour("--grid"), linecolor: colour("--line"), zerolinecolor: colour("--line"), zeroline: false,
-      tickcolor: colour("--line"), automargin: true, nticks: narrow ? 5 : 8, exponentformat: "power", minexponent: 4,
+      tickcolor: colour("--line"), automargin: true, nticks: narrow ? 5 : 8, minexponent: 6,
     };
     const legend = legendHeight(view, width);
     const { layout } = view;
+    const titled = (own) => ({ ...axis, ...own, title: { ...own.title, font: { size: narrow ? 11 : 13 } } });
     return {
       ...layout,
       height: view.height + legend,
@@ -62,13 +63,13 @@
       showlegend: legend > 0,
       legend: {
         orientation: "h", x: 0, xref: "container", xanchor: "left", y: 0, yref: "container", yanchor: "bottom", maxheight: 1e4,
-        font: { color: colour("--soft"), size: 12 }, itemwidth: 30,
+        font: { color: colour("--soft"), size: 12 }, itemwidth: 30, traceorder: "normal",
       },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("--soft"), activecolor: colour("--accent") },
       hoverlabel: { bgcolor: colour("--card"), bordercolor: colour("--line"), font: { color: colour("--ink") }, align: "left" },
       hovermode: "closest",
-      xaxis: { ...axis, ...layout.xaxis },
-      yaxis: { ...axis, ...layout.yaxis, tickfont: { size: narrow ? 10.5 : 12 } },
+      xaxis: titled(layout.xaxis),
+      yaxis: { ...titled(layout.yaxis), tickfont: { size: narrow ? 10.5 : 12 } },
     };
   };
 
@@ -142,7 +143,7 @@
     plot.style.height = picture.views[0].height + "px";
     watcher.observe(plot);
     return element("figure", { className: picture.wide ? "wide" : "" },
-      element("figcaption", {}, element("span", { textContent: picture.title }), choice, element("small", { textContent: picture.note })),
+      element("figcaption", {}, picture.title === picture.section ? null : element("span", { textContent: picture.title }), choice, element("small", { textContent: picture.note })),
       element("div", { className: "plot-scroll" }, plot), details);
   };
 
@@ -155,11 +156,11 @@
   const fillAlbum = ({ pictures, undrawn }) => {
     const sections = [];
     for (const picture of pictures) {
-      if (!sections.length || sections.at(-1).name !== picture.section) sections.push({ name: picture.section, figures: [] });
+      if (!sections.length || sections.at(-1).name !== picture.section) sections.push({ name: picture.section, lead: picture.lead, figures: [] });
       sections.at(-1).figures.push(figureOf(picture));
     }
-    place.replaceChildren(...sections.map(({ name, figures }) =>
-      element("section", { "aria-label": name }, element("h3", { textContent: name }), element("div", { className: "grid" }, ...figures))));
+    place.replaceChildren(...sections.map(({ name, lead, figures }) =>
+      element("section", { "aria-label": name }, element("h3", { textContent: name }), lead ? element("p", { className: "legend", textContent: lead }) : null, element("div", { className: "grid" }, ...figures))));
     const last = undrawnOf(undrawn);
     if (last) place.append(last);
   };
