@@ -9,6 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from qbench.report.digits import scale_for, significant, with_interval
+from qbench.report.names import name_of
+
+__all__ = ["answer", "name_of"]
 
 Row = dict[str, Any]
 BUDGETS = (4.5, 8.5, 16.5)
@@ -93,12 +96,6 @@ def _only_base(rows: list[Row]) -> str:
 def _perplexity(row: Row) -> str:
     value, half = with_interval(row["perplexity"], _low(row, "perplexity"), _high(row, "perplexity"), 4)
     return f"{value}{GLUE}±{GLUE}{half}" if half else value
-
-
-def name_of(row: Row) -> str:
-    """The label, with the method where the label does not say it."""
-    label, method = row["label"] or row["method"], row["method"]
-    return str(label) if method.lower() in label.lower() else f"{label} ({method})"
 
 
 def _overlap(one: Row, other: Row) -> bool:

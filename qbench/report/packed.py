@@ -12,7 +12,11 @@ LEVEL = 6
 
 def pack(value: Any, level: int = LEVEL) -> str:
     """Text of `A-Za-z0-9+/=`. Equal values give equal texts. ValueError for a number that is not finite."""
-    text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    return pack_text(json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")), level)
+
+
+def pack_text(text: str, level: int = LEVEL) -> str:
+    """The same of text that is JSON already."""
     return base64.b64encode(gzip.compress(text.encode("utf-8", "replace"), level, mtime=0)).decode()
 
 

@@ -1,19 +1,18 @@
-"""The cells that stand in one picture: of one run, model, dtype, device and runtime."""
+"""The cells that stand in one picture: of one run, model, dtype, device, runtime and protocol."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
-from qbench.report.answers import name_of
+from qbench.report.context import compared
+from qbench.report.names import name_of
 from qbench.report.pictures.gather import Gathered
 from qbench.report.pictures.labels import short_labels
 from qbench.report.pictures.marks import Marks
 from qbench.report.pictures.picture import MOST, Row, cut, words
 
-Key = tuple[str, ...]
 _LONG_NAME = 200
 
 
@@ -50,7 +49,7 @@ class Group:
         label = cut(name_of(row), _LONG_NAME)
         return f"{label} #{row['repetition'] + 1}" if self._labels[row["label"]] > 1 else label
 
-    def tick(self, row: Row, longest: int = 32) -> str:
+    def tick(self, row: Row, longest: int = 36) -> str:
         """The same where plotly reads it, short enough to stand at an axis."""
         label = cut(name_of(row), _LONG_NAME)
         again = f" #{row['repetition'] + 1}" if self._labels[row["label"]] > 1 else ""
@@ -65,35 +64,11 @@ class Group:
         return Counter(row["label"] for row in self.rows)
 
 
-def group_rows(rows: Iterable[Row], gathered: Gathered) -> list[Group]:
-    """Groups by title; a checkpoint that was quantized before the run stands beside its base."""
-    rows = list(rows)
-    models = {(row["run"], row["cell_id"]): row["model"] for row in rows}
-    found: dict[Key, list[Row]] = defaultdict(list)
-    for row in rows:
-        if row["status"] == "ok":
-            model = models.get((row["run"], row["base_cell_id"]), row["model"])
-            key = (row["suite"], row["run"], model, row["dtype"], row["device"], row["runtime"])
-            found[tuple(map(str, key))].append(row)
+def group_rows(rows: list[Row], gathered: Gathered) -> list[Group]:
+    """The finished cells of each group that the page compares."""
     marks = Marks(row["method"] for row in rows)
-    titles = _titles(list(found))
-    return [
-        Group(title, sorted(found[key], key=_order), marks, gathered) for key, title in sorted(titles.items())
-    ]
-
-
-def _titles(keys: list[Key]) -> dict[Key, str]:
-    """Model, dtype and device always; suite, run and runtime where they tell groups apart."""
-    telling = [len({key[place] for key in keys}) > 1 for place in range(6)]
-    if len({(key[0], key[1]) for key in keys}) == len({key[0] for key in keys}):
-        telling[1] = False  # the suite says the run
-    always = (False, False, True, True, True, False)
-    return {
-        key: " · ".join(
-            cut(part, 60) for part, said, own in zip(key, always, telling, strict=True) if said or own
-        )
-        for key in keys
-    }
+    found = [(title, [row for row in members if row["status"] == "ok"]) for title, members in compared(rows)]
+    return [Group(title, sorted(members, key=_order), marks, gathered) for title, members in found if members]
 
 
 def _order(row: Row) -> tuple[bool, float, str]:

@@ -9,6 +9,14 @@ const qbench = (() => {
     return block && JSON.parse(block.textContent);
   };
 
+  // An element with a class and a text; texts are never markup.
+  const element = (tag, className = "", text = "") => {
+    const made = document.createElement(tag);
+    if (className) made.className = className;
+    if (text) made.textContent = text;
+    return made;
+  };
+
   // A colour of the theme that shows, by the name of its CSS variable.
   const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
 
@@ -98,5 +106,5 @@ const qbench = (() => {
     repaint();
   });
 
-  return { data, colour, onTheme, state };
+  return { data, element, colour, onTheme, state };
 })();

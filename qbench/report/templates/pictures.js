@@ -53,6 +53,12 @@
     };
     const legend = legendHeight(view, width);
     const { layout } = view;
+    const folded = (text) => { // onto two lines, at the blank nearest its middle
+      const blanks = [...text.matchAll(/ /g)].map((found) => found.index);
+      const at = blanks.sort((one, other) => Math.abs(one - text.length / 2) - Math.abs(other - text.length / 2))[0];
+      return text.length > 18 && at !== undefined ? `${text.slice(0, at)}<br>${text.slice(at + 1)}` : text;
+    };
+    const cells = narrow && layout.yaxis.ticktext ? { ticktext: layout.yaxis.ticktext.map(folded) } : {};
     const titled = (own) => ({ ...axis, ...own, title: { ...own.title, font: { size: narrow ? 11 : 13 } } });
     return {
       ...layout,
@@ -69,7 +75,7 @@
       hoverlabel: { bgcolor: colour("--card"), bordercolor: colour("--line"), font: { color: colour("--ink") }, align: "left" },
       hovermode: "closest",
       xaxis: titled(layout.xaxis),
-      yaxis: { ...titled(layout.yaxis), tickfont: { size: narrow ? 10.5 : 12 } },
+      yaxis: { ...titled(layout.yaxis), ...cells, tickfont: { size: narrow ? 10.5 : 12 } },
     };
   };
 
