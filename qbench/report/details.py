@@ -166,22 +166,27 @@ def _error(error: Mapping[str, Any] | None) -> dict[str, str] | None:
 
 def flat(value: Any, prefix: str = "") -> Pairs:
     """Nested objects as `dotted.key` → text, nulls left out; at most `MOST_PAIRS`, which is said."""
-    found = [(cut(key, 120), cut(text)) for key, text in _flat(value, prefix)]
+    found: Pairs = []
+    _flatten(value, prefix, found)
     more = len(found) - MOST_PAIRS
     return [*found[:MOST_PAIRS], ("…", f"{more} more in the record")] if more > 0 else found
 
 
-def _flat(value: Any, prefix: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, Mapping):
+def _flatten(value: Any, prefix: str, found: Pairs) -> None:
+    """Onto `found`. The plain values come first: they are nearly all of a large folder."""
+    if value is None:
+        return
+    if isinstance(value, str | int | float):
+        found.append((prefix if len(prefix) <= LONGEST else cut(prefix), cut(value)))
+    elif isinstance(value, Mapping):
         for key, below in value.items():
-            yield from _flat(below, f"{prefix}.{key}" if prefix else str(key))
+            _flatten(below, f"{prefix}.{key}" if prefix else str(key), found)
     elif isinstance(value, list) and any(isinstance(one, Mapping | list) for one in value):
         for place, below in enumerate(value):
-            yield from _flat(below, f"{prefix}[{place}]")
-    elif isinstance(value, list):
-        yield prefix, ", ".join(map(str, value[:MOST_PAIRS]))
-    elif value is not None:
-        yield prefix, str(value)
+            _flatten(below, f"{prefix}[{place}]", found)
+    else:
+        plain = ", ".join(map(str, value[:MOST_PAIRS])) if isinstance(value, list) else str(value)
+        found.append((cut(prefix), cut(plain)))
 
 
 def cut(text: Any, longest: int = LONGEST) -> str:

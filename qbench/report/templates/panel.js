@@ -45,10 +45,10 @@
       const text = view.text(column.name, row);
       const name = element("th", { scope: "row" }, column.title, element("small", { textContent: column.description || "" }));
       if (text === null) missing.push([column.title, view.reason(column.name, row)]);
-      else shown.push(element("tr", {}, name, element("td", { className: "number", textContent: column.unit ? `${text} ${column.unit}` : text }),
-        element("td", { className: "number", textContent: between(column.low, column.high, "") || between(column.least, column.most, " (range)") })));
+      else shown.push(element("tr", {}, name, element("td", { className: "number" }, column.unit ? `${text} ${column.unit}` : text,
+        element("small", { textContent: between(column.low, column.high, "") || between(column.least, column.most, " (range)") }))));
     }
-    const heads = ["Metric", "Value", "95 % interval"].map((text, at) => element("th", { scope: "col", className: at ? "number" : "", textContent: text }));
+    const heads = ["Metric", "Value; 95 % interval"].map((text, at) => element("th", { scope: "col", className: at ? "number" : "", textContent: text }));
     const table = element("table", { className: "numbers metrics" }, element("caption", { className: "sr", textContent: "Metrics of the cell" }),
       element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...shown));
     return [heading("Metrics"),
