@@ -43,6 +43,7 @@ def answer(rows: list[Row]) -> str:
 def _least_loss(rows: list[Row]) -> str:
     best = min(rows, key=lambda row: row["perplexity_ratio"])
     ties = [row for row in rows if row is not best and _overlap(row, best)]
+    unsure = [row for row in rows if row["perplexity_ratio_low"] is None]
     value, half = with_interval(
         best["perplexity_ratio"], _low(best, "perplexity_ratio"), _high(best, "perplexity_ratio"), 4
     )
@@ -52,7 +53,13 @@ def _least_loss(rows: list[Row]) -> str:
         for name, noun in (("weight_bytes_ratio", "weight memory"), ("decode_speedup", "decode speed"))
         if best[name] is not None
     ]
-    verb = "ties for the least loss" if ties else "loses least" if len(rows) > 1 else "is the one measured"
+    if len(rows) == 1:
+        return f"{name_of(best)} is the one measured: {', '.join(facts)}."
+    if unsure:  # of one window nothing is known of the spread: no method can be told from another
+        return (
+            f"{name_of(best)} measured lowest: {', '.join(facts)}. One window gives no interval to judge by."
+        )
+    verb = "ties for the least loss" if ties else "loses least"
     return f"{name_of(best)} {verb}: {', '.join(facts)}{_ties(ties)}."
 
 
@@ -67,6 +74,7 @@ def _factor(row: Row, name: str) -> str:
 def _ties(ties: list[Row]) -> str:
     if not ties:
         return ""
+    ties = sorted(ties, key=lambda row: row["perplexity_ratio"])
     named = ", ".join(name_of(row) for row in ties[:_NAMED_TIES])
     more = f" and {len(ties) - _NAMED_TIES} more" if len(ties) > _NAMED_TIES else ""
     return f". Within its interval: {named}{more}"

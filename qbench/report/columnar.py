@@ -80,6 +80,8 @@ def _defaults(varying: Mapping[str, str], present: set[str]) -> list[str]:
     """What differs, then the numbers, and the kernels last: they are long."""
     numbers = [column.name for column in SHOWN if column.name in present]
     first = [name for name in varying if name != "kernels"]
+    if not numbers:  # nothing finished: the reasons are what there is
+        first.append("reason")
     return [*first, *numbers, *(["kernels"] if "kernels" in varying else [])]
 
 

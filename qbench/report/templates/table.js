@@ -9,7 +9,7 @@ qbench.grid = (() => {
   const body = table.tBodies[0];
   const readout = document.getElementById("readout");
   const many = view.table.rows > FEW;
-  let names = [];
+  let names = null;
   let rows = [];
   let kept = new Map();
 
@@ -68,6 +68,7 @@ qbench.grid = (() => {
   const cellOf = (name, row) => {
     const column = view.columns.get(name);
     const cell = element("td", column.number ? "number" : "text");
+    cell.tabIndex = -1;
     const text = view.text(name, row);
     cell.title = spelled(name, row);
     if (text === null) {
@@ -104,9 +105,12 @@ qbench.grid = (() => {
   const whyOf = (row, span) => {
     const cell = element("td", "text why");
     cell.colSpan = span;
+    cell.tabIndex = -1;
     const status = view.value("status", row);
     const why = view.value("reason", row) || "no reason was recorded";
-    cell.append(element("span", "status " + status, status), " " + why);
+    const words = element("div");
+    words.append(element("span", "status " + status, status), " " + why);
+    cell.append(words);
     cell.title = why;
     return cell;
   };
@@ -147,7 +151,7 @@ qbench.grid = (() => {
   const listeners = [];
   const draw = () => {
     const next = view.chosen();
-    if (next.join() !== names.join()) {
+    if (!names || next.join() !== names.join()) {
       names = next;
       kept = new Map();
       drawHeads();

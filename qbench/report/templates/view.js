@@ -107,11 +107,13 @@ qbench.view = (() => {
     });
     return { words: rest.toLowerCase().split(/\s+/).filter(Boolean), conditions, unknown };
   };
+  const SEARCHED = [
+    "label", "method", "params", "status", "reason", "suite", "model", "dtype", "device", "runtime", "kernels",
+  ];
   let texts = null;
   const haystack = () => {
     if (texts) return texts;
-    const words = known.filter((name) => !columns.get(name).number).map((name) => list("values", name));
-    const lists = [list("texts", "label"), list("values", "label"), ...words];
+    const lists = [list("texts", "label"), ...SEARCHED.filter((name) => columns.has(name)).map((name) => list("values", name))];
     texts = every.map((row) => lists.map((one) => one[row] || "").join("\n").toLowerCase());
     return texts;
   };
@@ -135,7 +137,9 @@ qbench.view = (() => {
     }
     if (words.length) {
       const hay = haystack();
-      found = found.filter((row) => words.every((word) => hay[row].includes(word)));
+      const ids = list("values", "cell_id"); // hexadecimal: a short word would stand in many by chance
+      const holds = (word, row) => hay[row].includes(word) || (word.length > 5 && ids[row].startsWith(word));
+      found = found.filter((row) => words.every((word) => holds(word, row)));
     }
     return sorted(found === every ? every.slice() : found);
   };

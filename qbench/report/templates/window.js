@@ -42,7 +42,8 @@
   const near = () => {
     const top = Math.max(0, scroll.scrollTop);
     const first = Math.max(0, Math.floor(top / height) - AROUND);
-    const last = Math.ceil((top + scroll.clientHeight) / height) + AROUND;
+    const tall = Math.max(scroll.clientHeight, innerHeight); // before the first rows stand, the former is nothing
+    const last = Math.ceil((top + tall) / height) + AROUND;
     return [first, Math.min(grid.rows().length, last)];
   };
 
