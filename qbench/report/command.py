@@ -12,7 +12,6 @@ from typing import Any
 from qbench.errors import SuiteError
 from qbench.suite.cell import EAGER, Cell
 from qbench.suite.load import packaged_suites, parse_suite
-from qbench.suite.positions import one_line
 
 SAVED = "saved"
 """The method of quantized checkpoints, whose label is not the suite's but the checkpoint's."""
@@ -88,13 +87,15 @@ def command(cell: Cell, origin: Origin) -> Command:
 def exactly(value: str) -> str:
     """The text as a filter's value that matches it alone: its pattern signs taken literally.
 
-    A comma ends a value and blanks at its ends are dropped, so `?` stands for each of those.
+    `?`, any one sign, stands for what a filter cannot hold: a comma, blanks at the ends, line breaks and the
+    like.
     """
-    text = one_line(value)
-    inner = "".join("?" if one == "," else f"[{one}]" if one in "*?[" else one for one in text)
-    head = len(inner) - len(inner.lstrip())
-    tail = len(inner) - len(inner.rstrip()) if inner.strip() else 0
-    return "?" * head + inner.strip() + "?" * tail
+    first, last = len(value) - len(value.lstrip()), len(value.rstrip())
+    return "".join(
+        "?" if one == "," or not one.isprintable() or not first <= place < last
+        else f"[{one}]" if one in "*?[" else one
+        for place, one in enumerate(value)
+    )  # fmt: skip
 
 
 def _written(device: str, origin: Origin) -> str:

@@ -98,7 +98,7 @@
     Plotly.react(plot, traces, layout, {
       responsive: true, displaylogo: false, modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]],
     });
-    if (!drawn.has(plot)) plot.on("plotly_click", open);
+    if (!drawn.has(plot)) plot.on?.("plotly_click", open);
     drawn.add(plot);
   };
 
