@@ -39,7 +39,7 @@
     const shown = [];
     const missing = [];
     const between = (low, high, words) =>
-      low && view.text(low, row) !== null && view.text(high, row) !== null ? `${view.text(low, row)} to ${view.text(high, row)}${words}` : "";
+      view.columns.has(low) && view.columns.has(high) && view.text(low, row) !== null && view.text(high, row) !== null ? `${view.text(low, row)} to ${view.text(high, row)}${words}` : "";
     for (const column of view.table.columns) {
       if (!column.number || ends.has(column.name)) continue;
       const text = view.text(column.name, row);
