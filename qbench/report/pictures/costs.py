@@ -107,13 +107,14 @@ def scatter(
     scales = x.scale(rows), y.scale(rows)
     traces = [_front_line([place.row for place in found if place.on_front], x, y, scales)]
     for method in group.marks.ordered(row["method"] for row in rows):
-        chosen = [place for place in found if place.row["method"] == method]
+        own = [place for place in found if place.row["method"] == method]
+        chosen = sorted(own, key=lambda place: place.beaten)  # the legend shows the first: not a faded one
         traces.append(_points(group, chosen, x, y, scales))
-    own = (
+    free = (
         axis(x.heading(scales[0]), [row[x.name] for row in rows]),
         axis(y.heading(scales[1]), [row[y.name] for row in rows]),
     )
-    x_axis, y_axis = ranges or own
+    x_axis, y_axis = ranges or free
     return View(name, traces, {"xaxis": x_axis, "yaxis": y_axis}, _behind(group, found, x, y, scales))
 
 

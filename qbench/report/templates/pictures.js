@@ -45,8 +45,7 @@
     return 19 * Math.ceil(names.length / across) + 14;
   };
 
-  const themed = (view, width) => {
-    const narrow = width < 460;
+  const themed = (view, width, narrow) => {
     const axis = {
       gridcolor: colour("--grid"), linecolor: colour("--line"), zerolinecolor: colour("--line"), zeroline: false,
       tickcolor: colour("--line"), automargin: true, nticks: narrow ? 5 : 8, minexponent: 6,
@@ -91,7 +90,7 @@
       return;
     }
     plot.style.minWidth = view.least_width ? view.least_width + "px" : "";
-    const layout = themed(view, plot.clientWidth);
+    const layout = themed(view, plot.clientWidth, plot.parentElement.clientWidth < 460);
     plot.style.height = layout.height + "px";
     const traces = (isDark() ? coloured(view.data, "data").map((trace) => coloured(trace, "trace")) : view.data).map((trace) =>
       trace.type === "heatmap" ? { ...trace, text: hovers(trace, view.table) } : trace);
