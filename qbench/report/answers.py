@@ -42,7 +42,7 @@ def answer(rows: list[Row]) -> str:
 
 def _least_loss(rows: list[Row]) -> str:
     best = min(rows, key=lambda row: row["perplexity_ratio"])
-    ties = [row for row in rows if row is not best and _overlap(row, best)]
+    ties = [row for row in rows if name_of(row) != name_of(best) and _overlap(row, best)]
     unsure = [row for row in rows if row["perplexity_ratio_low"] is None]
     value, half = with_interval(
         best["perplexity_ratio"], _low(best, "perplexity_ratio"), _high(best, "perplexity_ratio"), 4
@@ -72,12 +72,13 @@ def _factor(row: Row, name: str) -> str:
 
 
 def _ties(ties: list[Row]) -> str:
+    """The nearest by name; repetitions of a cell are one."""
     if not ties:
         return ""
-    ties = sorted(ties, key=lambda row: row["perplexity_ratio"])
-    named = ", ".join(name_of(row) for row in ties[:_NAMED_TIES])
-    more = f" and {len(ties) - _NAMED_TIES} more" if len(ties) > _NAMED_TIES else ""
-    return f". Within its interval: {named}{more}"
+    ordered = sorted(ties, key=lambda row: row["perplexity_ratio"])
+    names = list(dict.fromkeys(map(name_of, ordered)))
+    more = f" and {len(names) - _NAMED_TIES} more" if len(names) > _NAMED_TIES else ""
+    return f". Tied with {', '.join(names[:_NAMED_TIES])}{more}"
 
 
 def _without_ratio(rows: list[Row]) -> str:

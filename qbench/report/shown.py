@@ -68,7 +68,7 @@ _TITLES = {
     "started_at": "Started",
     "ended_at": "Ended",
 }
-_DIGITS = {"perplexity": 4, "perplexity_ratio": 4}
+_DIGITS = {"bits_per_weight": 3, "perplexity": 4, "perplexity_ratio": 4}
 _DIRECTIONS = {"perplexity_ratio": "lower", "weight_bytes_ratio": "lower", "prefill_speedup": "higher",
                "decode_speedup": "higher"}  # fmt: skip
 _ENDS = {

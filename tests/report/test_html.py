@@ -157,6 +157,16 @@ def test_a_truncated_file_is_named_on_the_page(tmp_path: Path) -> None:
     assert "Only the unquantized model finished" in text
 
 
+def test_a_record_of_a_later_schema_is_named_and_the_others_stand(tmp_path: Path) -> None:
+    folder = factory.write_run(tmp_path, [factory.record(), quantized()])
+    later = json.loads((folder / f"{quantized().cell.id}.json").read_text()) | {"schema": 999}
+    (folder / f"{quantized().cell.id}.json").write_text(json.dumps(later))
+    text = Reader(write_report(tmp_path, tmp_path / "page.html").read_text()).text
+    assert "1 file could not be read" in text
+    assert "999" in text
+    assert "Only the unquantized model finished" in text
+
+
 def test_an_empty_folder_is_an_error_that_says_why(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="no runs in"):
         write_report(tmp_path, tmp_path / "page.html")
