@@ -39,7 +39,7 @@ def _series(record: Record) -> Iterator[dict[str, Any]]:
         yield _one("Loss by window, some not finite", "nat", "window", probe(record, "perplexity")["nll"])
     timed = list(corners(record))
     for corner in timed:
-        where = f", {corner.run.get('prompt_length')} tokens × {corner.run.get('batch_size')}" * (
+        where = f", {corner.run.get('prompt_length')} tokens, batch {corner.run.get('batch_size')}" * (
             len(timed) > 1
         )
         yield from _times(f"Prefill by round{where}", "", corner.prefill)

@@ -96,7 +96,7 @@ def test_joules_per_token_gross_idle_and_net(scripted: SimulatedGpu) -> None:
 
 
 def test_the_picture_over_time_shows_rest_work_and_rest(scripted: SimulatedGpu) -> None:
-    sample, record = probe(scripted)
+    sample, _ = probe(scripted)
     windows = energy_windows(sample, "decode")
     assert len(windows) == 3
     for window in windows:

@@ -134,7 +134,7 @@ def test_a_view_and_a_group_are_chosen_and_the_link_keeps_the_group(page_of: Pag
 def test_the_theme_repaints_pictures(page_of: PageOf, whole: Path) -> None:
     opened = page_of(whole)
     draw_all(opened)
-    colour = "document.querySelector('.plot').data[1].marker.color"
+    colour = "document.querySelector('.plot').data[0].line.color"
     before = opened.page.evaluate(colour)
     opened.page.locator("#theme").click()
     opened.page.wait_for_function(f"{colour} !== '{before}'")

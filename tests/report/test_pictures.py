@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from qbench.report.packed import unpack
 from qbench.report.pareto import beaten, front
+from qbench.report.pictures.costs import FADED
+from qbench.report.pictures.marks import Marks
 from qbench.results.latency import latency_runs
 from tests.report.pictured import (
     RECORDS,
@@ -70,9 +72,8 @@ def test_a_front_holds_the_frames_numbers_and_fades_only_what_is_beaten() -> Non
         high = row["perplexity_ratio_high"] - row["perplexity_ratio"]
         assert found["error_y"]["array"] == pytest.approx([high], abs=1e-5) if high > 1e-9 else True
         assert found["customdata"] == [f"{row['run']}/{row['cell_id']}"]
-    assert (
-        trace(picture, "hqq")["marker"]["opacity"][0] < trace(picture, "gptq")["marker"]["opacity"][0] == 1.0
-    )
+    assert trace(picture, "gptq")["marker"]["color"] == [Marks(["absmax", "gptq", "hqq"]).of("gptq").colour]
+    assert trace(picture, "hqq")["marker"]["color"][0].endswith(f", {FADED})")
     assert trace(picture, "Pareto front")["y"] == sorted(trace(picture, "Pareto front")["y"], reverse=True)
     assert "gptq, 512 tokens, builtin:persuasion" in picture["note"]
     table = picture["views"][0]["table"]
@@ -89,7 +90,7 @@ def test_what_cannot_be_told_apart_is_not_faded() -> None:
         quantized("b", 1.02, 5, "gptq", samples={"latency": slow[1]}),
     ]
     picture = pictures(records)["Quality against decode time"]
-    assert trace(picture, "gptq")["marker"]["opacity"] == [1.0]
+    assert trace(picture, "gptq")["marker"]["color"][0].startswith("#")
     assert picture["views"][0]["table"]["rows"][-1][3] == "within the intervals"
     assert "error_x" in trace(picture, "gptq")
 

@@ -152,8 +152,8 @@ def _points(group: Group, chosen: list[Place], x: Measure, y: Measure, scales: t
         "customdata": [f"{row['run']}/{row['cell_id']}" for row in rows],
         "hovertemplate": "%{text}<extra></extra>",
         "marker": {
-            "size": 10, "color": mark.colour, "symbol": mark.symbol,
-            "opacity": [FADED if place.beaten else 1.0 for place in chosen],
+            "size": 10, "symbol": mark.symbol,
+            "color": [faint(mark.colour, FADED) if place.beaten else mark.colour for place in chosen],
         },
     }  # fmt: skip
 

@@ -22,7 +22,8 @@
   const coloured = (value, name) => {
     if (typeof value === "string") return /color/.test(name) ? brighter(value) : value;
     if (name === "text" || name === "customdata" || value === null || typeof value !== "object") return value;
-    if (Array.isArray(value)) return name === "colorscale" ? value.map((step) => step.map((one) => coloured(one, "color"))) : value;
+    if (Array.isArray(value) && name === "colorscale") return value.map((step) => step.map((one) => coloured(one, "color")));
+    if (Array.isArray(value)) return name === "color" ? value.map(brighter) : value;
     return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, coloured(inner, key)]));
   };
 
