@@ -98,7 +98,7 @@ def page_of(browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
             **(context or {}),
         )
         found = Opened(made.new_page(), target, frame)
-        found.page.set_default_timeout(5000)
+        found.page.set_default_timeout(30_000)  # only what fails waits; a loaded machine is slow
         found.page.on("request", lambda request: found.requests.append(request.url))
         found.page.on("console", lambda message: found.console.append(f"{message.type}: {message.text}"))
         found.page.on("pageerror", lambda error: found.console.append(f"error: {error}"))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from qbench.report.pictures.bytes import PARTS, total
+from qbench.report.pictures.memory import PARTS, total
 from qbench.report.pictures.power import energy_windows
 from qbench.results.energy_windows import worked
 from qbench.results.record import Record

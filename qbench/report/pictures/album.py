@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from qbench.report.packed import pack
-from qbench.report.pictures import bars, bits, bytes, costs, heat, multiples, power, times
+from qbench.report.pictures import bars, bits, costs, heat, memory, multiples, power, times
 from qbench.report.pictures.gather import Gathered
 from qbench.report.pictures.group import Group, group_rows
 from qbench.report.pictures.picture import Json, Picture, Row, Undrawn
 
 SUBJECTS = (
-    costs.costs, bars.bars, bits.bits, times.times, bytes.memory, heat.layers, power.power,
+    costs.costs, bars.bars, bits.bits, times.times, memory.memory, heat.layers, power.power,
 )  # fmt: skip
 """What is drawn of a group, in the page's order."""
 GROUPS = 80
