@@ -53,6 +53,7 @@ def test_filters_and_search_hold_together(page_of: PageOf) -> None:
         ("bits<=4.25", ["absmax 4", "zero 3"], "Bits per weight ≤ 4.25"),
         ("bits <= 4.25 perplexity < 56", ["zero 3"], "Perplexity < 56"),
         ("absmax bits>4", ["absmax 8", "absmax 4"], "Bits per weight > 4"),
+        ("decode>=2 base<=1.00100", ["none", "absmax 8"], "× base ≤ 1.001"),
         ("decode=5", ["none", "absmax 8", "absmax 4", "zero 3"], "Decode = 5 ms/token"),
         ("nonsense<3", START, "no column of numbers is called “nonsense”"),
     ],

@@ -1,7 +1,7 @@
 "use strict";
 // Search, filters and columns: what the reader chooses goes into the state, and the state into the controls.
 (() => {
-  const { view, grid, state, element } = qbench;
+  const { view, grid, state, make: element } = qbench;
   if (!grid) return;
   const form = document.getElementById("filters");
   const search = form.elements.search;

@@ -4,7 +4,7 @@
 // Numbers go out as they were measured. A spreadsheet takes a text that begins with = + - @ for a formula: such a
 // text, and only a text, gets an apostrophe in front in CSV and on the clipboard. JSON and Parquet hold it as it is.
 (() => {
-  const { view, grid, element } = qbench;
+  const { view, grid, make: element } = qbench;
   if (!grid) return;
   const WHO = ["run", "cell_id", "model", "method", "label", "status", "reason"];
   const actions = document.getElementById("actions");

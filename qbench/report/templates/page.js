@@ -10,7 +10,7 @@ const qbench = (() => {
   };
 
   // An element with a class and a text; texts are never markup.
-  const element = (tag, className = "", text = "") => {
+  const make = (tag, className = "", text = "") => {
     const made = document.createElement(tag);
     if (className) made.className = className;
     if (text) made.textContent = text;
@@ -106,5 +106,5 @@ const qbench = (() => {
     repaint();
   });
 
-  return { data, element, colour, onTheme, state };
+  return { data, make, colour, onTheme, state };
 })();

@@ -2,7 +2,7 @@
 // The leaderboard's table: heads, rows, keyboard. Up to FEW rows all stand in the document, so that the browser's
 // own search, printing and a screen reader find them; of more, only those near the window do (`window.js`).
 qbench.grid = (() => {
-  const { view, state, element } = qbench;
+  const { view, state, make: element } = qbench;
   if (!view) return null;
   const FEW = 300;
   const table = document.getElementById("table");

@@ -82,6 +82,7 @@ qbench.view = (() => {
     const fits = [
       (column) => simple(column.name) === wanted || simple(column.title) === wanted,
       (column) => simple(column.title).startsWith(wanted),
+      (column) => simple(column.title).includes(wanted),
       (column) => simple(column.name).includes(wanted),
     ];
     for (const fit of fits) {
@@ -133,7 +134,9 @@ qbench.view = (() => {
     const { words, conditions } = asked();
     for (const { column, test, limit } of conditions) {
       const values = list("values", column.name);
-      found = found.filter((row) => values[row] !== null && TESTS[test](values[row] / column.factor, limit));
+      const seen = list("texts", column.name); // 4.3125 reads 4.31, and bits<=4.31 means it too
+      const holds = (row) => TESTS[test](values[row] / column.factor, limit) || TESTS[test](parseFloat(seen[row]), limit);
+      found = found.filter((row) => values[row] !== null && holds(row));
     }
     if (words.length) {
       const hay = haystack();

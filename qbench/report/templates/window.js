@@ -2,7 +2,7 @@
 // Of many rows only those near the window stand in the document, between two spacers; all rows are one line high.
 // Printing puts in as many as paper can bear, and says how many are left out.
 (() => {
-  const { grid, element } = qbench;
+  const { grid, make: element } = qbench;
   if (!grid || !grid.many) return;
   const AROUND = 12;
   const PRINTED = 1000;
