@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isfinite
+from math import floor, isfinite, log10
 from typing import Any
 
 from qbench.report.digits import scale_for
@@ -11,11 +11,11 @@ from qbench.results.energy import PARTS, per_trial
 from qbench.results.latency import corners
 from qbench.results.quality import windows
 from qbench.results.record import Record
-from qbench.results.samples import probe
+from qbench.results.samples import finite, probe
 
 MOST = 1000
 """Samples of a series that travel with the page; of more the first, and the panel says so."""
-DIGITS = 5
+DIGITS = 6
 
 
 def kept(value: Any, digits: int = DIGITS) -> float | None:
@@ -57,5 +57,14 @@ def _times(title: str, per: str, seconds: list[float]) -> Iterator[dict[str, Any
 
 
 def _one(title: str, unit: str, sample: str, values: list[Any]) -> dict[str, Any]:
-    shown = [kept(value) for value in values[:MOST]]
+    shown = _rounded(values[:MOST])
     return {"title": title, "unit": unit, "sample": sample, "values": shown, "count": len(values)}
+
+
+def _rounded(values: list[Any]) -> list[float | None]:
+    """To the decimals that leave the largest `DIGITS` significant ones; quick, for there are many."""
+    if not finite(values):
+        return [kept(value) for value in values]
+    largest = max(map(abs, values), default=0.0)
+    decimals = DIGITS - 1 - floor(log10(largest)) if largest else 0
+    return [round(value, decimals) for value in values]
