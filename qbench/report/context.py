@@ -16,7 +16,6 @@ import pandas as pd
 from qbench.report.answers import answer
 from qbench.report.cells import Row, cut
 from qbench.report.facts import Environment, Manifests, distinct, environment_of, facts
-from qbench.report.figures import Figure, figures
 from qbench.report.table import Table, build_table
 from qbench.results.record import Status
 
@@ -30,7 +29,6 @@ class Group:
 
     title: str
     sentence: str
-    figures: list[Figure]
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def view_of(rows: list[Row], manifests: Manifests, problems: list[str]) -> View:
         title=", ".join(map(cut, distinct(rows, "suite"))) or "No cell has finished yet",
         facts=facts(rows, manifests),
         counts={status: occurring[status] for status in get_args(Status) if occurring[status]},
-        groups=[_group(title, members) for title, members in compared(rows)],
+        groups=[Group(title, answer(members)) for title, members in compared(rows)],
         table=build_table(rows, ROWS_WITHOUT_SCRIPTS),
         problems=[cut(problem) for problem in problems],
         environments=[environment_of(run, manifest) for run, manifest in manifests.items()],
@@ -112,8 +110,3 @@ def _by_protocol(rows: list[Row]) -> list[tuple[tuple[str, ...], list[Row]]]:
         )
         for one in protocols
     ]
-
-
-def _group(title: str, members: list[Row]) -> Group:
-    protocols = distinct(members, "perplexity_protocol")
-    return Group(title, answer(members), figures(members, protocols[0] if len(protocols) == 1 else None))

@@ -10,12 +10,10 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-import plotly.graph_objects
 import pytest
 
 from qbench.errors import ResultsError
 from qbench.report.context import plain_rows
-from qbench.report.figures import figures
 from qbench.report.leaderboard import SCRIPTS, render, write_report
 from qbench.report.page import embedded_json
 from qbench.report.table import build_table
@@ -141,23 +139,6 @@ def test_plotlyjs_comes_once_or_from_elsewhere(tmp_path: Path, plotlyjs: str, si
     assert (tmp_path / "plotly.min.js").exists() == (plotlyjs == "directory")
     with pytest.raises(ResultsError, match="did you mean 'inline'"):
         render(from_records([]), plotlyjs="inlin")  # type: ignore[arg-type]
-
-
-def test_figures_are_valid_plotly_and_hold_the_measured_numbers() -> None:
-    frame = from_records([factory.record(), quantized("a", 1.01), quantized("b", 30.0)])
-    frame["label"] = ["base", "<b>a</b>", "b"]
-    drawn = figures(plain_rows(frame), "gptq")
-    assert [figure["title"] for figure in drawn] == [
-        "Perplexity × base against bits per weight",
-        "Decode time per token (ms) against weight memory",
-    ]
-    for figure in drawn:
-        plotly.graph_objects.Figure(data=figure["data"], layout=figure["layout"])
-    assert drawn[0]["layout"]["yaxis"]["type"] == "log"
-    trace = next(trace for trace in drawn[0]["data"] if trace["name"] == "absmax")
-    assert trace["y"] == pytest.approx([1.01, 30.0])
-    assert trace["text"][0] == "&lt;b&gt;a&lt;/b&gt; (absmax)"
-    assert trace["marker"]["opacity"][1] < trace["marker"]["opacity"][0]  # dominated by `a`
 
 
 def test_one_cell_all_failed_and_no_cell_are_pages_not_blanks(tmp_path: Path) -> None:
