@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
-from qbench.report.context import build_view
+from qbench.report.columnar import table_data
+from qbench.report.context import plain_rows, view_of
 from qbench.report.page import Plotlyjs, render_page, write_page
+from qbench.results.export import parquet_bytes
 from qbench.results.frame import chosen_runs, from_store
 from qbench.results.store import Store
+
+SCRIPTS = (
+    "view.js",
+    "table.js",
+    "window.js",
+    "keyboard.js",
+    "controls.js",
+    "downloads.js",
+    "pictures.js",
+)
+PARQUET_LIMIT = 16_000_000
+"""Bytes of Parquet that the page brings along; of more it says how to make the file."""
 
 
 def write_report(
@@ -40,13 +55,26 @@ def render(
     plotlyjs: Plotlyjs = "inline",
 ) -> str:
     """The page of this frame (see `qbench.load`); `manifests` maps a run's name to its manifest."""
-    view = build_view(frame, manifests or {})
-    drawn = any(group.figures for group in view.groups)
+    rows = plain_rows(frame)
+    view = view_of(rows, manifests or {}, list(frame.attrs.get("problems", [])))
+    data: dict[str, Any] = {"figures": [group.figures for group in view.groups]}
+    parquet = parquet_bytes(frame) if rows else b""
+    if rows:
+        data["table"] = table_data(rows)
+    if 0 < len(parquet) <= PARQUET_LIMIT:
+        data["parquet"] = base64.b64encode(parquet).decode()
     return render_page(
         "leaderboard.html.j2",
-        {"view": view, "title": view.title},
-        scripts=["table.js", "pictures.js"],
-        data={"figures": [group.figures for group in view.groups]},
-        drawn=drawn,
+        {
+            "view": view,
+            "title": view.title,
+            "cells": len(rows),
+            "parquet_bytes": len(parquet),
+            "with_parquet": "parquet" in data,
+        },
+        scripts=SCRIPTS,
+        styles=("table.css",),
+        data=data,
+        drawn=any(group.figures for group in view.groups),
         plotlyjs=plotlyjs,
     )

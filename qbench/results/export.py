@@ -30,7 +30,7 @@ def export(frame: pd.DataFrame, path: str | Path) -> Path:
     return target
 
 
-def _parquet(frame: pd.DataFrame) -> bytes:
+def parquet_bytes(frame: pd.DataFrame) -> bytes:
     """A field's metadata holds `unit` and `description`; the schema's all units as `qbench.units`."""
     import pyarrow
     import pyarrow.parquet
@@ -78,4 +78,8 @@ def _stamped(frame: pd.DataFrame) -> pd.DataFrame:
     return stamped
 
 
-_WRITERS: dict[str, Callable[[pd.DataFrame], bytes]] = {".parquet": _parquet, ".csv": _csv, ".json": _json}
+_WRITERS: dict[str, Callable[[pd.DataFrame], bytes]] = {
+    ".parquet": parquet_bytes,
+    ".csv": _csv,
+    ".json": _json,
+}
