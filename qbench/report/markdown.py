@@ -11,7 +11,8 @@ from typing import Literal
 import pandas as pd
 
 from qbench import __version__
-from qbench.report.context import Environment, Manifests, View, build_view, plain_rows
+from qbench.report.context import View, build_view, plain_rows
+from qbench.report.facts import Environment, Manifests
 from qbench.report.markdown_text import LIMIT, bullets, cut_note, details, escaped, table
 from qbench.report.rows import Field, Row, field_of
 from qbench.report.terminal import dimensions, in_order

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from qbench.report.context import plain_rows
 from qbench.report.rows import Field, Row, field_of, sorted_by, that_fit
-from qbench.report.table import DIMENSIONS
+from qbench.report.shown import DIMENSIONS
 
 COLUMNS = (
     "bits_per_weight",
