@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from qbench.report.changes import NOT_INTERLEAVED, Fact, Line, View, build_view
+from qbench.report.differences import NOT_INTERLEAVED, Fact, Line, View, build_view
 from qbench.report.markdown_text import LIMIT, bullets, cut_note, details, escaped, table
 from qbench.report.page import render_page, write_page
 from qbench.results.compare import Comparison, Source

@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from qbench.cli.app import app
-from qbench.report.changes import build_view
 from qbench.report.compared import markdown, render
+from qbench.report.differences import build_view
 from qbench.report.markdown_text import LIMIT
 from qbench.results.compare import Source, compare_sources
 from qbench.results.record import Record
