@@ -9,6 +9,7 @@ a method does better at these bits than its other rows and columns promise.
 """
 
 # %%
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -26,10 +27,18 @@ frame["bits"] = [json.loads(params).get("num_bits") for params in frame["params"
 frame["loss"] = np.log(frame["perplexity_ratio"])
 cells = frame[frame["bits"].notna() & frame["loss"].notna()].astype({"bits": int, "method": str})
 
-# %% Only a full table separates the effects: bits that two methods have, then the methods that have them all.
+
+# %% Only a full table separates the effects: the largest one, over all choices of bits.
+def full_table(table):
+    some = (table[list(bits)].dropna() for k in range(2, table.shape[1] + 1)
+            for bits in itertools.combinations(table.columns, k))  # fmt: skip
+    return max(some, key=lambda one: one.size if len(one) > 1 else 0, default=table.iloc[:0])
+
+
+# %% What is left of each loss when method and bits have explained their part.
 for group, members in cells.groupby(GROUP, observed=True):
     table = members.pivot_table(index="method", columns="bits", values="loss", aggfunc="min")
-    table = table.loc[:, table.notna().sum() >= 2].dropna()
+    table = full_table(table)
     print(f"\n{' · '.join(group)}")
     if min(table.shape) < 2:
         print("  too few methods share two numbers of bits")

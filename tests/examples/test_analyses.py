@@ -1,6 +1,6 @@
 """The analyses of docs/examples, run as a reader would, against the same answers from the raw JSON by hand.
 
-They run on the committed example; where a checkout has none, on records made for it.
+They run on the committed example.
 """
 
 from __future__ import annotations
@@ -18,25 +18,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.results.many import write_many
-
 ROOT = Path(__file__).resolve().parents[2]
 COMMITTED = ROOT / "results" / "examples"
 Groups = dict[str, list[dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if any(COMMITTED.glob("*/*/manifest.json")):
-        return COMMITTED
-    return write_many(tmp_path_factory.mktemp("made"), 170, layers=0).parents[1]
-
-
-@pytest.fixture(scope="module")
-def groups(results: Path) -> Groups:
+def groups() -> Groups:
     """Cells that were scored, with ratios to their base, by the heading that the scripts print."""
     found: Groups = defaultdict(list)
-    for suite in sorted(results.iterdir()):
+    for suite in filter(Path.is_dir, COMMITTED.iterdir()):
         run = max(path for path in suite.iterdir() if path.is_dir())
         for path in run.glob("*.json"):
             data = json.loads(path.read_text())
@@ -89,9 +80,9 @@ def numbers(text: str) -> list[float]:
     return [float(one) for one in re.findall(r"[-+]?\d+\.\d+", text)]
 
 
-def test_the_front_and_the_best_within_a_budget(results: Path, groups: Groups) -> None:
+def test_the_front_and_the_best_within_a_budget(groups: Groups) -> None:
     for share in (0.5, 0.01):
-        found = printed("pareto", results, str(share))
+        found = printed("pareto", COMMITTED, str(share))
         assert set(found) == set(groups)
         for heading, members in groups.items():
             points = [(one["bytes"], math.exp(one["log_ratio"])) for one in members]
@@ -114,9 +105,25 @@ def test_the_front_and_the_best_within_a_budget(results: Path, groups: Groups) -
             assert f": {best['cell']['label']}, {math.exp(best['log_ratio']):.6f} × perplexity" in last
 
 
-def test_the_interaction_of_method_and_bits(results: Path, groups: Groups) -> None:
+def _largest_full_block(table: dict[tuple[str, int], float]) -> tuple[list[str], list[int]]:
+    """Methods and bits of which every pair is there; of blocks of one size the one with fewest bits."""
+    every = sorted({bits for _, bits in table})
+    best: tuple[list[str], list[int]] = ([], [])
+    for count in range(2, len(every) + 1):
+        for chosen in itertools.combinations(every, count):
+            names = [
+                name
+                for name in sorted({name for name, _ in table})
+                if all((name, bits) in table for bits in chosen)
+            ]
+            if len(names) > 1 and len(names) * count > len(best[0]) * len(best[1]):
+                best = (names, list(chosen))
+    return best
+
+
+def test_the_interaction_of_method_and_bits(groups: Groups) -> None:
     """Against least squares on dummies for method and bits: its residuals are the interaction."""
-    found = printed("interaction", results)
+    found = printed("interaction", COMMITTED)
     checked = 0
     for heading, lines in found.items():
         table: dict[tuple[str, int], float] = {}
@@ -124,16 +131,7 @@ def test_the_interaction_of_method_and_bits(results: Path, groups: Groups) -> No
             if (bits := one["cell"]["params"].get("num_bits")) is not None:
                 place = (one["cell"]["method"], bits)
                 table[place] = min(one["log_ratio"], table.get(place, math.inf))
-        columns = [
-            bits
-            for bits in sorted({bits for _, bits in table})
-            if len([one for one in table if one[1] == bits]) >= 2
-        ]
-        methods = [
-            name
-            for name in sorted({name for name, _ in table})
-            if all((name, bits) in table for bits in columns)
-        ]
+        methods, columns = _largest_full_block(table)
         if len(methods) < 2 or len(columns) < 2:
             assert lines == ["too few methods share two numbers of bits"]
             continue
@@ -154,9 +152,9 @@ def test_the_interaction_of_method_and_bits(results: Path, groups: Groups) -> No
     assert checked
 
 
-def test_paired_differences_between_two_methods(results: Path, groups: Groups) -> None:
+def test_paired_differences_between_two_methods(groups: Groups) -> None:
     """The ratio by hand, and its interval against one of other draws and of a plain loop."""
-    found = printed("paired", results)
+    found = printed("paired", COMMITTED)
     assert set(found) == set(groups)
     checked = 0
     for heading, members in groups.items():
@@ -198,10 +196,10 @@ def by_hand(gaps: list[float], tokens: list[int], draws: int = 3000) -> list[flo
     return [drawn[int(0.025 * draws)], drawn[int(0.975 * draws)]]
 
 
-def test_the_labels_may_be_named_and_unknown_ones_are_said(results: Path, groups: Groups) -> None:
+def test_the_labels_may_be_named_and_unknown_ones_are_said(groups: Groups) -> None:
     members = next(iter(groups.values()))
     labels = [one["cell"]["label"] for one in members if one["cell"]["method"] != "none"][:2]
-    found = printed("paired", results, *labels)
+    found = printed("paired", COMMITTED, *labels)
     assert any(lines[0].startswith(f"{labels[1]} over {labels[0]}: ") for lines in found.values())
-    nobody = printed("paired", results, "nobody", labels[0])
+    nobody = printed("paired", COMMITTED, "nobody", labels[0])
     assert {lines[0] for lines in nobody.values()} == {"fewer than two of these cells were scored"}
