@@ -1,0 +1,90 @@
+"""`Laps`: what the paired rounds of one cell say so far, of all its metrics at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from qbench.results.gate.betting import Array, Bets, Scale, bounds
+from qbench.results.metrics import METRICS
+
+WORSE, SAME, BETTER = range(3)
+"""What each of the three tests of a comparison would show: log ratio above τ, below τ, below −τ."""
+
+
+class Laps:
+    """Rounds of baseline and candidate, paired by lap. Ratios count in the direction that is worse."""
+
+    def __init__(self, thresholds: Mapping[str, float]) -> None:
+        """`thresholds`: timed metric → factor from 1 on."""
+        self.metrics = tuple(thresholds)
+        self.tau = np.log([thresholds[name] for name in self.metrics])
+        self._worse = np.array([-1.0 if METRICS[name].direction == "higher" else 1.0 for name in thresholds])
+        self._bets = Bets(3 * len(self.metrics))
+        self._scale = Scale(len(self.metrics))
+        self._d: list[Array] = []
+        self._scales: list[Array] = []
+        self.values: tuple[list[Array], list[Array]] = ([], [])
+        """Of baseline and candidate, one array by lap in the order of `metrics`; NaN where there is none."""
+        self.log_e = np.zeros((3, len(self.metrics)))
+        """Of the three tests, after the last lap."""
+        self.most_log_e = np.zeros((3, len(self.metrics)))
+        """The largest that they were."""
+
+    @property
+    def laps(self) -> int:
+        return len(self._d)
+
+    def add(self, baseline: Mapping[str, float | None], candidate: Mapping[str, float | None]) -> None:
+        """One lap. A number that is not there, not finite or not above 0 leaves its metric out of the lap."""
+        sides = [self._read(values) for values in (baseline, candidate)]
+        for kept, values in zip(self.values, sides, strict=True):
+            kept.append(values)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            d = self._worse * np.log(sides[1] / sides[0])
+        d[~((sides[0] > 0) & (sides[1] > 0) & np.isfinite(d))] = np.nan
+        scale = self._scale.now.copy()
+        x = np.stack([d - self.tau, self.tau - d, -self.tau - d]) / scale
+        self.log_e = self._bets.update(np.nan_to_num(x).reshape(-1)).reshape(3, -1)
+        self.most_log_e = np.maximum(self.most_log_e, self.log_e)
+        self._d.append(d)
+        self._scales.append(scale)
+        self._scale.after(self._d)
+
+    def column(self, index: int, side: int) -> Array:
+        """The values of one metric by lap, of the baseline (0) or the candidate (1)."""
+        return np.array([values[index] for values in self.values[side]])
+
+    def paired(self, index: int) -> Array:
+        """Log ratios by lap, in the direction that is worse, of the laps that have one."""
+        d = np.array([row[index] for row in self._d])
+        found: Array = d[np.isfinite(d)]
+        return found
+
+    def change(self, index: int, level: float) -> tuple[float, float | None, float | None] | None:
+        """Median of candidate over baseline by lap and its interval at `level`; None without a pair."""
+        d = self.paired(index)
+        if not len(d):
+            return None
+        scales = np.array([row[index] for row in self._scales])
+        ends = bounds(np.array([row[index] for row in self._d]), scales, level)
+        sign = float(self._worse[index])
+        middle = math.exp(sign * float(np.median(d)))
+        low, high = sorted(sign * end for end in ends)
+        return middle, _exp(low), _exp(high)
+
+    def broken(self, index: int) -> tuple[int, float | None]:
+        """Laps with a number that no clock and no counter gives, and the first such number."""
+        values = np.concatenate([self.column(index, side) for side in (0, 1)])
+        wrong = values[(values <= 0) | np.isinf(values)]
+        return len(wrong), float(wrong[0]) if len(wrong) else None
+
+    def _read(self, values: Mapping[str, float | None]) -> Array:
+        found: Sequence[float | None] = [values.get(name) for name in self.metrics]
+        return np.array([math.nan if value is None else float(value) for value in found])
+
+
+def _exp(end: float) -> float | None:
+    return math.exp(end) if math.isfinite(end) else None
