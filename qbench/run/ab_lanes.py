@@ -20,6 +20,8 @@ from qbench.run.flight import Flight, record_of
 from qbench.run.pool import Job
 
 Clock = Callable[[], float]
+PROBES = ("perplexity", "memory", "tasks")
+"""Phases that run once, in the first load alone."""
 CLOCKS_AGREE_S = 0.005
 """A round that says it took longer than its whole turn, by more than that: one of two clocks has jumped."""
 
@@ -35,7 +37,7 @@ class Lane:
     answer: Any = None
     """Of the newest errand."""
     load_s: float = 0.0
-    """From its start until it was warm, on the parent's clock."""
+    """From its start until it was warm, without the deterministic probes, on the parent's clock."""
 
     @property
     def waits(self) -> bool:
@@ -66,7 +68,8 @@ class Crew:
         lane = Lane(side, entry, side.pool.start(message, entry.cell.timeout_s), flight)
         self.lanes.append(lane)
         self._run(lane)
-        lane.load_s = self.clock() - began
+        probing_s = sum(lane.flight.parts.get("phases", {}).get(name, 0.0) for name in PROBES)
+        lane.load_s = self.clock() - began - probing_s
         return lane
 
     def errand(self, lane: Lane, errand: dict[str, Any]) -> tuple[Any, float]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from qbench.quant import registry
 from qbench.run.ab_sides import Entry, Name
 from qbench.suite.cell import Cell
 
@@ -35,8 +34,8 @@ class Pair:
 
     @property
     def quantizes(self) -> bool:
-        """Whether quantizing takes time that is compared: false for `none` and for a saved checkpoint."""
-        return bool(self.cell.layers) and registry.method_class(self.cell.method).quantizes
+        """Whether the method takes time to quantize: a plan names layers only for one that does."""
+        return bool(self.cell.layers)
 
     def runs(self, name: Name) -> bool:
         entry = self.entries.get(name)
