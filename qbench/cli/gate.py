@@ -34,12 +34,15 @@ def gate(
         typer.Option("--budget", metavar="SECONDS", min=0.1, help="Most timing; default: gate.budget_s."),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Of the coins that say which side goes first; default: the suite's.")
+        int | None,
+        typer.Option("--seed", help="Of the coins that say which side goes first; default: the suite's."),
     ] = None,
     junit: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML, a testcase a number.")
     ] = None,
-    json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON.")] = None,
+    json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON.")
+    ] = None,
     markdown: Annotated[
         Path | None, typer.Option("--markdown", metavar="FILE", help="Write Markdown, for a comment.")
     ] = None,
@@ -48,9 +51,9 @@ def gate(
 ) -> None:
     """Compare this version of qbench with another one, in one job on this machine.
 
-    --against REF lays the commit out beside the installed packages; --baseline-python names an environment that
-    has the other version. Both run cell by cell and round by round, in random order, until every comparison is
-    decided or the budget is spent.
+    --against REF lays the commit out beside the installed packages; --baseline-python names an environment
+    that has the other version. Both run cell by cell and round by round, in random order, until every
+    comparison is decided or the budget is spent.
 
     Exit code: 0 fine, 1 something is worse, failed or missing, 2 the command, the suite or the environment,
     3 something is undecided or nothing was measured, 130 interrupted.

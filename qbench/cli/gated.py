@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qbench.errors import GateError
-from qbench.report.gate_github import add_summary, annotations, on_github
+from qbench.report.gate_github import add_summary, annotation_lines, on_github
 from qbench.report.gate_junit import junit
 from qbench.report.gate_markdown import markdown
 from qbench.report.gate_text import text
@@ -17,7 +17,9 @@ from qbench.results.gate.finding import GateResult
 
 def asked_for(against: str | None, baseline_python: str | None, candidate_python: str | None) -> None:
     """GateError where the options name no baseline, or more than one."""
-    named = [name for name, value in (("--against", against), ("--baseline-python", baseline_python)) if value]
+    named = [
+        name for name, value in (("--against", against), ("--baseline-python", baseline_python)) if value
+    ]
     if len(named) != 1:
         said = " and ".join(named) + " name two baselines; keep one" if named else "no baseline is named"
         raise GateError(f"{said}: --against REF, or --baseline-python PATH")
@@ -45,7 +47,7 @@ class Outputs:
             write_bytes_atomic(self.markdown, markdown(result).encode() + b"\n")
         if on_github():
             add_summary(result)
-            for line in annotations(result):
+            for line in annotation_lines(result):
                 print(line)
 
 

@@ -19,11 +19,13 @@ def on_github(variables: Mapping[str, str] = os.environ) -> bool:
     return variables.get("GITHUB_ACTIONS") == "true"
 
 
-def annotations(result: GateResult) -> list[str]:
+def annotation_lines(result: GateResult) -> list[str]:
     """`::error …` for what turns the gate red, `::warning …` for what is undecided; ten of each at most."""
     return [
         *_annotations("error", [one for one in ranked(result.findings) if one.red]),
-        *_annotations("warning", [one for one in ranked(result.findings) if one.gated and one.verdict == "undecided"]),
+        *_annotations(
+            "warning", [one for one in ranked(result.findings) if one.gated and one.verdict == "undecided"]
+        ),
         *_whole(result),
     ]
 

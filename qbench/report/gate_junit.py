@@ -1,8 +1,9 @@
 """A gate as JUnit XML: a testcase for each cell × metric, for the test view of a CI system.
 
-`worse`, `missing` and `failed` are failures. `undecided` is an error and not a skip: a CI system shows skipped
-tests as fine, and the gate's exit code then is 3, not 0. What is shown and not gated is skipped. A gate that
-was refused or measured nothing has one testcase, which is an error, so that the file is never empty and green.
+`worse`, `missing` and `failed` are failures. `undecided` is an error and not a skip: a CI system shows
+skipped tests as fine, and the gate's exit code then is 3, not 0. What is shown and not gated is skipped. A
+gate that was refused or measured nothing has one testcase, which is an error, so that the file is never
+empty and green.
 """
 
 from __future__ import annotations
@@ -28,21 +29,32 @@ def junit(result: GateResult) -> bytes:
         for name, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped"))
     }
     time_s = f"{result.spent_s or 0:.3f}"
-    about = {"name": _legal(f"qbench gate {result.suite}"), "tests": str(len(cases)), **counts, "time": time_s}
+    about = {
+        "name": _legal(f"qbench gate {result.suite}"),
+        "tests": str(len(cases)),
+        **counts,
+        "time": time_s,
+    }
     suite = xml.Element("testsuite", about)
     suite.append(_properties(result))
     suite.extend(cases)
     del counts["skipped"]  # a sum over suites has no such attribute
-    root = xml.Element("testsuites", {"name": "qbench gate", "tests": about["tests"], **counts, "time": time_s})
+    root = xml.Element(
+        "testsuites", {"name": "qbench gate", "tests": about["tests"], **counts, "time": time_s}
+    )
     root.append(suite)
     xml.indent(root)
-    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + xml.tostring(root, encoding="utf-8") + b"\n"
+    text: bytes = xml.tostring(root, encoding="utf-8")
+    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + text + b"\n"
 
 
 def _properties(result: GateResult) -> xml.Element:
     found = xml.Element("properties")
     facts = [("verdict", result.verdict), ("against", result.against)]
-    facts += [("differs", line) for line in result.environment] + [("accepted", line) for line in result.accepted]
+    facts += [("note", line) for line in result.notes]
+    facts += [("differs", line) for line in result.environment] + [
+        ("accepted", line) for line in result.accepted
+    ]
     for name, value in facts:
         xml.SubElement(found, "property", {"name": name, "value": _legal(value)})
     return found

@@ -20,8 +20,17 @@ def markdown(result: GateResult) -> str:
     """The verdict, what is not fine as a table, and the rest folded away."""
     listed = [one for one in ranked(result.findings) if one.gated and one.verdict != "same"]
     folded = [one for one in ranked(result.findings) if one not in listed]
-    parts = [f"### {_MARKS[result.exit_code]} qbench gate {_safe(result.verdict)}", "", _safe(sides(result)), ""]
-    for title, lines in (("Differs", result.environment), ("Accepted", result.accepted)):
+    parts = [
+        f"### {_MARKS[result.exit_code]} qbench gate {_safe(result.verdict)}",
+        "",
+        _safe(sides(result)),
+        "",
+    ]
+    for title, lines in (
+        ("Note", result.notes),
+        ("Differs", result.environment),
+        ("Accepted", result.accepted),
+    ):
         parts += [f"- {title}: {_safe(line)}" for line in lines] + ([""] if lines else [])
     room = MOST_CHARACTERS - sum(len(part) + 1 for part in parts) - 500
     rows = list(_fitting(listed, room // 2 if folded else room))
@@ -29,7 +38,13 @@ def markdown(result: GateResult) -> str:
     room -= sum(len(row) + 1 for row in rows)
     if folded:
         rest = list(_fitting(folded, room))
-        parts += ["<details><summary>The rest</summary>", "", *_table(rest, len(folded) - len(rest)), "</details>", ""]
+        parts += [
+            "<details><summary>The rest</summary>",
+            "",
+            *_table(rest, len(folded) - len(rest)),
+            "</details>",
+            "",
+        ]
     if said := effort(result):
         parts += [f"Timed: {_safe(said)}.", ""]
     return "\n".join(parts)
@@ -65,5 +80,7 @@ def _row(finding: Finding) -> str:
 
 def _safe(text: object) -> str:
     """Text that neither Markdown nor HTML reads as its own, and that calls on nobody."""
-    escaped = _SPECIAL.sub(r"\\\1", plain(text)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    escaped = (
+        _SPECIAL.sub(r"\\\1", plain(text)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    )
     return re.sub(r"(?<=[@:/])", "\u200b", escaped) if re.search(r"@|://|www\.", escaped) else escaped

@@ -28,17 +28,18 @@ def line(finding: Finding) -> str:
 
 def _lines(result: GateResult, every: bool) -> Iterator[str]:
     yield f"gate: {sides(result)}"
+    for note in result.notes:
+        yield f"  note: {plain(note)}"
     for fact in result.environment:
         yield f"  differs: {plain(fact)}"
     for fact in result.accepted:
         yield f"  accepted: {plain(fact)}"
-    listed = [
-        one for one in ranked(result.findings) if every or (one.gated and one.verdict not in QUIET)
-    ]
+    listed = [one for one in ranked(result.findings) if every or (one.gated and one.verdict not in QUIET)]
     yield from (line(one) for one in listed)
     rest = Counter(one.verdict for one in result.findings if not one.gated)
     if rest and not every:
-        yield f"shown, not gated: {', '.join(f'{count} {name}' for name, count in rest.items())} (--all lists them)"
+        said = ", ".join(f"{count} {name}" for name, count in rest.items())
+        yield f"shown, not gated: {said} (--all lists them)"
     if said := effort(result):
         yield f"timed: {said}"
     yield f"gate {plain(result.verdict)}"

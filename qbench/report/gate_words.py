@@ -1,8 +1,8 @@
-"""What all outputs of a gate say alike: the order of its findings, its numbers in words, and text made harmless.
+"""What all outputs of a gate say alike: the order of findings, numbers in words, and text made harmless.
 
 Names and reasons come from suites, methods and exceptions, so they may hold anything: line breaks, control
-characters, half of a surrogate pair, another format's markup. `plain` leaves one line of printable characters;
-each output then escapes what its own format gives a meaning.
+characters, half of a surrogate pair, another format's markup. `plain` leaves one line of printable
+characters; each output then escapes what its own format gives a meaning.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def effort(result: GateResult) -> str:
         return ""
     budget = f" of a budget of {result.budget_s:g} s" if result.budget_s is not None else ""
     laps = f", at most {result.laps} laps a cell" if result.laps else ""
-    return f"{result.spent_s:.0f} s of timing{budget}{laps}"
+    return f"{result.spent_s:.0f} s{budget}{laps}"
 
 
 def _by_difference(finding: Finding) -> bool:

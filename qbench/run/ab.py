@@ -3,10 +3,11 @@
     with ab.two_sides(here, other) as sides:
         result = ab.compare(suite, sides, Order(...))
 
-Both plan the suite in their own environment; cells are matched by what they are in words (`ab_pairs.py`). Each
-side's server forks a worker for its end of a cell (`rounds.py`), which runs the deterministic probes once and then
-takes its rounds by turns with the other side's (`ab_sampling.py`). What is deterministic is compared exactly,
-what is timed by a sequential test over laps; both with the thresholds of the suite's section `gate`.
+Both plan the suite in their own environment; cells are matched by what they are in words (`ab_pairs.py`).
+Each side's server forks a worker for its end of a cell (`rounds.py`), which runs the deterministic probes
+once and then takes its rounds by turns with the other side's (`ab_sampling.py`). What is deterministic is
+compared exactly, what is timed by a sequential test over laps; both with the thresholds of the suite's
+section `gate`.
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ def compare(suite: Suite, sides: Sides, order: Order) -> GateResult:
         suite=suite.name,
         findings=tuple(findings),
         against=sides["baseline"].installed.version,
-        environment=(*notes, *_environments(sides), *_pair_notes(pairs)),
+        environment=tuple(_environments(sides)),
+        notes=(*notes, *_pair_notes(pairs)),
         nothing=_nothing(pairs, duels),
         alpha=gate.alpha,
         correction=gate.correction,
@@ -208,7 +210,9 @@ def _one_sided(pair: Pair) -> Iterator[Finding]:
             yield Finding(*head, "missing", True, why, states["baseline"], None)
     else:
         why = next((reason for reason in reasons.values() if reason), "it is skipped")
-        yield Finding(*head, "same", False, f"skipped: {why}", states.get("baseline"), states.get("candidate"))
+        yield Finding(
+            *head, "same", False, f"skipped: {why}", states.get("baseline"), states.get("candidate")
+        )
 
 
 def _environments(sides: Sides) -> list[str]:
@@ -227,4 +231,3 @@ def _nothing(pairs: Sequence[Pair], duels: Sequence[Duel]) -> str | None:
     if not duels and not any(pair.runs("baseline") for pair in pairs):
         return "no cell can run here on both sides"
     return None
-

@@ -53,14 +53,18 @@ class Duel:
                     return reason
         return None
 
-    def load(self, crew: Crew, sides: Mapping[Name, Side], order: tuple[Name, ...], *, turns: bool = True) -> None:
+    def load(
+        self, crew: Crew, sides: Mapping[Name, Side], order: tuple[Name, ...], *, turns: bool = True
+    ) -> None:
         """Starts its workers one after the other, each until it is warm."""
         self.loads += 1
         self.load_s = 0.0
         for name in order:
             if self.pair.runs(name):
                 entry = self.pair.entries[name]
-                self.lanes[name] = crew.start(sides[name], entry, probes=name not in self.records, turns=turns)
+                self.lanes[name] = crew.start(
+                    sides[name], entry, probes=name not in self.records, turns=turns
+                )
                 self.load_s += self.lanes[name].load_s
 
     def land(self, crew: Crew, suite: str) -> None:

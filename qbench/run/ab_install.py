@@ -1,11 +1,11 @@
-"""Another version of qbench beside the one that runs: a commit laid out in a folder of its own, in a second or so.
+"""Another version of qbench beside the one that runs: a commit laid out in a folder of its own.
 
-`git archive` takes the commit's packages out of the repository (which a kill at any moment leaves as it was: a
-worktree would stay registered), they are laid out as its `pyproject.toml` says, and a virtual environment
-without packages of its own sees them first and the packages that are installed here after them. Nothing is
-built and nothing downloaded. So the commit's requirements must be met by what is installed; where they are
-not, that is an error, never a mixture. A version that needs another environment is installed by its user and
-named by its interpreter.
+`git archive` takes the commit's packages out of the repository (which a kill at any moment leaves as it
+was: a worktree would stay registered), they are laid out as its `pyproject.toml` says, and a virtual
+environment without packages of its own sees them first and the packages that are installed here after them.
+Nothing is built and nothing downloaded. So the commit's requirements must be met by what is installed;
+where they are not, that is an error, never a mixture. A version that needs another environment is installed
+by its user and named by its interpreter.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def repository() -> Path:
         if (folder / ".git").exists() and _is_qbench(folder):
             return folder
     raise GateError(
-        f"--against needs a git checkout of qbench; this one is installed in {candidates[0]}, and the present "
+        f"--against needs a git checkout of qbench; this one lies in {candidates[0]}, and the present "
         "folder lies in none. Run it inside a checkout, or use --baseline-python"
     )
 
@@ -139,18 +139,22 @@ def _unmet(text: str) -> str | None:
         present = distribution(requirement.name).version
     except PackageNotFoundError:
         return f"{text} (not here)"
-    return (
-        None if requirement.specifier.contains(present, prereleases=True) else f"{text} (here: {present})"
-    )
+    return None if requirement.specifier.contains(present, prereleases=True) else f"{text} (here: {present})"
 
 
 def _project(source: Path, ref: str) -> dict[str, Any]:
     try:
         found = tomllib.loads((source / "pyproject.toml").read_text())
         name, setuptools = found["project"]["name"], found["tool"]["setuptools"]
-        version, packages, folders = found["project"]["version"], setuptools["packages"], setuptools["package-dir"]
+        version, packages, folders = (
+            found["project"]["version"],
+            setuptools["packages"],
+            setuptools["package-dir"],
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise GateError(f"{ref}: its pyproject.toml says not where its packages lie ({error}); {WAY_OUT}") from error
+        raise GateError(
+            f"{ref}: its pyproject.toml says not where its packages lie ({error}); {WAY_OUT}"
+        ) from error
     if name != NAME or not isinstance(packages, list) or not isinstance(folders, dict) or not version:
         raise GateError(f"{ref}: its pyproject.toml is none of qbench's; {WAY_OUT}")
     return found

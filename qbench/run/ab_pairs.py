@@ -48,7 +48,9 @@ def match(baseline: Sequence[Entry], candidate: Sequence[Entry]) -> list[Pair]:
     found: list[Pair] = []
     waiting: list[tuple[int, Entry]] = []
     for index, entry in enumerate(candidate):
-        twin = next((one for one in left if _words(one.cell) == _words(entry.cell) and _same(one, entry)), None)
+        twin = next(
+            (one for one in left if _words(one.cell) == _words(entry.cell) and _same(one, entry)), None
+        )
         if twin is None:
             waiting.append((index, entry))
         else:

@@ -1,11 +1,11 @@
 """Lap after lap, until every timed comparison is decided or the budget is spent.
 
-A pass loads the pairs that still have something undecided, a batch of them at a time, in random order. A batch
-is timed lap by lap: a lap is one errand of one unit on both sides, one right after the other, and a fair coin
-from the seed says which side goes first. The units that are still open take laps round robin, in an order drawn
-anew each time. A batch is timed at least as long as it took to load, and no longer than its share of what is
-left of the budget; then the next one has its turn. Later passes load anew what is still open, so that the places
-in memory that a process happened to get are drawn again.
+A pass loads the pairs that still have something undecided, a batch of them at a time, in random order. A
+batch is timed lap by lap: a lap is one errand of one unit on both sides, one right after the other, and a
+fair coin from the seed says which side goes first. The units that are still open take laps round robin, in
+an order drawn anew each time. A batch is timed at least as long as it took to load, and no longer than its
+share of what is left of the budget; then the next one has its turn. Later passes load anew what is still
+open, so that the places in memory that a process happened to get are drawn again.
 
 The budget counts the seconds of turns, lead-ins included, and not those of loading.
 """
@@ -189,8 +189,12 @@ class Sampling:
     def _room(self) -> bool:
         """For two more workers like those in memory."""
         needs = [lane.flight.needs for lane in self.crew.lanes if not lane.ended]
-        both = [
-            {name: value * (1 if name == "device_free" else 2) for name, value in one.items() if value is not None}
+        both: list[dict[str, int | None]] = [
+            {
+                name: value * (1 if name == "device_free" else 2)
+                for name, value in one.items()
+                if value is not None
+            }
             for one in needs
         ]
         return lacking(both) is None

@@ -65,7 +65,7 @@ class Channel:
 
     @contextmanager
     def errand(self) -> Iterator[dict[str, Any]]:
-        """The parent's next wish, with the machine alone until it is done; what it is for is `rounds.py`'s."""
+        """The parent's next wish, with the machine alone until it is done; see `rounds.py`."""
         word = self._await_machine(stage=0)
         try:
             yield word

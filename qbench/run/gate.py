@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from pathlib import Path
 
 from qbench.results.gate.finding import GateResult
 from qbench.run import ab, ab_install
@@ -29,11 +30,11 @@ def between(suite: Suite, baseline: str, candidate: str | None, order: ab.Order)
         return ab.compare(suite, sides, order)
 
 
-def _candidate(ref: str, root: ab_install.Path) -> list[str]:
+def _candidate(ref: str, root: Path) -> list[str]:
     """What the reader must know of the candidate, which is the working tree or an installed package."""
     import qbench
 
-    if not ab_install.Path(qbench.__file__).resolve().is_relative_to(root):
+    if not Path(qbench.__file__).resolve().is_relative_to(root):
         return [f"the candidate is the qbench installed in {sys.prefix}, and not the tree {root}"]
     if ab_install.changed_since_commit(root):
         return [f"the candidate is the working tree {root} with changes that are in no commit"]

@@ -1,10 +1,10 @@
 """One side of a cell that is timed against the same cell of another version: the worker's end.
 
-The worker loads, quantizes, runs the deterministic probes where it is asked to, and warms up. Then it does one
-errand whenever the parent gives it the machine, and says at once what came of it:
+The worker loads, quantizes, runs the deterministic probes where it is asked to, and warms up. Then it does
+one errand whenever the parent gives it the machine, and says at once what came of it:
 
 - `round`: a lead-in and one timed round of one corner (prompt length × batch size), as in `latency.py`;
-- `quantize`: the model once more beside the first, quantized and thrown away; the seconds of quantizing alone;
+- `quantize`: the model once more beside the first, quantized and thrown away; the seconds of that alone;
 - `energy`: one trial of the energy probe;
 - `over`: that was the last one.
 """

@@ -74,6 +74,8 @@ class GateResult:
     """What differs between the two sides, a line each."""
     accepted: tuple[str, ...] = ()
     """Facts that differ and were accepted to."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know of how the two sides came to be."""
     refused: str | None = None
     """Why nothing was compared though there was something to compare: the environments differ."""
     nothing: str | None = None
