@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from qbench.cli import (
+    baseline,
     bench_kernels,
     check,
     compare,
@@ -65,3 +66,4 @@ for command in (
     schema.schema,
 ):
     app.command(command.__name__.rstrip("_").replace("_", "-"))(command)
+app.add_typer(baseline.baseline)
