@@ -28,6 +28,34 @@ def gate(
             "--candidate-python", metavar="PATH", help="The python of the candidate's; default: this one."
         ),
     ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            "--baseline",
+            metavar="RESULTS",
+            help="A results folder with an accepted baseline, a baseline's file, or one run's folder.",
+        ),
+    ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            "--results", metavar="RUN", help="With --baseline: judge this finished run; measure nothing."
+        ),
+    ] = None,
+    store: Annotated[
+        Path, typer.Option("--store", metavar="DIR", help="With --baseline: where the run that is made lies.")
+    ] = Path("results"),
+    gate_timed: Annotated[
+        bool, typer.Option("--gate-timed", help="With --baseline: gate timed numbers of another job too.")
+    ] = False,
+    accept_environment: Annotated[
+        list[str],
+        typer.Option(
+            "--accept-environment",
+            metavar="KEY,…",
+            help="With --baseline: facts that may differ. Repeatable.",
+        ),
+    ] = [],  # noqa: B006
     filter_: FilterOption = [],  # noqa: B006 - typer reads the default and never changes it
     budget: Annotated[
         float | None,
@@ -53,7 +81,8 @@ def gate(
 
     --against REF lays the commit out beside the installed packages; --baseline-python names an environment
     that has the other version. Both run cell by cell and round by round, in random order, until every
-    comparison is decided or the budget is spent.
+    comparison is decided or the budget is spent. --baseline RESULTS runs the suite once and compares what is
+    deterministic with what was accepted; what is timed is shown.
 
     Exit code: 0 fine, 1 something is worse, failed or missing, 2 the command, the suite or the environment,
     3 something is undecided or nothing was measured, 130 interrupted.
@@ -70,12 +99,18 @@ def gate(
     outputs = Outputs(junit, json, markdown, every)
     heard = (lambda line: None) if quiet else (lambda line: typer.echo(line, err=True))
     try:
-        asked_for(against, baseline_python, candidate_python)
+        given = {"--against": against, "--baseline-python": baseline_python, "--baseline": baseline}
+        asked_for(given, candidate_python, results)
         loaded = load_suite(suite)
         rules = [parse_filter(text) for text in filter_]
         order = Order(rules, budget, loaded.seed if seed is None else seed, heard=heard)
         with terminable():
-            if against is not None:
+            if baseline is not None:
+                keys = [key for text in accept_environment for key in text.split(",") if key]
+                result = gates.with_baseline(
+                    loaded, gates.Stored(baseline, results, store, rules, gate_timed, keys, heard)
+                )
+            elif against is not None:
                 result = gates.against_commit(loaded, against, order)
             else:
                 assert baseline_python is not None, "asked_for has seen to it"

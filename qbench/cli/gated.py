@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,16 +16,16 @@ from qbench.results.atomic import write_bytes_atomic
 from qbench.results.gate.finding import GateResult
 
 
-def asked_for(against: str | None, baseline_python: str | None, candidate_python: str | None) -> None:
-    """GateError where the options name no baseline, or more than one."""
-    named = [
-        name for name, value in (("--against", against), ("--baseline-python", baseline_python)) if value
-    ]
+def asked_for(baselines: Mapping[str, object], candidate_python: str | None, results: Path | None) -> None:
+    """GateError where the options name no baseline or more than one, or do not go together."""
+    named = [name for name, value in baselines.items() if value is not None]
     if len(named) != 1:
-        said = " and ".join(named) + " name two baselines; keep one" if named else "no baseline is named"
-        raise GateError(f"{said}: --against REF, or --baseline-python PATH")
-    if candidate_python and against:
-        raise GateError("--candidate-python goes with --baseline-python; with --against this version is it")
+        said = f"{' and '.join(named)} name several baselines; keep one" if named else "no baseline is named"
+        raise GateError(f"{said}: --against REF, --baseline-python PATH, or --baseline RESULTS")
+    if candidate_python and named != ["--baseline-python"]:
+        raise GateError(f"--candidate-python goes with --baseline-python; with {named[0]} this version is it")
+    if results is not None and named != ["--baseline"]:
+        raise GateError("--results goes with --baseline: what is timed side by side is measured now")
 
 
 @dataclass(frozen=True)
