@@ -135,6 +135,8 @@ def _unmet(text: str) -> str | None:
         return f"{text!r}, which is no requirement ({error})"
     if requirement.marker is not None and not requirement.marker.evaluate():
         return None
+    if requirement.url is not None:
+        return f"{text} (whether that is what is here cannot be told)"
     try:
         present = distribution(requirement.name).version
     except PackageNotFoundError:
