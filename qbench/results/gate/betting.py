@@ -53,45 +53,61 @@ _REACH = 12.0
 """Beyond e^±12 no interval looks."""
 
 
+WORSE, SAME, BETTER = range(3)
+"""What each of a stream's three tests would show: θ above τ, below τ, below −τ."""
+
+
 class Bets:
-    """Many tests on the same laps, each of H(θ₀) for its own θ₀."""
+    """Three tests on each of many streams of log ratios, which take their laps together."""
 
-    def __init__(self, tests: int) -> None:
-        self.log_wealth = np.zeros((tests, len(SHAPES), len(FRACTIONS)))
+    def __init__(self, tau: Array) -> None:
+        """`tau`: log of the threshold by stream, from 0 on."""
+        self.tau = tau
+        self.d: list[Array] = []
+        """Log ratios by lap; NaN where a stream has none."""
+        self.scales: list[Array] = []
+        """What they were divided by."""
+        self.log_e = np.zeros((3, len(tau)))
+        """log E of the three tests by stream, after the last lap."""
+        self.most_log_e = np.zeros((3, len(tau)))
+        """The largest that they were."""
+        self._scale = np.full(len(tau), FIRST_SCALE)
+        self._log_wealth = np.zeros((3, len(tau), len(SHAPES), len(FRACTIONS)))
 
-    def update(self, x: Array) -> Array:
-        """One lap: x is (d − θ₀)/s by test, 0 for no bet. Returns log E by test."""
-        g = np.tanh(x[:, None] * SHAPES)
-        self.log_wealth += np.log1p(g[:, :, None] * FRACTIONS)
-        return log_average(self.log_wealth)
+    def add(self, d: Array) -> None:
+        """One lap, [streams]; where it is NaN nothing is staked."""
+        scale = self._scale
+        x = np.nan_to_num(np.stack([d - self.tau, self.tau - d, -self.tau - d]) / scale)
+        self._log_wealth += _gains(x)
+        self.log_e = _log_average(self._log_wealth)
+        self.most_log_e = np.maximum(self.most_log_e, self.log_e)
+        self.d.append(d)
+        self.scales.append(scale)
+        if len(self.d) in REFRESH:
+            self._scale = self._spread()
 
-
-def log_average(log_wealth: Array) -> Array:
-    """log of the average over the last two axes, SHAPES and FRACTIONS."""
-    top: Array = log_wealth.max(axis=(-2, -1))
-    mean = np.exp(log_wealth - top[..., None, None]).mean(axis=(-2, -1))
-    found: Array = top + np.log(mean)
-    return found
-
-
-class Scale:
-    """s_i by stream, from the laps before i alone and free of θ₀: the median absolute deviation of d."""
-
-    def __init__(self, streams: int) -> None:
-        self.now = np.full(streams, FIRST_SCALE)
-        self._laps = 0
-
-    def after(self, history: list[Array]) -> None:
-        """Takes note of the laps so far; NaN is a lap that a stream has no ratio of."""
-        self._laps = len(history)
-        if self._laps not in REFRESH:
-            return
-        d = np.array(history)
-        for stream in range(d.shape[1]):
-            known = d[np.isfinite(d[:, stream]), stream]
+    def _spread(self) -> Array:
+        """The median absolute deviation of d by stream: from the laps so far alone, and free of θ₀."""
+        history, found = np.array(self.d), self._scale.copy()
+        for stream in range(history.shape[1]):
+            known = history[np.isfinite(history[:, stream]), stream]
             if len(known) >= REFRESH[0]:
                 spread = _MAD * float(np.median(np.abs(known - np.median(known))))
-                self.now[stream] = max(spread, LEAST_SCALE)
+                found[stream] = max(spread, LEAST_SCALE)
+        return found
+
+
+def _gains(x: Array) -> Array:
+    """log(1 + λ·g(x)), with the axes SHAPES and FRACTIONS added."""
+    gains: Array = np.log1p(np.tanh(x[..., None] * SHAPES)[..., None] * FRACTIONS)
+    return gains
+
+
+def _log_average(log_wealth: Array) -> Array:
+    """log of the average over the last two axes."""
+    top: Array = log_wealth.max(axis=(-2, -1))
+    found: Array = top + np.log(np.exp(log_wealth - top[..., None, None]).mean(axis=(-2, -1)))
+    return found
 
 
 def bounds(d: Array, scale: Array, level: float) -> tuple[float, float]:
@@ -123,6 +139,5 @@ def rejected(d: Array, scale: Array, theta: float, log_bar: float) -> bool:
     """Whether log E of H(θ₀ = theta) reaches the bar at any lap; falls with theta."""
     if not len(d):
         return False
-    g = np.tanh(((d - theta) / scale)[:, None] * SHAPES)
-    paths = np.cumsum(np.log1p(g[:, :, None] * FRACTIONS), axis=0)
-    return bool(log_average(paths).max() >= log_bar)
+    paths: Array = np.cumsum(_gains((d - theta) / scale), axis=0)
+    return bool(_log_average(paths).max() >= log_bar)

@@ -7,11 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from qbench.results.gate.betting import Array, Bets, Scale, bounds
+from qbench.results.gate.betting import Array, Bets, bounds
 from qbench.results.metrics import METRICS
-
-WORSE, SAME, BETTER = range(3)
-"""What each of the three tests of a comparison would show: log ratio above τ, below τ, below −τ."""
 
 
 class Laps:
@@ -20,38 +17,27 @@ class Laps:
     def __init__(self, thresholds: Mapping[str, float]) -> None:
         """`thresholds`: timed metric → factor from 1 on."""
         self.metrics = tuple(thresholds)
-        self.tau = np.log([thresholds[name] for name in self.metrics])
         self._worse = np.array([-1.0 if METRICS[name].direction == "higher" else 1.0 for name in thresholds])
-        self._bets = Bets(3 * len(self.metrics))
-        self._scale = Scale(len(self.metrics))
-        self._d: list[Array] = []
-        self._scales: list[Array] = []
+        self.bets = Bets(np.log([thresholds[name] for name in self.metrics]))
         self.values: tuple[list[Array], list[Array]] = ([], [])
         """Of baseline and candidate, one array by lap in the order of `metrics`; NaN where there is none."""
-        self.log_e = np.zeros((3, len(self.metrics)))
-        """Of the three tests, after the last lap."""
-        self.most_log_e = np.zeros((3, len(self.metrics)))
-        """The largest that they were."""
+        self.seen = np.zeros((2, len(self.metrics)), dtype=bool)
+        """Whether baseline, and candidate, have ever given a number of the metric."""
 
     @property
     def laps(self) -> int:
-        return len(self._d)
+        return len(self.bets.d)
 
     def add(self, baseline: Mapping[str, float | None], candidate: Mapping[str, float | None]) -> None:
         """One lap. A number that is not there, not finite or not above 0 leaves its metric out of the lap."""
         sides = [self._read(values) for values in (baseline, candidate)]
         for kept, values in zip(self.values, sides, strict=True):
             kept.append(values)
+        self.seen |= ~np.isnan(sides)
         with np.errstate(invalid="ignore", divide="ignore"):
             d = self._worse * np.log(sides[1] / sides[0])
         d[~((sides[0] > 0) & (sides[1] > 0) & np.isfinite(d))] = np.nan
-        scale = self._scale.now.copy()
-        x = np.stack([d - self.tau, self.tau - d, -self.tau - d]) / scale
-        self.log_e = self._bets.update(np.nan_to_num(x).reshape(-1)).reshape(3, -1)
-        self.most_log_e = np.maximum(self.most_log_e, self.log_e)
-        self._d.append(d)
-        self._scales.append(scale)
-        self._scale.after(self._d)
+        self.bets.add(d)
 
     def column(self, index: int, side: int) -> Array:
         """The values of one metric by lap, of the baseline (0) or the candidate (1)."""
@@ -59,7 +45,7 @@ class Laps:
 
     def paired(self, index: int) -> Array:
         """Log ratios by lap, in the direction that is worse, of the laps that have one."""
-        d = np.array([row[index] for row in self._d])
+        d = np.array([row[index] for row in self.bets.d])
         found: Array = d[np.isfinite(d)]
         return found
 
@@ -68,8 +54,8 @@ class Laps:
         d = self.paired(index)
         if not len(d):
             return None
-        scales = np.array([row[index] for row in self._scales])
-        ends = bounds(np.array([row[index] for row in self._d]), scales, level)
+        scales = np.array([row[index] for row in self.bets.scales])
+        ends = bounds(np.array([row[index] for row in self.bets.d]), scales, level)
         sign = float(self._worse[index])
         middle = math.exp(sign * float(np.median(d)))
         low, high = sorted(sign * end for end in ends)

@@ -23,9 +23,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from qbench.errors import ResultsError, did_you_mean
+from qbench.results.gate.betting import BETTER, SAME, WORSE
 from qbench.results.gate.family import CORRECTIONS, Array
 from qbench.results.gate.finding import Finding, Verdict
-from qbench.results.gate.laps import BETTER, SAME, WORSE, Laps
+from qbench.results.gate.laps import Laps
 from qbench.results.gate.wording import Judged, finding_of
 from qbench.results.metrics import METRICS
 
@@ -110,7 +111,7 @@ class TimedFamily:
     def _finding(self, cell_id: str, index: int, ended: str) -> Finding | None:
         laps = self._cells[cell_id]
         name = laps.metrics[index]
-        if laps.laps and cell_id not in self._failed and self._absent(cell_id, index) == (True, True):
+        if laps.laps and cell_id not in self._failed and not laps.seen[:, index].any():
             return None
         level = 1 - self.alpha / max(1, len(self._keys))
         return finding_of(
@@ -119,7 +120,7 @@ class TimedFamily:
                 cell=self._names.get(cell_id, cell_id),
                 metric=name,
                 verdict=self._verdict(cell_id, index),
-                threshold=float(np.exp(laps.tau[index])),
+                threshold=float(np.exp(laps.bets.tau[index])),
                 p=self._adjusted_p(WORSE)[cell_id, name],
                 change=laps.change(index, level),
                 sides=(laps.column(index, 0), laps.column(index, 1)),
@@ -136,26 +137,26 @@ class TimedFamily:
             return "failed"
         if self._adjusted_p(WORSE)[key] <= self.alpha:
             return "worse"
-        absent = self._absent(cell_id, index)
-        if any(absent) and laps.laps:
-            return "missing" if absent == (False, True) else "new" if absent == (True, False) else "same"
+        if laps.laps and not laps.seen[:, index].all():
+            return _one_sided(bool(laps.seen[0, index]), bool(laps.seen[1, index]))
         if self._adjusted_p(BETTER)[key] <= self.alpha:
             return "better"
-        return "same" if laps.most_log_e[SAME, index] >= -np.log(self.alpha) else "undecided"
-
-    def _absent(self, cell_id: str, index: int) -> tuple[bool, bool]:
-        """Whether baseline, and candidate, have never given a number of the metric."""
-        laps = self._cells[cell_id]
-        first, second = (bool(np.isnan(laps.column(index, side)).all()) for side in (0, 1))
-        return first, second
+        return "same" if laps.bets.most_log_e[SAME, index] >= -np.log(self.alpha) else "undecided"
 
     def _adjusted_p(self, test: int) -> dict[Key, float]:
         """p-values of one test of every comparison, corrected for the family; see `family` for which E."""
         if test not in self._adjusted:
             now = self.correction == "bh"
-            log_e: Array = np.concatenate(
-                [(laps.log_e if now else laps.most_log_e)[test] for laps in self._cells.values()] or [[]]
-            )
+            bets = [laps.bets for laps in self._cells.values()]
+            logs = [(one.log_e if now else one.most_log_e)[test] for one in bets]
+            log_e: Array = np.concatenate(logs or [np.empty(0)])
             adjusted = CORRECTIONS[self.correction](np.exp(-np.maximum(log_e, 0.0)))
             self._adjusted[test] = dict(zip(self._keys, map(float, adjusted), strict=True))
         return self._adjusted[test]
+
+
+def _one_sided(baseline: bool, candidate: bool) -> Verdict:
+    """Of a metric that a side never gave; one that neither gives is settled, and no finding is made of it."""
+    if baseline:
+        return "missing"
+    return "new" if candidate else "same"
