@@ -53,6 +53,8 @@ class Order:
     """Of coins and orders."""
     notes: tuple[str, ...] = ()
     """What the reader must know of the two sides."""
+    confirm: bool = True
+    """Whether what is worse must be confirmed by new processes on new servers; False: one load can say it."""
     heard: Callable[[str], None] = lambda line: None
     """Told what goes on, a line each."""
 
@@ -74,10 +76,21 @@ def compare(suite: Suite, sides: Sides, order: Order) -> GateResult:
     gate = suite.gate
     thresholds = {unit.key: unit.thresholds for duel in duels for unit in duel.units}
     names = {unit.key: unit.words for duel in duels for unit in duel.units}
-    family = TimedFamily(thresholds, names, alpha=gate.alpha, correction=gate.correction)
+    family = TimedFamily(
+        thresholds, names, alpha=gate.alpha, correction=gate.correction, confirm=order.confirm
+    )
     budget_s = order.budget_s or gate.budget_s
     sampling = Sampling(
-        Crew(), sides, family, duels, budget_s, order.seed, suite.name, _most(duels), order.heard
+        Crew(),
+        sides,
+        family,
+        duels,
+        budget_s,
+        order.seed,
+        suite.name,
+        _most(duels),
+        order.heard,
+        order.confirm,
     )
     notes = [*order.notes, *_prepared(sides, duels)]
     sampling.run()

@@ -35,6 +35,8 @@ class Duel:
     loads: int = 0
     load_s: float = 0.0
     """Of the newest load of both sides, until they were warm."""
+    lap_times: dict[str, float] = field(default_factory=dict)
+    """Unit → seconds of its newest lap."""
     apart: str | None = None
     """Why the two sides cannot be in memory together."""
 
@@ -42,6 +44,11 @@ class Duel:
     def alive(self) -> bool:
         """Whether both sides wait for errands."""
         return len(self.lanes) == 2 and all(lane.waits for lane in self.lanes.values())
+
+    @property
+    def lap_s(self) -> float:
+        """One lap of every unit, as far as it is known."""
+        return sum(self.lap_times.values())
 
     @property
     def ran_out_beside(self) -> str | None:
