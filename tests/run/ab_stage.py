@@ -133,6 +133,8 @@ class Stage:
             yield {"event": "want", "stage": 0}
             assert actor.heard is not None
             errand = actor.heard["errand"]
+            others = [one for one in self.company if one is not actor and one.exit_code is None]
+            assert all(one.stopped for one in others), "somebody else may compute"
             if errand == "over":
                 yield {"event": "release"}
                 break

@@ -49,10 +49,10 @@ def test_what_is_decided_takes_no_more_laps_and_the_others_go_on() -> None:
     assert {key: len(kept) for key, kept in played.family.laps.items()} == {"a 0": 3, "b 0": 30}
 
 
-@pytest.mark.parametrize("budget_s", [0.5, 7.0, 33.0])
+@pytest.mark.parametrize("budget_s", [0.15, 0.5, 7.0, 33.0])
 def test_no_lap_begins_after_the_budget(budget_s: float) -> None:
     played = Play(["a", "b", "c"], family=Needs(10**6), budget_s=budget_s, most=2).run()
-    assert budget_s - 0.25 * 6 <= played.sampling.spent_s <= budget_s + 0.2 + 1e-9
+    assert min(budget_s, budget_s - 0.25 * 6) <= played.sampling.spent_s <= budget_s + 0.2 + 1e-9
     reloads = sum(duel.loads - 1 for duel in played.duels)
     assert played.sampling.spent_s == pytest.approx(0.1 * len(played.turns) + 2 * reloads)
 
@@ -100,6 +100,18 @@ def test_a_cell_that_fails_while_it_loads_takes_no_lap() -> None:
         "baseline": "failed",
         "candidate": "ok",
     }
+
+
+def test_a_cell_that_dies_in_a_later_load_failed() -> None:
+    seen: Counter[str] = Counter()
+
+    def dies(name: Name, label: str, number: int) -> list[float] | None:
+        seen[name] += number == 0
+        return None if seen["candidate"] == 2 and name == "candidate" else steady(name, label, number)
+
+    (duel,) = Play(["a"], play=dies, family=Needs(10**6), budget_s=20).run().duels
+    assert duel.loads == 2
+    assert duel.statuses() == {"baseline": "ok", "candidate": "failed"}
 
 
 def test_records_hold_the_rounds_of_all_loads() -> None:
