@@ -16,15 +16,17 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from qbench.results.facts import differing, facts
 from qbench.results.gate.exact import exact_findings
 from qbench.results.gate.finding import Finding, GateResult
 from qbench.results.gate.kept import Kept, facts_of, kept_cells
-from qbench.results.gate.limits import by_kind, limits_of
+from qbench.results.gate.limits import by_kind, check_overrides, limits_of
 from qbench.results.gate.timed import TimedFamily
 from qbench.results.metrics import METRICS
 from qbench.results.record import Record
+from qbench.results.store import Run, new_run_name, write_manifest, write_record
 from qbench.run.ab_duel import Duel
 from qbench.run.ab_install import Installed
 from qbench.run.ab_lanes import Crew
@@ -33,6 +35,7 @@ from qbench.run.ab_sampling import Sampling
 from qbench.run.ab_sides import SIDES, Name, Side, opened
 from qbench.run.ab_units import Unit, units_of
 from qbench.run.bases import keep_base_outputs
+from qbench.run.manifest import SCHEMA
 from qbench.suite.cell import Cell
 from qbench.suite.spec import Suite
 from qbench.suite.values import Rule
@@ -53,6 +56,8 @@ class Order:
     """Of coins and orders."""
     notes: tuple[str, ...] = ()
     """What the reader must know of the two sides."""
+    keep: Path | None = None
+    """A results folder for the records of both sides, each as a run of its own, with all laps."""
     confirm: bool = True
     """Whether what is worse must be confirmed by new processes on new servers; False: one load can say it."""
     heard: Callable[[str], None] = lambda line: None
@@ -72,6 +77,8 @@ def compare(suite: Suite, sides: Sides, order: Order) -> GateResult:
         order.heard(f"planning on the {sides[name].words}")
         sides[name].plan(suite, order.rules)
     pairs = match(sides["baseline"].entries, sides["candidate"].entries)
+    if not order.rules:
+        _check_overrides(suite, pairs)
     duels = [_duel(suite, pair) for pair in pairs if pair.whole]
     gate = suite.gate
     thresholds = {unit.key: unit.thresholds for duel in duels for unit in duel.units}
@@ -94,6 +101,8 @@ def compare(suite: Suite, sides: Sides, order: Order) -> GateResult:
     )
     notes = [*order.notes, *_prepared(sides, duels)]
     sampling.run()
+    if order.keep is not None:
+        notes += _kept(order.keep, suite, sides, duels)
     findings = [
         *(one for pair in pairs if not pair.whole for one in _one_sided(pair)),
         *_exact(suite, duels),
@@ -113,6 +122,33 @@ def compare(suite: Suite, sides: Sides, order: Order) -> GateResult:
         spent_s=sampling.spent_s,
         laps=family.laps,
     )
+
+
+def _check_overrides(suite: Suite, pairs: Iterable[Pair]) -> None:
+    """SuiteError for an override of the section `gate` that no cell matches."""
+    cells = [entry.cell for pair in pairs for entry in pair.entries.values()]
+    check_overrides(suite, [Kept(cell.id, words_of(cell), facts_of(cell), "") for cell in cells])
+
+
+def _kept(folder: Path, suite: Suite, sides: Sides, duels: Sequence[Duel]) -> list[str]:
+    """Writes the records of each side as a run; a line that says where."""
+    stem = new_run_name()
+    for name in SIDES:
+        run = Run(suite.name, f"{stem}-{name}", folder / suite.name / f"{stem}-{name}")
+        about = {
+            "schema": SCHEMA,
+            "suite": suite.name,
+            "run": run.name,
+            "status": "finished",
+            "environment": sides[name].environment,
+            "suite_text": suite.text,
+            "gate": {"side": name, "version": sides[name].installed.version},
+        }
+        write_manifest(run.folder, about)
+        for record in (duel.final(name) for duel in duels):
+            if record is not None:
+                write_record(run.folder, dataclasses.replace(record, run=run.name))
+    return [f"records of both sides with all laps: {folder / suite.name / stem}-*"]
 
 
 def words_of(cell: Cell) -> str:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from qbench.results.gate.loads import LAPS
-from qbench.run.ab_duel import Duel
+from qbench.run.ab_duel import Duel, Round
 from qbench.run.ab_lanes import Crew, believable
 from qbench.run.ab_sides import SIDES, Name, Side
 from qbench.run.ab_units import Numbers, Unit
@@ -169,8 +169,8 @@ class Sampling:
     def _lap(self, duel: Duel, unit: Unit) -> None:
         """One errand on each side; nothing is kept of a lap that one side did not finish."""
         before_s, numbers = self.spent_s, dict[Name, Numbers]()
-        rounds: dict[Name, list[float]] = {}
-        for name in self._order():
+        rounds: dict[Name, Round] = {}
+        for place, name in enumerate(self._order()):
             lane = duel.lanes[name]
             answer, turn_s = self.crew.errand(lane, unit.errand)
             self.spent_s += turn_s
@@ -183,11 +183,12 @@ class Sampling:
             if missing is not None:
                 duel.closed[unit.key] = missing
             elif unit.kind == "round":
-                rounds[name] = answer
+                lap = len(duel.rounds.get((name, unit.corner), ()))
+                rounds[name] = Round(answer, lap, place, duel.loads)
         if unit.key in duel.closed:
             return
-        for name, seconds in rounds.items():
-            duel.rounds.setdefault((name, unit.corner), []).append(seconds)
+        for name, one in rounds.items():
+            duel.rounds.setdefault((name, unit.corner), []).append(one)
         self.family.add_lap(unit.key, numbers["baseline"], numbers["candidate"], duel.loads)
         duel.lap_times[unit.key] = self.spent_s - before_s
         self._judge_worth(duel, unit, self.spent_s - before_s)

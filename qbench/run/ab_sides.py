@@ -115,8 +115,8 @@ def check_facts(facts: Mapping[str, Any], words: str, installed: Installed) -> N
     if folder is not None and (facts["folder"] != folder or facts["strange_modules"]):
         found = ", ".join(facts["strange_modules"][:3]) or facts["folder"]
         raise GateError(
-            f"{words} is laid out in {folder}, but its interpreter found {found}; "
-            "is PYTHONPATH set to a checkout?"
+            f"{words} lies in {folder}, but its interpreter finds {found}: "
+            "is PYTHONPATH set to a checkout, or qbench not installed?"
         )
 
 

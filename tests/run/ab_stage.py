@@ -209,7 +209,7 @@ class Play:
         clock, company = Clock(), list[Actor]()
         self.company = company
         self.stages = {name: Stage(name, clock, self.play, company, **self.settings) for name in SIDES}
-        installed = Installed(None, "v", "")
+        installed = Installed("python", "v", "")
         sides = {name: Side(name, installed, self.stages[name]) for name in SIDES}  # type: ignore[arg-type]
         for side in sides.values():
             side.restart = lambda name=side.name: self.restarts.append(name)  # type: ignore[method-assign, misc]

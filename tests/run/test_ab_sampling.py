@@ -11,7 +11,7 @@ import pytest
 from qbench.results.gate.timed import TimedFamily
 from qbench.run.ab_lanes import believable
 from qbench.run.ab_sampling import MOST_JUMPS, WORTH_LAPS
-from qbench.run.ab_sides import Name
+from qbench.run.ab_sides import SIDES, Name
 from tests.run.ab_stage import THRESHOLDS, Needs, Play, noisy, steady
 
 
@@ -118,12 +118,16 @@ def test_records_hold_the_rounds_of_all_loads() -> None:
     played = Play(["a"], family=Needs(10**6), budget_s=20).run()
     (duel,) = played.duels
     assert duel.loads > 1
-    for name in ("baseline", "candidate"):
+    places = [duel.final(name).samples["latency"]["runs"][0]["place"] for name in SIDES]  # type: ignore[union-attr]
+    assert {first + second for first, second in zip(*places, strict=True)} == {1}
+    for name in SIDES:
         record = duel.final(name)
         assert record is not None
         (run,) = record.samples["latency"]["runs"]
         assert run["prompt_length"] == 8
         assert len(run["prefill_s"]) == len(run["decode_s"]) == len(played.family.laps["a 0"])
+        assert run["lap"] == list(range(len(run["lap"])))
+        assert set(run["load"]) == set(range(1, duel.loads + 1))
         assert record.samples["perplexity"] == {"of": name}, "of the first load"
 
 
