@@ -119,7 +119,7 @@ def _planned(suite: Suite, sides: Sides, order: Order) -> list[Pair]:
 
 
 def _family(suite: Suite, duels: Sequence[Duel], confirm: bool) -> TimedFamily:
-    """All timed comparisons, whether or not each can be sampled: their number is fixed before the first lap."""
+    """All timed comparisons, sampled or not: their number is fixed beforehand."""
     units = [unit for duel in duels for unit in duel.units]
     return TimedFamily(
         {unit.key: unit.thresholds for unit in units},
