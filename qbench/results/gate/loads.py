@@ -26,8 +26,8 @@ import numpy as np
 
 from qbench.results.gate.betting import Array
 
-FEWEST, MOST = 8, 64
-"""Laps of a load that count."""
+LAPS, MOST = 8, 64
+"""Fewest laps for a load to count, and most that do: a noisy machine needs more for the same accuracy."""
 FINE = 0.01
 """Standard error that the median of a load is meant to have, of a log ratio."""
 PATIENCE = 250
@@ -45,7 +45,7 @@ class Loads:
         """The newest load."""
         self._since: list[int | None] = [None] * streams
         """Load in which a stream became a suspect."""
-        self._wanted = [FEWEST] * streams
+        self._wanted = [LAPS] * streams
         self._laps: list[list[float]] = [[] for _ in range(streams)]
         """Of the newest load, as far as they count."""
         self._medians: list[list[float]] = [[] for _ in range(streams)]
@@ -53,13 +53,20 @@ class Loads:
     def add(self, load: int, d: Array) -> None:
         """One lap's log ratios by stream; loads are numbered in the order in which they begin."""
         if load != self.now:
-            self.now = load
-            self._laps = [[] for _ in self._laps]
+            self._begin(load)
         for stream, value in enumerate(d.tolist()):
             if math.isfinite(value) and self.laps_wanted(stream, load):
                 self._laps[stream].append(value)
                 if len(self._laps[stream]) == self._wanted[stream]:
                     self._medians[stream].append(median(self._laps[stream]))
+
+    def _begin(self, load: int) -> None:
+        """What the last load gave counts if it had enough laps, though time ended it before all were there."""
+        for stream, laps in enumerate(self._laps):
+            if LAPS <= len(laps) < self._wanted[stream]:
+                self._medians[stream].append(median(laps))
+        self.now = load
+        self._laps = [[] for _ in self._laps]
 
     def suspect(self, stream: int) -> bool:
         return self._since[stream] is not None
@@ -69,7 +76,7 @@ class Loads:
         if self._since[stream] is None:
             self._since[stream] = self.now
             needed = math.pi / 2 * (spread / FINE) ** 2  # variance of a median of normal noise
-            self._wanted[stream] = round(min(max(needed, FEWEST), MOST))
+            self._wanted[stream] = round(min(max(needed, LAPS), MOST))
 
     def medians(self, stream: int) -> Array:
         """Of each whole load since the suspicion."""

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import binomtest
 
 from qbench.results.gate.finding import GateResult, Verdict
-from qbench.results.gate.loads import FEWEST, FRACTIONS, SCALE, Loads, log_e
+from qbench.results.gate.loads import FRACTIONS, LAPS, SCALE, Loads, log_e
 from qbench.results.gate.timed import TimedFamily
 
 METRIC = "decode_s_per_token"
@@ -116,7 +116,18 @@ def test_what_counts_are_the_first_laps_of_whole_later_loads() -> None:
     loads.add(1, np.array([9.0]))
     assert not loads.laps_wanted(0, 1)
     for load in (2, 3, 4):
-        for lap in range(FEWEST + 3 if load != 3 else FEWEST - 1):
-            assert loads.laps_wanted(0, load) is (lap < FEWEST)
-            loads.add(load, np.array([load + (0.1 if lap >= FEWEST else 0.0)]))
+        for lap in range(LAPS + 3 if load != 3 else LAPS - 1):
+            assert loads.laps_wanted(0, load) is (lap < LAPS)
+            loads.add(load, np.array([load + (0.1 if lap >= LAPS else 0.0)]))
     assert loads.medians(0).tolist() == [2.0, 4.0]
+
+
+def test_a_load_that_time_ended_counts_from_the_fewest_laps_on() -> None:
+    loads = Loads(1)
+    loads.add(1, np.array([0.0]))
+    loads.raise_suspicion(0, spread=1.0)  # so noisy that more laps are wanted than the fewest
+    for load, laps in ((2, LAPS), (3, LAPS - 1), (4, 1)):
+        for _ in range(laps):
+            loads.add(load, np.array([float(load)]))
+    assert loads.laps_wanted(0, 4)
+    assert loads.medians(0).tolist() == [2.0]
