@@ -76,6 +76,9 @@ class Night:
     """Cell and metric → factor that the candidate takes longer; None: A against A."""
     alpha: float = 0.05
     correction: str = "holm"
+    confirm: bool = True
+    luck: float = 0.0
+    """Standard deviation of the log factor by which a process is slower as long as it lives, by metric."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ class Outcome:
     verdicts: dict[Key, Verdict]
     laps: int
     spent_s: float
+    loads: int
 
     def count(self, verdict: Verdict) -> int:
         return sum(found == verdict for found in self.verdicts.values())
@@ -92,18 +96,22 @@ def simulate(night: Night, seed: int) -> Outcome:
     """One night."""
     rng = np.random.default_rng([20261121, seed])
     limits = {str(cell): dict.fromkeys(night.metrics, night.threshold) for cell in range(night.cells)}
-    family = TimedFamily(limits, {}, alpha=night.alpha, correction=night.correction)
+    family = TimedFamily(limits, {}, alpha=night.alpha, correction=night.correction, confirm=night.confirm)
     known = recordings(night.noise)
     laps = {cell: _laps(known, night, cell, rng) for cell in limits}
-    cost = {cell: _cost(known, cell) for cell in limits}
-    spent = 0.0
+    spent, load = 0.0, 0
     while spent < night.budget_s and (cells := family.open_cells()):
-        for cell in cells:
-            if spent >= night.budget_s:
-                break
-            family.add_lap(cell, *next(laps[cell]))
-            spent += cost[cell]
-    return Outcome(family.verdicts(), family.laps, spent)
+        load += 1
+        luck = {cell: np.exp(night.luck * rng.standard_normal((2, len(EIGHT)))) for cell in cells}
+        while spent < night.budget_s and (cells := [one for one in cells if family.open(one, load)]):
+            for cell in cells:
+                sides = [
+                    _named(times * factor, night)
+                    for times, factor in zip(next(laps[cell]), luck[cell], strict=True)
+                ]
+                family.add_lap(cell, *sides, load=load)
+                spent += _cost(known, cell)
+    return Outcome(family.verdicts(), family.laps, spent, load)
 
 
 def _cost(known: list[Recording], cell: str) -> float:
@@ -112,15 +120,15 @@ def _cost(known: list[Recording], cell: str) -> float:
 
 def _laps(
     known: list[Recording], night: Night, cell: str, rng: np.random.Generator
-) -> Iterator[tuple[dict[str, float], dict[str, float]]]:
-    """Rounds of baseline and candidate, without end."""
+) -> Iterator[tuple[Array, Array]]:
+    """Rounds of baseline and candidate, without end: what each of EIGHT took."""
     first, second = (known[(int(cell) + shift) % len(known)].rounds for shift in (0, 1))
     at, other = (int(rng.integers(len(rounds))) for rounds in (first, second))
     factors = np.array([(night.slow or {}).get((cell, name), 1.0) for name in EIGHT])
     while True:
         places = np.concatenate([first[at % len(first)], second[other % len(second)]], axis=1)
         coin = int(rng.integers(2))
-        yield _named(places[coin], night), _named(places[1 - coin] * factors, night)
+        yield places[coin], places[1 - coin] * factors
         at, other = at + 1, other + 1
 
 
