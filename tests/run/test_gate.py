@@ -327,7 +327,8 @@ def test_an_interrupt_ends_with_130_and_leaves_nothing(
     started.send_signal(signal.SIGINT)
     assert started.wait(timeout=30) == 130
     assert _gone(str(tmp_path))
-    assert list((tmp_path / "temporary").iterdir()) == []
+    left = [path.name for path in (tmp_path / "temporary").iterdir()]
+    assert not [name for name in left if name.startswith("qbench")], "torch may leave a folder of its own"
     assert not (tmp_path / "o.json").exists()
 
 
