@@ -45,8 +45,8 @@ def test_nights_of_a_against_a_raise_no_more_alarms_than_alpha(noise: str) -> No
 
 
 def test_a_decode_slower_by_a_twentieth_is_found() -> None:
-    nights = 12
-    night = Night(slow=1.05)
+    nights = 6
+    night = Night(slow=1.05, cells=10, budget_s=300)
     worse = [
         {key for key, verdict in simulate(night, seed).verdicts.items() if verdict == "worse"}
         for seed in range(nights)
