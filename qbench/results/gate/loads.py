@@ -61,7 +61,7 @@ class Loads:
                     self._medians[stream].append(median(self._laps[stream]))
 
     def _begin(self, load: int) -> None:
-        """What the last load gave counts if it had enough laps, though time ended it before all were there."""
+        """What the last load gave counts if it had enough laps, though time ended it before the last."""
         for stream, laps in enumerate(self._laps):
             if LAPS <= len(laps) < self._wanted[stream]:
                 self._medians[stream].append(median(laps))

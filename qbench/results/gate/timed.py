@@ -95,7 +95,7 @@ class TimedFamily:
         laps = self._cells[cell_id]
         if cell_id in self._failed:
             return False
-        undecided = [i for i in range(len(laps.metrics)) if self._verdict(cell_id, i) == "undecided"]
+        undecided = [i for i in range(len(laps.metrics)) if not self._settled(cell_id, i)]
         if load is None:
             return bool(undecided)
         return any(not laps.loads.suspect(i) or laps.loads.laps_wanted(i, load) for i in undecided)
@@ -155,6 +155,19 @@ class TimedFamily:
                 ended=ended,
             )
         )
+
+    def _settled(self, cell_id: str, index: int) -> bool:
+        """Whether the verdict is another than undecided; by the comparison alone wherever that tells.
+
+        What is certainly better is certainly within the threshold, so that it need not be asked for.
+        """
+        laps = self._cells[cell_id]
+        if not laps.loads.suspect(index) and (
+            laps.bets.most_log_e[SAME, index] >= -np.log(self.alpha)
+            or (self.confirm and laps.laps and laps.seen[:, index].all())
+        ):
+            return bool(laps.bets.most_log_e[SAME, index] >= -np.log(self.alpha))
+        return self._verdict(cell_id, index) != "undecided"
 
     def _verdict(self, cell_id: str, index: int) -> Verdict:
         laps = self._cells[cell_id]
