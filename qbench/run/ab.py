@@ -82,6 +82,7 @@ def compare(suite: Suite, sides: Sides, order: Order) -> GateResult:
         most=_most(duels),
         heard=order.heard,
         fresh=order.confirm,
+        restart_s=sum(side.pool.facts["seconds"] for side in sides.values()),
     )
     notes = [*order.notes, *_prepared(sides, duels)]
     sampling.run()

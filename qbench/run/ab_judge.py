@@ -49,7 +49,9 @@ def timed(family: TimedFamily, duels: Sequence[Duel], sampling: Sampling) -> Ite
         if why := _failure(duel):
             for unit in duel.units:
                 family.fail(unit.key, why)
-    for finding in family.findings("the budget ended" if sampling.exhausted else "no more laps were taken"):
+    for finding in family.findings(
+        "the budget ended" if sampling.exhausted else "what is left of the budget pays no other load"
+    ):
         duel, unit = owners[finding.cell_id]
         yield from _owned(finding, duel, unit)
 

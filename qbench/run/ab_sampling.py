@@ -68,6 +68,8 @@ class Sampling:
     """Told of every batch, a line."""
     fresh: bool = True
     """Whether every later pass has new servers."""
+    restart_s: float = 0.0
+    """What starting them takes, as far as it is known."""
     spent_s: float = 0.0
     passes: int = 0
     _chance: random.Random = field(init=False)
@@ -105,7 +107,12 @@ class Sampling:
     def _worth_loading(self, waiting: Sequence[Duel]) -> bool:
         """Whether what is left of the budget is worth loading these again for."""
         left_s = self.budget_s - self.spent_s
-        return left_s > (1 + WORTH_LOADING) * sum(duel.load_s for duel in waiting)
+        return left_s > self._cost_of_loading(waiting)
+
+    def _cost_of_loading(self, duels: Sequence[Duel]) -> float:
+        """Seconds that must be left for another load of these to be worth it."""
+        restart_s = self.restart_s if self.fresh else 0.0
+        return (1 + WORTH_LOADING) * (restart_s + sum(duel.load_s for duel in duels))
 
     def _batch(self, waiting: list[Duel]) -> list[Duel]:
         """Loads, times and ends the next few pairs; returns those that wait on."""
@@ -122,7 +129,8 @@ class Sampling:
         share = (self.budget_s - self.spent_s) * len(batch) / (len(batch) + len(waiting))
         self.heard(self._line(batch, waiting))
         least = max(sum(duel.load_s for duel in batch), CONFIRMING_LAPS * sum(duel.lap_s for duel in batch))
-        self._time(batch, min(share, max(share / 2, least)))
+        part = share / 2 if share / 2 > self._cost_of_loading(batch) else share  # nothing is kept for nothing
+        self._time(batch, min(share, max(part, least)))
         for duel in batch:
             why = duel.ran_out_beside
             if why is None or len(duel.lanes) < 2:
@@ -140,7 +148,8 @@ class Sampling:
         began = self.crew.clock()
         for name in self._order():
             self.sides[name].restart()
-        self.spent_s += self.crew.clock() - began
+        self.restart_s = self.crew.clock() - began
+        self.spent_s += self.restart_s
 
     def _apart(self, duel: Duel, why: str) -> None:
         """Both sides do not fit in memory together: each by itself, and nothing of the pair is timed."""
