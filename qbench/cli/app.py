@@ -7,12 +7,14 @@ from typing import Annotated
 import typer
 
 from qbench.cli import (
+    baseline,
     bench_kernels,
     check,
     compare,
     doctor,
     export,
     fetch,
+    gate,
     listing,
     plan,
     quantize,
@@ -58,6 +60,7 @@ for command in (
     show.show,
     report.report,
     compare.compare,
+    gate.gate,
     export.export,
     doctor.doctor,
     bench_kernels.bench_kernels,
@@ -65,3 +68,4 @@ for command in (
     schema.schema,
 ):
     app.command(command.__name__.rstrip("_").replace("_", "-"))(command)
+app.add_typer(baseline.baseline)

@@ -61,7 +61,7 @@ def run_suite(
     planner.plan(rules)
     here = environment()
     run = choose_run(suite, results, here, fresh)
-    with lock(run.folder), _terminable():
+    with lock(run.folder), terminable():
         planned = planner.plan(rules, done_cells(run))
         manifest.open_run(run, suite, planned, here)
         schedule = Schedule(run, listener, jobs, planner.made_from)
@@ -115,7 +115,7 @@ def _run_all(schedule: Schedule, planned: Sequence[Planned], lent: Pool | None) 
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """SIGTERM ends a run as Ctrl-C does: workers killed, what is finished kept, the manifest closed."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,0 +1,198 @@
+"""`qbench gate --against`: two versions of qbench on one machine in one job, cell by cell and lap by lap.
+
+    with ab.two_sides(here, other) as sides:
+        result = ab.compare(suite, sides, Order(...))
+
+Both plan the suite in their own environment; cells are matched by what they are in words (`ab_pairs.py`).
+Each side's server forks a worker for its end of a cell (`rounds.py`), which runs the deterministic probes
+once and then takes its rounds by turns with the other side's (`ab_sampling.py`). What is deterministic is
+compared exactly, what is timed by a sequential test over laps; both with the thresholds of the suite's
+section `gate`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from qbench.results.facts import differing, facts
+from qbench.results.gate.finding import GateResult
+from qbench.results.gate.kept import Kept, facts_of
+from qbench.results.gate.limits import by_kind, check_overrides, limits_of
+from qbench.results.gate.timed import TimedFamily
+from qbench.results.store import Run, new_run_name, write_manifest, write_record
+from qbench.run.ab_duel import Duel
+from qbench.run.ab_install import Installed
+from qbench.run.ab_judge import exact, once_a_load, one_sided, timed, words_of
+from qbench.run.ab_lanes import Crew
+from qbench.run.ab_pairs import Pair, match
+from qbench.run.ab_sampling import Sampling
+from qbench.run.ab_sides import SIDES, Name, Side, opened
+from qbench.run.ab_units import units_of
+from qbench.run.bases import keep_base_outputs
+from qbench.run.manifest import SCHEMA
+from qbench.suite.spec import Suite
+from qbench.suite.values import Rule
+
+Sides = Mapping[Name, Side]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked of one gate beside the suite."""
+
+    rules: Sequence[Rule] = ()
+    budget_s: float | None = None
+    """Instead of the suite's."""
+    seed: int = 0
+    """Of coins and orders."""
+    notes: tuple[str, ...] = ()
+    """What the reader must know of the two sides."""
+    keep: Path | None = None
+    """A results folder for the records of both sides, each as a run of its own, with all laps."""
+    confirm: bool = True
+    """Whether what is worse must be confirmed by new processes on new servers; False: one load can say it."""
+    heard: Callable[[str], None] = lambda line: None
+    """Told what goes on, a line each."""
+
+
+@contextlib.contextmanager
+def two_sides(baseline: Installed, candidate: Installed) -> Iterator[dict[Name, Side]]:
+    """Both servers, running; gone at the end, however it comes."""
+    with opened("baseline", baseline) as first, opened("candidate", candidate) as second:
+        yield {"baseline": first, "candidate": second}
+
+
+def compare(suite: Suite, sides: Sides, order: Order) -> GateResult:
+    """Plans, measures, judges. SuiteError where a side cannot plan the suite."""
+    pairs = _planned(suite, sides, order)
+    duels = [_duel(suite, pair) for pair in pairs if pair.whole]
+    family = _family(suite, duels, order.confirm)
+    sampling = Sampling(
+        crew=Crew(),
+        sides=sides,
+        family=family,
+        duels=duels,
+        budget_s=order.budget_s or suite.gate.budget_s,
+        seed=order.seed,
+        suite=suite.name,
+        most=_most(duels),
+        heard=order.heard,
+        fresh=order.confirm,
+        restart_s=sum(side.pool.facts["seconds"] for side in sides.values()),
+    )
+    notes = [*order.notes, *_prepared(sides, duels)]
+    sampling.run()
+    if order.keep is not None:
+        notes += _kept(order.keep, suite, sides, duels)
+    findings = (
+        *(one for pair in pairs if not pair.whole for one in one_sided(pair)),
+        *exact(suite, duels),
+        *timed(family, duels, sampling),
+        *once_a_load(duels),
+    )
+    return GateResult(
+        suite=suite.name,
+        findings=findings,
+        against=sides["baseline"].installed.version,
+        environment=tuple(_environments(sides)),
+        notes=(*notes, *_pair_notes(pairs)),
+        nothing=_nothing(pairs, duels),
+        alpha=family.alpha,
+        correction=family.correction,
+        budget_s=sampling.budget_s,
+        spent_s=sampling.spent_s,
+        laps=family.laps,
+    )
+
+
+def _planned(suite: Suite, sides: Sides, order: Order) -> list[Pair]:
+    for name in SIDES:
+        order.heard(f"planning on the {sides[name].words}")
+        sides[name].plan(suite, order.rules)
+    pairs = match(sides["baseline"].entries, sides["candidate"].entries)
+    if not order.rules:
+        _check_overrides(suite, pairs)
+    return pairs
+
+
+def _family(suite: Suite, duels: Sequence[Duel], confirm: bool) -> TimedFamily:
+    """All timed comparisons, sampled or not: their number is fixed beforehand."""
+    units = [unit for duel in duels for unit in duel.units]
+    return TimedFamily(
+        {unit.key: unit.thresholds for unit in units},
+        {unit.key: unit.words for unit in units},
+        alpha=suite.gate.alpha,
+        correction=suite.gate.correction,
+        confirm=confirm,
+    )
+
+
+def _check_overrides(suite: Suite, pairs: Iterable[Pair]) -> None:
+    """SuiteError for an override of the section `gate` that no cell matches."""
+    cells = [entry.cell for pair in pairs for entry in pair.entries.values()]
+    check_overrides(suite, [Kept(cell.id, words_of(cell), facts_of(cell), "") for cell in cells])
+
+
+def _kept(folder: Path, suite: Suite, sides: Sides, duels: Sequence[Duel]) -> list[str]:
+    """Writes the records of each side as a run; a line that says where."""
+    stem = new_run_name()
+    for name in SIDES:
+        run = Run(suite.name, f"{stem}-{name}", folder / suite.name / f"{stem}-{name}")
+        about = {
+            "schema": SCHEMA,
+            "suite": suite.name,
+            "run": run.name,
+            "status": "finished",
+            "environment": sides[name].environment,
+            "suite_text": suite.text,
+            "gate": {"side": name, "version": sides[name].installed.version},
+        }
+        write_manifest(run.folder, about)
+        for record in (duel.final(name) for duel in duels):
+            if record is not None:
+                write_record(run.folder, dataclasses.replace(record, run=run.name))
+    return [f"records of both sides with all laps: {folder / suite.name / stem}-*"]
+
+
+def _duel(suite: Suite, pair: Pair) -> Duel:
+    cell = pair.cell
+    limits = by_kind(limits_of(suite.gate, facts_of(cell)), "timed")
+    return Duel(pair, cell.id, words_of(cell), units_of(pair, cell.id, words_of(cell), limits))
+
+
+def _most(duels: Iterable[Duel]) -> int:
+    """Pairs in memory at a time: two workers each, as many as `latency.interleave` says."""
+    asked = [latency["interleave"] for duel in duels if (latency := duel.pair.cell.latency)]
+    return max(1, min(asked, default=2) // 2)
+
+
+def _prepared(sides: Sides, duels: Sequence[Duel]) -> list[str]:
+    """Keeps the unquantized models' outputs, on both sides; what went wrong with it."""
+    found = []
+    for name in SIDES:
+        cells = [duel.pair.entries[name].cell for duel in duels]
+        problems = keep_base_outputs(sides[name].pool, cells, cells, sides[name].made_from)
+        found += [f"{name}: {problem}" for problem in problems]
+    return found
+
+
+def _environments(sides: Sides) -> list[str]:
+    known = [facts({"environment": sides[name].environment}, ()) for name in SIDES]
+    return [line for line in differing(*known) if not line.startswith(("git", "qbench", "threads"))]
+
+
+def _pair_notes(pairs: Iterable[Pair]) -> list[str]:
+    found = {note: words_of(pair.cell) for pair in reversed(list(pairs)) for note in pair.notes}
+    return [f"{words}: {note}" for note, words in found.items()]
+
+
+def _nothing(pairs: Sequence[Pair], duels: Sequence[Duel]) -> str | None:
+    if not pairs:
+        return "neither version plans a cell"
+    if not duels and not any(pair.runs("baseline") for pair in pairs):
+        return "no cell can run here on both sides"
+    return None
