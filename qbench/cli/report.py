@@ -24,7 +24,7 @@ def report(
     ] = "inline",
 ) -> None:
     """Write a leaderboard that opens in any browser, with no network."""
-    from qbench.report.html import write_report
+    from qbench.report.leaderboard import write_report
 
     write_report(results, output, runs="all" if all_runs else "newest", plotlyjs=plotlyjs)
     typer.echo(f"{output}")

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from qbench.report import html
+from qbench.report import leaderboard, page
 from qbench.results.frame import from_records
 from qbench.results.record import Record
 from tests.results import factory
@@ -62,20 +62,20 @@ def browse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs JavaScript steps in the page; returns what they put into `seen`, and the browser's console."""
 
     def run(
-        steps: str, plotlyjs: html.Plotlyjs = "inline", *, width: int = 1200
+        steps: str, plotlyjs: page.Plotlyjs = "inline", *, width: int = 1200
     ) -> tuple[dict[str, Any], str]:
-        asset = html._asset
+        asset = page._asset
         added = f"\n{REPORT}\nsetTimeout(() => {{ {steps}; tell(); }}, 1500);"
         monkeypatch.setattr(
-            html, "_asset", lambda name: asset(name) + (added if name.endswith(".js") else "")
+            page, "_asset", lambda name: asset(name) + (added if name == "pictures.js" else "")
         )
-        page = tmp_path / "page.html"
-        page.write_text(html.render(from_records(RECORDS), plotlyjs=plotlyjs))
+        target = tmp_path / "page.html"
+        target.write_text(leaderboard.render(from_records(RECORDS), plotlyjs=plotlyjs))
         if plotlyjs == "directory":
-            (tmp_path / html.PLOTLY_FILE).write_text(html._plotly_source())
+            (tmp_path / page.PLOTLY_FILE).write_text(page._plotly_source())
         own = (f"--window-size={width},2000", f"--user-data-dir={tmp_path / 'profile'}")
         done = subprocess.run(
-            [str(BROWSER), *FLAGS.split(), *own, page.as_uri()],
+            [str(BROWSER), *FLAGS.split(), *own, target.as_uri()],
             capture_output=True, text=True, timeout=120, check=True,
         )  # fmt: skip
         found = re.search(r'<p id="seen">(.*?)</p>', done.stdout, flags=re.DOTALL)

@@ -1,7 +1,7 @@
 """One self-contained HTML file. Opened from disk it asks the network for nothing, and its policy forbids it.
 
 Scripts are inlined and named by their hash in the Content-Security-Policy, so that nothing that comes from a
-record can ever run: not as markup (escaped), not as a handler (the policy knows none), not out of the data
+record can ever run: not as markup (escaped), not as a handler (the policy knows none), not out of a data
 block (`<`, `>`, `&` and the two line separators of JavaScript are escaped in it).
 """
 
@@ -10,77 +10,65 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import jinja2
-import pandas as pd
 
 from qbench import __version__
 from qbench.errors import ResultsError, did_you_mean
-from qbench.report.context import build_view
 from qbench.results.atomic import write_bytes_atomic
-from qbench.results.frame import chosen_runs, from_store
-from qbench.results.store import Store
 
 Plotlyjs = Literal["inline", "cdn", "directory"]
 PLOTLY_FILE = "plotly.min.js"
 _ESCAPES = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"})
 
 
-def write_report(
-    results: str | Path,
-    output: str | Path,
+def render_page(
+    template: str,
+    context: Mapping[str, Any],
     *,
-    runs: Literal["newest", "all"] = "newest",
+    scripts: Sequence[str] = (),
+    data: Mapping[str, Any] | None = None,
+    drawn: bool = False,
     plotlyjs: Plotlyjs = "inline",
-) -> Path:
-    """Reads a tree of results and writes the page; returns where.
+) -> str:
+    """The page of a template that extends `base.html.j2`.
 
-    Files that cannot be read are named on the page. `plotlyjs`: `inline` puts plotly.js into the page (4.8
-    MB), `directory` beside it, `cdn` leaves it to the network. ResultsError where there is no run at all.
+    `scripts` are files of `templates/`, run in their order after `page.js`; `data` are the blocks of JSON
+    that they read with `qbench.data(name)`. plotly.js is brought along, or asked for, only where the page
+    has something `drawn`; `plotlyjs` says from where.
     """
-    store = Store(Path(results), strict=False)
-    frame = from_store(store, runs)
-    manifests = {run.name: store.manifest(run) for run in chosen_runs(store, runs)}
-    frame.attrs["problems"] = list(store.problems)
-    target = Path(output)
+    if plotlyjs not in get_args(Plotlyjs):
+        raise ResultsError(f"plotlyjs = {plotlyjs!r}; {did_you_mean(plotlyjs, get_args(Plotlyjs))}")
+    address = _plotly_address(plotlyjs) if drawn else ""
+    library = [_plotly_source()] if drawn and plotlyjs == "inline" else []
+    inlined = [*library, *(_asset(name) for name in ("page.js", *scripts))]
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            **context,
+            version=__version__,
+            style=_asset("style.css"),
+            scripts=inlined,
+            address=address,
+            policy=_policy(inlined, address),
+            data={name: embedded_json(value) for name, value in (data or {}).items()},
+        )
+    )
+
+
+def write_page(target: Path, page: str, plotlyjs: Plotlyjs = "inline") -> Path:
+    """Writes the page, and plotly.js beside it where that is asked for; each whole or not at all."""
     if not target.parent.is_dir():
         raise ResultsError(f"cannot write {target}: there is no folder {target.parent}")
-    page = render(frame, manifests, plotlyjs=plotlyjs)
     if plotlyjs == "directory":
         write_bytes_atomic(target.parent / PLOTLY_FILE, _plotly_source().encode())
     write_bytes_atomic(target, page.encode())
     return target
-
-
-def render(
-    frame: pd.DataFrame,
-    manifests: Mapping[str, Mapping[str, Any]] | None = None,
-    *,
-    plotlyjs: Plotlyjs = "inline",
-) -> str:
-    """The page of this frame (see `qbench.load`); `manifests` maps a run's name to its manifest."""
-    if plotlyjs not in get_args(Plotlyjs):
-        raise ResultsError(f"plotlyjs = {plotlyjs!r}; {did_you_mean(plotlyjs, get_args(Plotlyjs))}")
-    view = build_view(frame, manifests or {})
-    drawn = any(group.figures for group in view.groups)
-    script = _asset("leaderboard.js")
-    library = _plotly_source() if drawn and plotlyjs == "inline" else ""
-    address = _plotly_address(plotlyjs) if drawn else ""
-    template = _environment().get_template("leaderboard.html.j2")
-    return template.render(
-        view=view,
-        version=__version__,
-        style=_asset("style.css"),
-        script=script,
-        library=library,
-        address=address,
-        policy=_policy([text for text in (script, library) if text], address),
-        data=embedded_json({"figures": [group.figures for group in view.groups]}),
-    )
 
 
 def embedded_json(value: Any) -> str:
