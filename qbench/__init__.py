@@ -1,6 +1,7 @@
 """qbench: quality, latency, memory and energy of really quantized language models, in one row.
 
     frame = qbench.load("results/")      # a row per cell, tidy
+    qbench.history("results/")           # the same over every run, with change points
     class Mine(qbench.Method): ...       # a method of your own
     qbench.load_quantized("folder")      # what `qbench quantize` wrote, as a model to run
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from qbench.quant.checkpoint import load_quantized
     from qbench.quant.method import Layer, Method
     from qbench.results.frame import load
+    from qbench.results.history import history
     from qbench.results.record import Record
     from qbench.suite.cell import Cell
     from qbench.suite.load import load_suite
@@ -45,6 +47,7 @@ _LAZY = {
     "Method": "qbench.quant.method",
     "Record": "qbench.results.record",
     "Suite": "qbench.suite.spec",
+    "history": "qbench.results.history",
     "load": "qbench.results.frame",
     "load_quantized": "qbench.quant.checkpoint",
     "load_suite": "qbench.suite.load",
@@ -64,6 +67,7 @@ __all__ = [
     "ResultsError",
     "Suite",
     "SuiteError",
+    "history",
     "load",
     "load_quantized",
     "load_suite",
