@@ -46,9 +46,14 @@ def history(path: str | Path = "results/", metric: str | None = None) -> pd.Data
     `frame.attrs["problems"]`. ResultsError for an unknown metric or a folder without runs.
     """
     store = Store(Path(path), strict=False)
-    frame = tidy(_rows(read_series(store, metric)))
+    frame = frame_of(read_series(store, metric))
     frame.attrs["problems"] = list(store.problems)
     return frame
+
+
+def frame_of(found: Iterable[Series]) -> pd.DataFrame:
+    """A row for each point of the series."""
+    return tidy(_rows(found))
 
 
 def metrics() -> list[str]:
@@ -113,7 +118,7 @@ def _facts(cells: Mapping[str, Row]) -> Row:
 
 
 def _words(rows: Mapping[tuple[str, str], Mapping[str, Row]]) -> list[str]:
-    """`austen-6m int4 bf16 cpu`; digits of the id behind it where two cells of a suite are called the same."""
+    """`austen-6m int4 bf16 cpu`; digits of the id follow where two cells of a suite share a name."""
     said = [(suite, _word(_facts(cells))) for (suite, _), cells in rows.items()]
     count = Counter(said)
     return [

@@ -14,7 +14,7 @@
       ...layout,
       font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: colour("--ink") },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-      margin: { l: 48, r: 16, t: 34, b: 40 },
+      margin: { l: 48, r: 16, t: 34, b: 40, ...layout.margin },
       legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom", font: { color: colour("--soft") } },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("--soft"), activecolor: colour("--accent") },
       hoverlabel: { bgcolor: colour("--card"), bordercolor: colour("--line"), font: { color: colour("--ink") } },
@@ -25,13 +25,14 @@
 
   const draw = (element) => {
     if (typeof Plotly === "undefined") {
-      element.textContent = "plotly.js could not be loaded; the numbers stand in the leaderboard.";
+      element.textContent = "plotly.js could not be loaded; the numbers stand in the tables.";
       return;
     }
     const figure = groups[element.dataset.group][element.dataset.figure];
     const layout = themed(figure.layout, element.clientWidth < 460);
     Plotly.react(element, figure.data, layout, {
-      responsive: true, displaylogo: false, modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]],
+      responsive: true, displaylogo: false, displayModeBar: figure.small ? false : "hover",
+      modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]],
     });
     drawn.add(element);
   };
