@@ -6,7 +6,8 @@ QbenchError
 ├── ModelError      a model or a corpus cannot be found, is refused, or does not load
 ├── KernelError     no kernel runs this layer on this device, dtype and number of rows
 ├── DeviceError     a device is named that this machine does not have
-└── ResultsError    a results folder or record cannot be read, or is held by another run
+├── ResultsError    a results folder or record cannot be read, or is held by another run
+└── GateError       the two sides of a gate cannot be had, or do not understand each other
 
 The command line turns each of them into one message and exit code 2; inside a cell they become a
 `failed` record.
@@ -51,6 +52,10 @@ class DeviceError(QbenchError):
 
 class ResultsError(QbenchError):
     """A results folder or record cannot be read, or another run holds it."""
+
+
+class GateError(QbenchError):
+    """One of the two versions that a gate compares cannot be had, started, or spoken with."""
 
 
 def did_you_mean(word: object, choices: Iterable[str]) -> str:

@@ -7,12 +7,14 @@ from typing import Annotated
 import typer
 
 from qbench.cli import (
+    baseline,
     bench_kernels,
     check,
     compare,
     doctor,
     export,
     fetch,
+    gate,
     history,
     listing,
     plan,
@@ -57,6 +59,7 @@ for command in (
     quantize.quantize,
     report.report,
     compare.compare,
+    gate.gate,
     history.history,
     export.export,
     doctor.doctor,
@@ -65,3 +68,4 @@ for command in (
     schema.schema,
 ):
     app.command(command.__name__.rstrip("_").replace("_", "-"))(command)
+app.add_typer(baseline.baseline)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from qbench.errors import MethodError
 from qbench.quant.calibration import Calibrated, quantize_calibrated
+from qbench.quant.digest import codes_sha256
 from qbench.quant.linear import QuantizedLinear
 from qbench.quant.method import Layer, Method
 from qbench.quant.targets import Target, select
@@ -70,9 +71,13 @@ def layer_table(model: nn.Module) -> list[dict[str, Any]]:
     """One entry per quantized layer: what it is, what it ran, and how far its weight moved.
 
     The layer's own report, with `name`, `kind`, `method`, `params`, `weight_error` (‖w − ŵ‖/‖w‖ measured at
-    quantization, None for a weight of zeros), `calibration_tokens` and the method's own `notes`.
+    quantization, None for a weight of zeros), `calibration_tokens`, the method's own `notes` and the hash
+    of what it stores, `codes_sha256`.
     """
-    return [{**layer.report(), **facts(layer)} for _, layer in quantized_layers(model)]
+    return [
+        {**layer.report(), **facts(layer), "codes_sha256": codes_sha256(layer)}
+        for _, layer in quantized_layers(model)
+    ]
 
 
 def bits_per_weight(model: nn.Module) -> dict[str, float | None]:

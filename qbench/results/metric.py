@@ -14,6 +14,15 @@ Direction = Literal["lower", "higher"]
 
 
 @dataclass(frozen=True)
+class Gate:
+    """From which change on the metric counts as worse, where no suite says otherwise."""
+
+    threshold: float | None
+    """A factor from 1 on, or a difference from 0 on; None: gated only where a suite says so."""
+    by: Literal["factor", "difference"] = "factor"
+
+
+@dataclass(frozen=True)
 class Metric:
     """One number per record."""
 
@@ -32,6 +41,8 @@ class Metric:
     value: Callable[[Record], float | None]
     why: Callable[[Record], str | None] | None = None
     """Given: why an ok record has no value, where this metric knows better than its source."""
+    gate: Gate | None = None
+    """None: no suite can gate it."""
 
     @property
     def dtype(self) -> str:

@@ -6,8 +6,10 @@ second record (a ratio to the base) or all of them (the bootstrap) is a column o
 
 from __future__ import annotations
 
+import dataclasses
+
 from qbench.results import energy, latency, layers, memory, quality, tasks
-from qbench.results.metric import Metric, in_seconds
+from qbench.results.metric import Gate, Metric, in_seconds
 from qbench.results.samples import phase
 
 __all__ = ["METRICS", "Metric"]
@@ -17,8 +19,34 @@ _PHASES = (
     in_seconds("quantize_s", "phases", "quantizing the model, calibration included", phase("quantize")),
 )  # fmt: skip
 
+GATES: dict[str, Gate] = {
+    **dict.fromkeys(("perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte"), Gate(1.005)),
+    "nll_per_token": Gate(None, "difference"),
+    "kl_divergence": Gate(0.005, "difference"),
+    **dict.fromkeys(("kl_p99", "kl_max", "rms_delta_p"), Gate(None, "difference")),
+    "top1_agreement": Gate(0.005, "difference"),
+    "task_accuracy": Gate(0.01, "difference"),
+    "bits_per_weight": Gate(1.001),
+    "weight_error": Gate(1.01),
+    **dict.fromkeys(("weight_bytes", "saved_bytes", "kv_cache_bytes"), Gate(1.01)),
+    "activation_bytes": Gate(1.05),
+    **dict.fromkeys(
+        ("quantized_bytes", "metadata_bytes", "disk_bytes", "kv_cache_bytes_per_token"), Gate(None)
+    ),
+    **dict.fromkeys(("prefill_s", "decode_s_per_token"), Gate(1.03)),
+    **dict.fromkeys(
+        (
+            "prefill_tokens_per_s", "decode_tokens_per_s", "decode_step_p50_s", "decode_step_p90_s",
+            "decode_step_p99_s", "load_s", "quantize_s", "compile_s", "energy_j_per_token",
+            "energy_j_per_prompt_token", "peak_memory_bytes", "quantize_peak_bytes",
+        ),
+        Gate(None),
+    ),
+}  # fmt: skip
+"""What the gate may look at, and from which change on. Names of a suite's section `gate`."""
+
 METRICS: dict[str, Metric] = {
-    metric.name: metric
+    metric.name: dataclasses.replace(metric, gate=GATES.get(metric.name))
     for metric in (
         *layers.METRICS,
         *quality.METRICS,

@@ -63,6 +63,15 @@ class Channel:
         finally:
             self.send("release")
 
+    @contextmanager
+    def errand(self) -> Iterator[dict[str, Any]]:
+        """The parent's next wish, with the machine alone until it is done; see `rounds.py`."""
+        word = self._await_machine(stage=0)
+        try:
+            yield word
+        finally:
+            self.send("release")
+
     def part(self, key: str, value: Any) -> None:
         """One finished piece of the record: a dict is merged into what was said under `key` before."""
         self.send("part", key=key, value=value)

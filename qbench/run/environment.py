@@ -86,7 +86,7 @@ def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
 
 
 def cpu() -> dict[str, Any]:
-    """Model, flags (Linux), usable cores."""
+    """Model, flags (Linux), usable cores, governor."""
     info: dict[str, str] = {}
     path = Path("/proc/cpuinfo")
     if path.exists():
@@ -101,7 +101,16 @@ def cpu() -> dict[str, Any]:
         "family": " ".join(info[key] for key in ("cpu family", "model", "stepping") if key in info) or None,
         "flags": info.get("flags", "").split(),
         "cores": cores,
+        "governor": _governor(),
     }
+
+
+def _governor() -> str | None:
+    """How Linux sets the first core's clock, such as `performance`; None where it does not say."""
+    try:
+        return Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").read_text().strip() or None
+    except OSError:
+        return None
 
 
 def gpus() -> tuple[list[dict[str, Any]], str | None]:

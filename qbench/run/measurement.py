@@ -42,6 +42,31 @@ Latency asks for it round by round."""
 
 def measure(cell: Cell, channel: Channel) -> None:
     """Sends `environment`, `model`, `phases`, `samples` and `layers` as they come to be."""
+    bench, needs = made_ready(cell, channel)
+    for name in PROBES:
+        if wanted(cell, name):
+            needs.note()
+            if name == "latency":
+                channel.send("needs", bytes=needs.bytes())
+            run_probe(name, bench, channel)
+            if name == "latency":
+                channel.send("rounds_over")
+    channel.part("layers", layer_table(bench.model))
+
+
+def wanted(cell: Cell, probe: str) -> bool:
+    """Whether the cell's suite switches the probe on."""
+    return getattr(cell, SECTION[probe]) is not None
+
+
+def run_probe(name: str, bench: Bench, channel: Channel) -> None:
+    """Sends the samples of one probe."""
+    with channel.phase(name, timed=name in TIMED):
+        channel.part("samples", {name: PROBES[name].measure(bench)})
+
+
+def made_ready(cell: Cell, channel: Channel) -> tuple[Bench, Needs]:
+    """The cell's model, loaded and quantized, with what probes look at, and what it took of memory so far."""
     prepare(cell)
     channel.part("environment", _environment(cell))
     baseline_rss = rss_bytes()
@@ -57,16 +82,7 @@ def measure(cell: Cell, channel: Channel) -> None:
     }
     bench = _bench(cell, loaded, baseline)
     bench.turn, bench.siblings = channel.turn, lambda: channel.siblings
-    for name, probe in PROBES.items():
-        if getattr(cell, SECTION[name]) is not None:
-            needs.note()
-            if name == "latency":
-                channel.send("needs", bytes=needs.bytes())
-            with channel.phase(name, timed=name in TIMED):
-                channel.part("samples", {name: probe.measure(bench)})
-            if name == "latency":
-                channel.send("rounds_over")
-    channel.part("layers", layer_table(loaded.model))
+    return bench, needs
 
 
 def keep_base_outputs(cell: Cell, channel: Channel) -> None:
@@ -101,7 +117,7 @@ def quantize(cell: Cell, loaded: LoadedModel, channel: Channel) -> int | None:
     method = registry.make(cell.method, cell.params)
     if not method.quantizes:
         return None
-    windows = _calibration(cell, loaded)
+    windows = calibration_windows(cell, loaded)
     with channel.phase("quantize", timed=True), Peak(cell.device) as peak, SplitAttention():
         done = quantize_model(
             loaded.model, method, cell.layers, calibration=windows, allow_fallback=cell.allow_fallback
@@ -117,7 +133,7 @@ def quantize(cell: Cell, loaded: LoadedModel, channel: Channel) -> int | None:
     return peak.bytes
 
 
-def _calibration(cell: Cell, loaded: LoadedModel) -> Tensor | None:
+def calibration_windows(cell: Cell, loaded: LoadedModel) -> Tensor | None:
     """The windows that the cell's calibration asks for; None where its methods need none."""
     wanted = cell.calibration
     if wanted is None:

@@ -26,6 +26,7 @@ from typing import Any, Self
 from qbench.errors import QbenchError
 
 START_TIMEOUT_S = 180.0
+SERVER = ("-m", "qbench.run.server")
 
 
 class Lines:
@@ -75,6 +76,10 @@ class Job:
         self._left = self.deadline - time.monotonic()
         self.deadline = math.inf
 
+    def renew(self, seconds: float) -> None:
+        """Gives a worker that is held so many seconds for its next turn, whatever the turns before took."""
+        self._left = seconds
+
     def go_on(self) -> None:
         """Lets worker and clock go on where they stood."""
         self.deadline = time.monotonic() + self._left
@@ -105,7 +110,9 @@ class Job:
 class Pool:
     """A warm server and its jobs; a context manager that leaves no process behind."""
 
-    def __init__(self) -> None:
+    def __init__(self, python: str | None = None) -> None:
+        """`python` names the interpreter of another environment, whose own qbench then does the work; nothing
+        of the present folder is imported there."""
         self._folder = tempfile.TemporaryDirectory(prefix="qbench-")
         self._selector = selectors.DefaultSelector()
         self._unnamed: deque[Job] = deque()
@@ -116,7 +123,7 @@ class Pool:
         ours, theirs = socket.socketpair()
         with theirs, (self._path("server")).open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "qbench.run.server", str(theirs.fileno())],
+                [*([python, "-P"] if python else [sys.executable]), *SERVER, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is for the parent, which then ends the server

@@ -64,7 +64,7 @@ def run_suite(
     planner.plan(rules)
     here = environment()
     run = choose_run(suite, results, here, fresh)
-    with lock(run.folder), _terminable():
+    with lock(run.folder), terminable():
         planned = planner.plan(rules, done_cells(run))
         planned = [plan for plan in planned if only is None or plan.cell.id in only]
         manifest.open_run(run, suite, planned, here)
@@ -120,7 +120,7 @@ def _run_all(schedule: Schedule, planned: Sequence[Planned], lent: Pool | Callab
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """SIGTERM ends a run as Ctrl-C does: workers killed, what is finished kept, the manifest closed."""
     if threading.current_thread() is not threading.main_thread():
         yield

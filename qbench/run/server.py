@@ -38,6 +38,8 @@ PRELOAD = (
     "qbench.run.worker",
     "qbench.run.measurement",
     "qbench.run.quantization",
+    "qbench.run.rounds",
+    "qbench.run.planning",
 )
 OWN = ("qbench.methods", "qbench.quant", "qbench.measure", "qbench.models")
 """Packages that are imported whole, but for what needs Triton: a worker that came upon a module later would
@@ -62,13 +64,34 @@ def main() -> None:
     gc.freeze()  # what is shared now stays shared: no collection touches these pages after a fork
     seconds = time.perf_counter() - started
     modules = sorted(name for name in sys.modules if name.startswith("qbench."))
-    _tell(control, {"event": "ready", "seconds": seconds, "threads": _threads(), "modules": modules})
+    ready = {"event": "ready", "seconds": seconds, "threads": _threads(), "modules": modules}
+    _tell(control, {**ready, **_own_version()})
     children: set[int] = set()
     try:
         _serve(control, wake_read, children)
     finally:
         for pid in children:
             _kill_group(pid)
+
+
+def _own_version() -> dict[str, object]:
+    """What a parent of another version has to know of this one."""
+    import qbench
+    from qbench.run.protocol import PROTOCOL
+
+    folder = Path(qbench.__file__).resolve().parent
+    files = {name: getattr(module, "__file__", None) for name, module in sys.modules.items()}
+    strange = sorted(
+        name
+        for name, file in files.items()
+        if file and name.startswith("qbench.") and not Path(file).resolve().is_relative_to(folder.parent)
+    )
+    return {
+        "protocol": PROTOCOL,
+        "version": qbench.__version__,
+        "folder": str(folder),
+        "strange_modules": strange,
+    }
 
 
 def _own_modules() -> Iterator[str]:

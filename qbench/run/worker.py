@@ -69,6 +69,21 @@ def keep_base_outputs(job: dict[str, Any], channel: Channel) -> None:
     keep_base_outputs(Cell.from_dict(job["cell"]), channel)
 
 
+def plan_suite(job: dict[str, Any], channel: Channel) -> None:
+    """The cells of a suite as this version sees them, for a parent of another one."""
+    from qbench.run.planning import plan
+
+    plan(job, channel)
+
+
+def time_rounds(job: dict[str, Any], channel: Channel) -> None:
+    """One side of a cell that is timed against another version's."""
+    cell = _limited(job)
+    from qbench.run.rounds import rounds
+
+    rounds(cell, channel, probes=job["probes"], turns=job["turns"])
+
+
 def _limited(job: dict[str, Any]) -> Cell:
     """The job's cell, once its memory limit holds for this process."""
     cell = Cell.from_dict(job["cell"])
@@ -93,6 +108,8 @@ JOBS: dict[str, Callable[[dict[str, Any], Channel], None]] = {
     "ceilings": measure_ceilings,
     "base": keep_base_outputs,
     "quantize": quantize_cell,
+    "plan": plan_suite,
+    "rounds": time_rounds,
 }
 
 

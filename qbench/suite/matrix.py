@@ -95,7 +95,7 @@ def matches(corner: Corner, rule: Mapping[str, Any]) -> bool:
     `[…]`), or a list of which one must match; numbers and booleans compare as they are written (`4`, `0.5`,
     `true`).
     """
-    return _fits(_facts(corner), rule)
+    return fits(_facts(corner), rule)
 
 
 def parse_filter(text: str) -> Rule:
@@ -118,14 +118,14 @@ def select(corners: Sequence[Corner], filters: Sequence[Rule]) -> list[Corner]:
 
 def chosen(found: Sequence[Mapping[str, object]], filters: Sequence[Rule]) -> list[int]:
     """The same of whatever has facts, key → value (cells of a frame): places of those that match."""
-    facts = [{key: _text(value) for key, value in one.items()} for one in found]
+    facts = [{key: written(value) for key, value in one.items()} for one in found]
     for rule in filters:
-        complaint = _unmatched(rule, facts)
+        complaint = unmatched(rule, facts)
         if complaint:
-            text = ",".join(f"{key}={'|'.join(map(_text, _list(value)))}" for key, value in rule.items())
+            text = ",".join(f"{key}={'|'.join(map(written, _list(value)))}" for key, value in rule.items())
             raise SuiteError(f"filter {text}: {complaint[1]}")
     return [
-        place for place, fact in enumerate(facts) if not filters or any(_fits(fact, rule) for rule in filters)
+        place for place, fact in enumerate(facts) if not filters or any(fits(fact, rule) for rule in filters)
     ]
 
 
@@ -171,7 +171,7 @@ def _grid(
     axes = [[(key, value) for value in _list(values)] for key, values in spec.params.items()]
     varying = {axis[0][0] for axis in axes if len(axis) > 1}
     for point in itertools.product(*axes):
-        shown = [f"{key}={_text(value)}" for key, value in point if spec.label is None or key in varying]
+        shown = [f"{key}={written(value)}" for key, value in point if spec.label is None or key in varying]
         yield _Variant(spec.name, dict(point), " ".join([spec.label or spec.name, *shown]), entry)
 
 
@@ -179,22 +179,22 @@ def _apply(suite: Suite, corners: list[Corner]) -> list[Corner]:
     facts = [_facts(corner) for corner in corners]
     for section, rules in (("include", suite.include), ("exclude", suite.exclude)):
         for index, rule in enumerate(rules):
-            complaint = _unmatched(rule, facts)
+            complaint = unmatched(rule, facts)
             if complaint:
                 raise suite.error((section, index, *complaint[0]), complaint[1])
     return [
         corner
         for corner, fact in zip(corners, facts, strict=True)
-        if (not suite.include or any(_fits(fact, rule) for rule in suite.include))
-        and not any(_fits(fact, rule) for rule in suite.exclude)
+        if (not suite.include or any(fits(fact, rule) for rule in suite.include))
+        and not any(fits(fact, rule) for rule in suite.exclude)
     ]
 
 
-def _unmatched(rule: Rule, facts: Sequence[dict[str, str]]) -> tuple[KeyPath, str] | None:
+def unmatched(rule: Rule, facts: Sequence[dict[str, str]]) -> tuple[KeyPath, str] | None:
     """Why a rule matches no corner, and at which of its keys; None where it matches one."""
     if not rule:
         return (), "an empty rule; name a key, such as {method: absmax}"
-    if any(_fits(fact, rule) for fact in facts):
+    if any(fits(fact, rule) for fact in facts):
         return None
     choices: dict[str, set[str]] = {key: set() for key in RULE_KEYS}
     for fact in facts:
@@ -204,7 +204,7 @@ def _unmatched(rule: Rule, facts: Sequence[dict[str, str]]) -> tuple[KeyPath, st
         if key not in choices:
             return (key,), f"no corner has {key!r}; {did_you_mean(key, choices)}"
         if not any(_value_matches(choice, wanted) for choice in choices[key]):
-            near = did_you_mean(_text(_list(wanted)[0]) if _list(wanted) else "", choices[key])
+            near = did_you_mean(written(_list(wanted)[0]) if _list(wanted) else "", choices[key])
             return (key,), f"no corner has {key} {value_text(wanted)}; {near}"
     return (), "each key matches some corner, but no corner matches all of them; drop a key"
 
@@ -212,16 +212,16 @@ def _unmatched(rule: Rule, facts: Sequence[dict[str, str]]) -> tuple[KeyPath, st
 def _facts(corner: Corner) -> dict[str, str]:
     """What rules are read against: key → value as text."""
     own = (corner.model.name, corner.method, corner.dtype, corner.device, corner.runtime, corner.label)
-    params = {key: _text(value) for key, value in corner.params.items()}
+    params = {key: written(value) for key, value in corner.params.items()}
     return {**params, **dict(zip(RULE_KEYS, own, strict=True))}
 
 
-def _fits(facts: Mapping[str, str], rule: Mapping[str, Any]) -> bool:
+def fits(facts: Mapping[str, str], rule: Mapping[str, Any]) -> bool:
     return all(key in facts and _value_matches(facts[key], wanted) for key, wanted in rule.items())
 
 
 def _value_matches(text: str, wanted: object) -> bool:
-    patterns = map(_text, _list(wanted))
+    patterns = map(written, _list(wanted))
     return any(text == pattern or fnmatchcase(text, pattern) for pattern in patterns)
 
 
@@ -229,5 +229,5 @@ def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _text(value: object) -> str:
+def written(value: object) -> str:
     return one_line(value) if isinstance(value, str) else json.dumps(value, sort_keys=True)

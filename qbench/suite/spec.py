@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
 from qbench.errors import SuiteError
+from qbench.suite.gate import GateOverrideSpec, GateSpec
 from qbench.suite.positions import MISSING, Document, KeyPath
 from qbench.suite.sections import (
     CalibrationSpec,
@@ -131,6 +132,7 @@ class Suite(Spec):
         EnergySpec(), description="Joules per token; false: off"
     )
     layers: LayersSpec = Field(LayersSpec(), description="Which layers are quantized")
+    gate: GateSpec = Field(GateSpec(), description="When a new version counts as worse (`qbench gate`)")
     repetitions: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="Times that each cell is run")
     seed: Seed = Field(0, description="Seeds prompts, random weights and every random choice of a method")
     timeout_s: float = Field(3600.0, gt=0, le=2_592_000, description="Seconds after which a cell is stopped")
@@ -191,5 +193,7 @@ SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
     ("energy",): EnergySpec,
     ("layers",): LayersSpec,
     ("layers", "overrides"): OverrideSpec,
+    ("gate",): GateSpec,
+    ("gate", "overrides"): GateOverrideSpec,
 }
 """Key path without list positions → the model that reads it: where an error finds the known keys."""

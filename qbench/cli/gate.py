@@ -1,0 +1,126 @@
+"""`qbench gate`: is this version worse than that one?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qbench.cli.options import FilterOption, SuiteArgument
+
+INTERRUPTED = 130
+
+
+def gate(
+    suite: SuiteArgument,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="REF", help="A commit, branch or tag of qbench, as the baseline."),
+    ] = None,
+    baseline_python: Annotated[
+        str | None,
+        typer.Option("--baseline-python", metavar="PATH", help="The python of the baseline's environment."),
+    ] = None,
+    candidate_python: Annotated[
+        str | None,
+        typer.Option(
+            "--candidate-python", metavar="PATH", help="The python of the candidate's; default: this one."
+        ),
+    ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            "--baseline",
+            metavar="RESULTS",
+            help="A results folder with an accepted baseline, a baseline's file, or one run's folder.",
+        ),
+    ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            "--results", metavar="RUN", help="With --baseline: judge this finished run; measure nothing."
+        ),
+    ] = None,
+    store: Annotated[
+        Path, typer.Option("--store", metavar="DIR", help="With --baseline: where the run that is made lies.")
+    ] = Path("results"),
+    gate_timed: Annotated[
+        bool, typer.Option("--gate-timed", help="With --baseline: gate timed numbers of another job too.")
+    ] = False,
+    accept_environment: Annotated[
+        list[str],
+        typer.Option(
+            "--accept-environment",
+            metavar="KEY,…",
+            help="With --baseline: facts that may differ. Repeatable.",
+        ),
+    ] = [],  # noqa: B006
+    filter_: FilterOption = [],  # noqa: B006 - typer reads the default and never changes it
+    budget: Annotated[
+        float | None,
+        typer.Option("--budget", metavar="SECONDS", min=0.1, help="Most timing; default: gate.budget_s."),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", help="Of the coins that say which side goes first; default: the suite's."),
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML, a testcase a number.")
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON.")
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Write Markdown, for a comment.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="List every number, also what is the same.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing while it runs.")] = False,
+) -> None:
+    """Compare this version of qbench with another one, in one job on this machine.
+
+    --against REF lays the commit out beside the installed packages; --baseline-python names an environment
+    that has the other version. Both run cell by cell and round by round, in random order, until every
+    comparison is decided or the budget is spent. --baseline RESULTS runs the suite once and compares what is
+    deterministic with what was accepted; what is timed is shown.
+
+    Exit code: 0 fine, 1 something is worse, failed or missing, 2 the command, the suite or the environment,
+    3 something is undecided or nothing was measured, 130 interrupted.
+    """
+    from qbench.cli.gated import Outputs, asked_for, say
+    from qbench.errors import QbenchError
+    from qbench.results.gate.finding import GateResult
+    from qbench.run import gate as gates
+    from qbench.run.ab import Order
+    from qbench.run.runner import terminable
+    from qbench.suite.load import load_suite
+    from qbench.suite.matrix import parse_filter
+
+    outputs = Outputs(junit, json, markdown, every)
+    heard = (lambda line: None) if quiet else (lambda line: typer.echo(line, err=True))
+    try:
+        given = {"--against": against, "--baseline-python": baseline_python, "--baseline": baseline}
+        asked_for(given, candidate_python, results)
+        loaded = load_suite(suite)
+        rules = [parse_filter(text) for text in filter_]
+        order = Order(rules, budget, loaded.seed if seed is None else seed, heard=heard)
+        with terminable():
+            if baseline is not None:
+                keys = [key for text in accept_environment for key in text.split(",") if key]
+                result = gates.with_baseline(
+                    loaded, gates.Stored(baseline, results, store, rules, gate_timed, keys, heard)
+                )
+            elif against is not None:
+                result = gates.against_commit(loaded, against, order)
+            else:
+                assert baseline_python is not None, "asked_for has seen to it"
+                result = gates.between(loaded, baseline_python, candidate_python, order)
+    except QbenchError as error:
+        outputs.write(GateResult(suite=suite, refused=str(error)))
+        raise
+    except KeyboardInterrupt:
+        typer.echo("interrupted; nothing was judged", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    outputs.write(result)
+    say(result, every)
+    raise typer.Exit(result.exit_code)

@@ -1,0 +1,205 @@
+"""Lap after lap, until every timed comparison is decided or the budget is spent.
+
+A pass loads the pairs that still have something undecided, a batch of them at a time, in random order. A
+batch is timed lap by lap: a lap is one errand of one unit on both sides, one right after the other, and a
+fair coin from the seed says which side goes first. The units that are still open take laps round robin, in
+an order drawn anew each time. A batch is timed at least as long as it took to load, and no longer than its
+share of what is left of the budget; then the next one has its turn. Later passes load anew what is still
+open, so that the places in memory that a process happened to get are drawn again.
+
+The budget counts the seconds of turns, lead-ins included, and not those of loading.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from qbench.run.ab_duel import Duel
+from qbench.run.ab_lanes import Crew, believable
+from qbench.run.ab_sides import SIDES, Name, Side
+from qbench.run.ab_units import Numbers, Unit
+from qbench.run.room import lacking
+
+WORTH_LAPS = 20
+"""Laps that a decision takes at least, about: what cannot afford so many is shown and not gated."""
+OPTIONAL_SHARE = 1 / 3
+"""Of a pair's part of the budget, for quantizing and for energy each."""
+WORTH_LOADING = 0.25
+"""No pass begins whose timing would take a smaller part of what its loading took the last time."""
+MOST_JUMPS = 3
+"""Laps of a unit whose clock jumped, after which it has no more."""
+
+
+class Family(Protocol):
+    """What sampling asks of the statistics; `qbench.results.gate.timed.TimedFamily`."""
+
+    def open(self, cell_id: str) -> bool: ...
+    def add_lap(
+        self, cell_id: str, baseline: Mapping[str, float | None], candidate: Mapping[str, float | None]
+    ) -> None: ...
+
+
+@dataclass
+class Sampling:
+    """The timed half of a gate."""
+
+    crew: Crew
+    sides: Mapping[Name, Side]
+    family: Family
+    duels: Sequence[Duel]
+    budget_s: float
+    seed: int
+    suite: str
+    most: int
+    """Pairs in memory at a time, where there is room."""
+    heard: Callable[[str], None] = lambda line: None
+    """Told of every batch, a line."""
+    spent_s: float = 0.0
+    passes: int = 0
+    _chance: random.Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._chance = random.Random(f"gate {self.seed}")
+
+    def run(self) -> None:
+        """Measures every pair once, and goes on with those that are open."""
+        waiting = list(self.duels)
+        while waiting:
+            self._chance.shuffle(waiting)
+            self.passes += 1
+            while waiting:
+                waiting = self._batch(waiting)
+            waiting = [duel for duel in self.duels if self._goes_on(duel)]
+            if not self._worth_loading(waiting):
+                return
+
+    @property
+    def exhausted(self) -> bool:
+        return self.spent_s >= self.budget_s
+
+    def open_units(self, duel: Duel) -> list[Unit]:
+        return [one for one in duel.units if one.key not in duel.closed and self.family.open(one.key)]
+
+    def _goes_on(self, duel: Duel) -> bool:
+        """Whether another load of the pair can decide anything."""
+        well = all(status == "ok" for status in duel.statuses().values())
+        return not self.exhausted and well and duel.apart is None and bool(self.open_units(duel))
+
+    def _worth_loading(self, waiting: Sequence[Duel]) -> bool:
+        """Whether what is left of the budget is worth loading these again for."""
+        left_s = self.budget_s - self.spent_s
+        return left_s > WORTH_LOADING * sum(duel.load_s for duel in waiting)
+
+    def _batch(self, waiting: list[Duel]) -> list[Duel]:
+        """Loads, times and ends the next few pairs; returns those that wait on."""
+        batch: list[Duel] = []
+        while waiting and len(batch) < self.most and (not batch or self._room()):
+            duel = waiting.pop(0)
+            self._load(duel)
+            if batch and duel.ran_out_beside is not None:  # other pairs may have held what it lacks
+                duel.forget(self.crew)
+                duel.loads -= 1
+                waiting.insert(0, duel)
+                break
+            batch.append(duel)
+        share = (self.budget_s - self.spent_s) * len(batch) / (len(batch) + len(waiting))
+        self.heard(self._line(batch, waiting))
+        self._time(batch, min(share, max(share / 2, sum(duel.load_s for duel in batch))))
+        for duel in batch:
+            why = duel.ran_out_beside
+            if why is None or len(duel.lanes) < 2:
+                duel.land(self.crew, self.suite)
+            else:
+                self._apart(duel, why)
+        return waiting
+
+    def _load(self, duel: Duel) -> None:
+        duel.load(self.crew, self.sides, self._order())
+
+    def _apart(self, duel: Duel, why: str) -> None:
+        """Both sides do not fit in memory together: each by itself, and nothing of the pair is timed."""
+        duel.forget(self.crew)
+        duel.apart = f"the two sides do not fit in memory together ({why})"
+        for name in self._order():
+            duel.load(self.crew, self.sides, (name,), turns=False)
+            duel.land(self.crew, self.suite)
+
+    def _time(self, batch: Sequence[Duel], limit_s: float) -> None:
+        """Laps of all open units of the batch, round robin, until none is open or the time is over."""
+        end_s = self.spent_s + limit_s
+        while self.spent_s < end_s:
+            units = [(duel, unit) for duel in batch if duel.alive for unit in self.open_units(duel)]
+            if not units:
+                return
+            self._chance.shuffle(units)
+            for duel, unit in units:
+                if self.exhausted:
+                    return
+                if duel.alive:
+                    self._lap(duel, unit)
+
+    def _lap(self, duel: Duel, unit: Unit) -> None:
+        """One errand on each side; nothing is kept of a lap that one side did not finish."""
+        before_s, numbers = self.spent_s, dict[Name, Numbers]()
+        rounds: dict[Name, list[float]] = {}
+        for name in self._order():
+            lane = duel.lanes[name]
+            answer, turn_s = self.crew.errand(lane, unit.errand)
+            self.spent_s += turn_s
+            if answer is None:
+                return
+            if unit.kind == "round" and not believable(answer, turn_s):
+                self._jumped(duel, unit)
+                return
+            numbers[name], missing = unit.numbers(answer, lane.entry.cell)
+            if missing is not None:
+                duel.closed[unit.key] = missing
+            elif unit.kind == "round":
+                rounds[name] = answer
+        if unit.key in duel.closed:
+            return
+        for name, seconds in rounds.items():
+            duel.rounds.setdefault((name, unit.corner), []).append(seconds)
+        self.family.add_lap(unit.key, numbers["baseline"], numbers["candidate"])
+        self._judge_worth(duel, unit, self.spent_s - before_s)
+
+    def _jumped(self, duel: Duel, unit: Unit) -> None:
+        duel.jumps[unit.key] = duel.jumps.get(unit.key, 0) + 1
+        if duel.jumps[unit.key] >= MOST_JUMPS:
+            duel.closed[unit.key] = (
+                f"in {MOST_JUMPS} laps a round claimed more time than its whole turn took: a clock jumps"
+            )
+
+    def _judge_worth(self, duel: Duel, unit: Unit, lap_s: float) -> None:
+        """Quantizing and energy are one long errand a lap: gated only where enough laps can be had."""
+        share_s = self.budget_s / len(self.duels) * OPTIONAL_SHARE
+        if unit.kind != "round" and WORTH_LAPS * lap_s > share_s:
+            duel.closed[unit.key] = (
+                f"shown, not gated: a lap takes {lap_s:.3g} s, and {WORTH_LAPS} of them are more than the "
+                f"{share_s:.3g} s that the budget has for it"
+            )
+
+    def _order(self) -> tuple[Name, ...]:
+        """Who goes first: a fair coin."""
+        return SIDES if self._chance.getrandbits(1) else (SIDES[1], SIDES[0])
+
+    def _room(self) -> bool:
+        """For two more workers like those in memory."""
+        needs = [lane.flight.needs for lane in self.crew.lanes if not lane.ended]
+        both: list[dict[str, int | None]] = [
+            {
+                name: value * (1 if name == "device_free" else 2)
+                for name, value in one.items()
+                if value is not None
+            }
+            for one in needs
+        ]
+        return lacking(both) is None
+
+    def _line(self, batch: Sequence[Duel], waiting: Sequence[Duel]) -> str:
+        names = ", ".join(duel.words for duel in batch[:3]) + (" …" if len(batch) > 3 else "")
+        left = f", {len(waiting)} to come" if waiting else ""
+        return f"pass {self.passes}: {names}{left}; {self.spent_s:.0f} of {self.budget_s:g} s spent"

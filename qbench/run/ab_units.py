@@ -1,0 +1,112 @@
+"""`Unit`: what is repeated lap by lap for one cell, and the numbers that one repetition gives.
+
+A cell has a unit for the rounds of each prompt length × batch size, one for quantizing, and one for energy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+from statistics import median
+from typing import Any, Literal
+
+from qbench.results.medians import quantile
+from qbench.results.metrics import METRICS
+from qbench.results.record import Record
+from qbench.run.ab_pairs import Pair
+from qbench.suite.cell import Cell
+
+Kind = Literal["round", "quantize", "energy"]
+Numbers = dict[str, float | None]
+"""Metric → its value in one lap."""
+
+ROUND_METRICS = (
+    "prefill_s",
+    "decode_s_per_token",
+    "prefill_tokens_per_s",
+    "decode_tokens_per_s",
+    "decode_step_p50_s",
+    "decode_step_p90_s",
+    "decode_step_p99_s",
+)
+METRICS_OF: dict[Kind, tuple[str, ...]] = {
+    "round": ROUND_METRICS,
+    "quantize": ("quantize_s",),
+    "energy": ("energy_j_per_token", "energy_j_per_prompt_token"),
+}
+
+
+@dataclass(frozen=True)
+class Unit:
+    key: str
+    """Its name among the timed comparisons."""
+    cell_id: str
+    words: str
+    kind: Kind
+    thresholds: Mapping[str, float]
+    """Metric → the factor from which on it is worse."""
+    corner: int = 0
+    prompt_length: int = 0
+    batch_size: int = 0
+
+    @property
+    def errand(self) -> dict[str, Any]:
+        return {"errand": self.kind, "corner": self.corner}
+
+    def numbers(self, answer: Any, cell: Cell) -> tuple[Numbers, str | None]:
+        """What a worker's answer says, or why it says nothing."""
+        if self.kind == "round":
+            return self._of_round(answer), None
+        if self.kind == "quantize":
+            return {"quantize_s": answer["seconds"]}, answer.get("reason")
+        record = Record(cell, "", "", "ok", samples={"energy": answer})
+        found = {name: METRICS[name].value(record) for name in METRICS_OF["energy"]}
+        return found, str(answer["reason"]) if "reason" in answer and answer.get("value", 0) is None else None
+
+    def _of_round(self, seconds: list[float]) -> Numbers:
+        prefill, steps = seconds[0], seconds[1:]
+        found: Numbers = {
+            "prefill_s": prefill,
+            "prefill_tokens_per_s": self.prompt_length * self.batch_size / prefill,
+        }
+        if steps:
+            decode = math.fsum(steps) / len(steps)
+            found |= {
+                "decode_s_per_token": decode,
+                "decode_tokens_per_s": self.batch_size / decode,
+                "decode_step_p50_s": median(steps),
+                "decode_step_p90_s": quantile(steps, 0.9),
+                "decode_step_p99_s": quantile(steps, 0.99),
+            }
+        return {name: found.get(name) for name in self.thresholds}
+
+
+def units_of(pair: Pair, cell_id: str, words: str, thresholds: Mapping[str, float]) -> list[Unit]:
+    """The units of a cell that both sides run; `thresholds` are those of all its timed metrics.
+
+    A metric whose threshold is infinite is not gated, and not sampled either.
+    """
+    cell = pair.cell
+    found: list[Unit] = []
+    latency = cell.latency
+    if latency is not None:
+        for index, (length, batch) in enumerate(product(latency["prompt_lengths"], latency["batch_sizes"])):
+            unit = Unit(f"{cell_id} {index}", cell_id, words, "round", {}, index, length, batch)
+            if index:
+                unit = replace(unit, words=f"{words}, prompt {length} × batch {batch}")
+            metrics = ROUND_METRICS if latency["generated_tokens"] > 1 else ROUND_METRICS[:1]
+            found.append(_with(unit, metrics, thresholds))
+    if pair.quantizes:
+        unit = Unit(f"{cell_id} quantize", cell_id, words, "quantize", {})
+        found.append(_with(unit, METRICS_OF["quantize"], thresholds))
+    if cell.energy is not None:
+        unit = Unit(f"{cell_id} energy", cell_id, words, "energy", {})
+        found.append(_with(unit, METRICS_OF["energy"], thresholds))
+    return [unit for unit in found if unit.thresholds]
+
+
+def _with(unit: Unit, metrics: tuple[str, ...], thresholds: Mapping[str, float]) -> Unit:
+    known = {name: thresholds[name] for name in metrics if math.isfinite(thresholds.get(name, math.inf))}
+    return replace(unit, thresholds=known)

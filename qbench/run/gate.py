@@ -1,0 +1,138 @@
+"""What `qbench gate` does for each way in which a baseline can be named."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from qbench.errors import GateError
+from qbench.results.facts import facts
+from qbench.results.gate.baseline import Baseline, baseline_file, read_baseline
+from qbench.results.gate.choose import only_run
+from qbench.results.gate.finding import GateResult
+from qbench.results.gate.kept import kept_cells
+from qbench.results.gate.stored import gate_stored
+from qbench.results.record import Record
+from qbench.results.store import MANIFEST, Run, Store
+from qbench.run import ab, ab_install
+from qbench.run.plan import Planned
+from qbench.run.runner import run_suite
+from qbench.suite.cell import Cell
+from qbench.suite.matrix import fits
+from qbench.suite.spec import Suite
+from qbench.suite.values import Rule
+
+SAME = "baseline and candidate are the same commit: whatever differs is noise"
+
+
+def against_commit(suite: Suite, ref: str, order: ab.Order) -> GateResult:
+    """The commit that `ref` names against the qbench that runs now. GateError, SuiteError."""
+    root = ab_install.repository()
+    order.heard(f"laying {ref} out beside the packages of {sys.prefix}")
+    with ab_install.commit_installed(ref, root) as installed:
+        noted = dataclasses.replace(order, notes=(*order.notes, installed.how, *_candidate(ref, root)))
+        with ab.two_sides(installed, ab_install.here()) as sides:
+            return ab.compare(suite, sides, noted)
+
+
+def between(suite: Suite, baseline: str, candidate: str | None, order: ab.Order) -> GateResult:
+    """Two installed environments, named by their interpreters. GateError, SuiteError."""
+    second = ab_install.existing(candidate) if candidate else ab_install.here()
+    with ab.two_sides(ab_install.existing(baseline), second) as sides:
+        return ab.compare(suite, sides, order)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A gate against a stored baseline."""
+
+    baseline: Path
+    """A baseline's file, a results folder with `baselines/SUITE/baseline.json` in it, or one run's folder."""
+    run: Path | None = None
+    """A finished run to judge; None: the suite is run first."""
+    results: Path = Path("results")
+    """Where that run is put."""
+    rules: Sequence[Rule] = ()
+    gate_timed: bool = False
+    accept: Sequence[str] = ()
+    """Facts of the environment that may differ."""
+    heard: Callable[[str], None] = lambda line: None
+
+
+def with_baseline(suite: Suite, asked: Stored) -> GateResult:
+    """The suite, run now or before, against what was stored. KeyboardInterrupt where the run was stopped."""
+    before, against = _baseline(asked.baseline, suite.name)
+    if before.suite != suite.name:
+        raise GateError(f"{against} is a baseline of suite {before.suite!r}, and this is {suite.name!r}")
+    if asked.rules:  # what is filtered out is not missing
+        left = {
+            name: cell
+            for name, cell in before.cells.items()
+            if any(fits(cell.facts, rule) for rule in asked.rules)
+        }
+        before = dataclasses.replace(before, cells=left)
+    run = _finished(asked.run, suite) if asked.run is not None else _measured(suite, asked)
+    return gate_stored(suite, before, run, against=against, accept=asked.accept, gate_timed=asked.gate_timed)
+
+
+def _baseline(place: Path, suite: str) -> tuple[Baseline, str]:
+    if (place / MANIFEST).exists():
+        store, run = Store(place), only_run(place)
+        records = list(store.records(run))
+        known = facts(store.manifest(run), records)
+        return Baseline(run.suite, known, kept_cells(records), ()), f"run {run.suite}/{run.name}"
+    path = baseline_file(place, suite) if place.is_dir() else place
+    return read_baseline(path), str(path)
+
+
+def _finished(folder: Path, suite: Suite) -> Run:
+    run = only_run(folder)
+    if run.suite != suite.name:
+        raise GateError(f"{run.folder} is a run of suite {run.suite!r}, and the gate is of {suite.name!r}")
+    return run
+
+
+def _measured(suite: Suite, asked: Stored) -> Run:
+    """A new run of the whole suite: an earlier one, resumed, would be judged by what it measured then."""
+    outcome = run_suite(suite, asked.results, _Heard(asked.heard), rules=asked.rules, fresh=True)
+    if outcome.interrupted:
+        raise KeyboardInterrupt
+    return outcome.run
+
+
+@dataclass
+class _Heard:
+    """A run's listener that says a line for each cell that ends."""
+
+    say: Callable[[str], None]
+
+    def begin(self, run: Run, planned: Sequence[Planned]) -> None:
+        self.say(f"run {run.suite}/{run.name}: {len(planned)} cells")
+
+    def phase(self, cell: Cell, name: str) -> None:
+        """Nothing is drawn."""
+
+    def record(self, record: Record) -> None:
+        self.say(
+            f"{record.status:7} {ab.words_of(record.cell)}" + (f": {record.reason}" if record.reason else "")
+        )
+
+    def tick(self) -> None:
+        """Nothing is drawn."""
+
+    def note(self, text: str) -> None:
+        self.say(text)
+
+
+def _candidate(ref: str, root: Path) -> list[str]:
+    """What the reader must know of the candidate, which is the working tree or an installed package."""
+    import qbench
+
+    if not Path(qbench.__file__).resolve().is_relative_to(root):
+        return [f"the candidate is the qbench installed in {sys.prefix}, and not the tree {root}"]
+    if ab_install.changed_since_commit(root):
+        return [f"the candidate is the working tree {root} with changes that are in no commit"]
+    return [SAME] if ab_install.resolve("HEAD", root) == ab_install.resolve(ref, root) else []

@@ -1,0 +1,66 @@
+"""Which cell of one version is which of another: by words, not by ids."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qbench.run.ab_pairs import match
+from qbench.run.ab_sides import Entry
+from qbench.suite.cell import ModelRef
+from tests.run.ab_stage import cell
+
+
+def entry(label: str = "x", state: str = "run", **changes: Any) -> Entry:
+    planned = cell(label, **changes)
+    return Entry(planned.to_dict(), planned, state, "why" if state == "skip" else None)
+
+
+def test_cells_whose_ids_differ_are_matched_by_what_they_are() -> None:
+    old, new = entry(seed=0), entry(seed=1)
+    assert old.cell.id != new.cell.id
+    (pair,) = match([old], [new])
+    assert pair.whole
+    assert pair.entries == {"baseline": old, "candidate": new}
+    assert pair.cell is new.cell
+
+
+def test_every_word_parts_two_cells() -> None:
+    changes: list[dict[str, Any]] = [
+        {"dtype": "fp32"}, {"device": "cuda:0"}, {"runtime": "compile"}, {"repetition": 1},
+        {"method": "int4"}, {"params": {"num_bits": 4}}, {"model": ModelRef("other", "m", "sha256:0")},
+    ]  # fmt: skip
+    for change in changes:
+        pairs = match([entry()], [entry(**change)])
+        assert [set(pair.entries) for pair in pairs] == [{"candidate"}, {"baseline"}], change
+    assert len(match([entry("x")], [entry("y")])) == 2
+
+
+def test_a_parameter_that_one_version_lacks_does_not_part_them() -> None:
+    old, new = entry(params={"num_bits": 8}), entry(params={"num_bits": 8, "range": "minmax"})
+    (pair,) = match([old], [new])
+    assert pair.whole
+    assert pair.notes == ("parameters that one version lacks: range",)
+    assert not match([new], [entry(params={"num_bits": 4, "range": "minmax"})])[0].whole
+
+
+def test_an_ambiguous_parameter_matches_nothing() -> None:
+    old = entry(params={"num_bits": 8})
+    new = [entry(params={"num_bits": 8, "range": name}) for name in ("minmax", "mse")]
+    pairs = match([old, entry(params={"num_bits": 8, "group_size": 64})], new)
+    assert all(not pair.whole for pair in pairs)
+    assert len(pairs) == 4
+
+
+def test_an_exact_match_comes_before_a_near_one() -> None:
+    exact, near = entry(params={"a": 1, "b": 2}), entry(params={"a": 1})
+    (first, second) = match([near, exact], [entry(params={"a": 1, "b": 2}), entry(params={"a": 1})])
+    assert first.entries["baseline"] is exact
+    assert second.entries["baseline"] is near
+
+
+def test_a_skipped_side_is_not_run_and_other_weights_are_told() -> None:
+    (pair,) = match([entry()], [entry(state="skip", model=ModelRef("m", "m", "sha256:1"))])
+    assert not pair.whole
+    assert pair.runs("baseline")
+    assert not pair.runs("candidate")
+    assert pair.notes == ("the two versions take other weights for the model of this name",)
