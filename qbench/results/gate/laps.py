@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from qbench.results.gate.betting import Array, Bets, bounds
+from qbench.results.gate.loads import Loads
 from qbench.results.metrics import METRICS
 
 
@@ -19,6 +20,7 @@ class Laps:
         self.metrics = tuple(thresholds)
         self._worse = np.array([-1.0 if METRICS[name].direction == "higher" else 1.0 for name in thresholds])
         self.bets = Bets(np.log([thresholds[name] for name in self.metrics]))
+        self.loads = Loads(len(self.metrics))
         self.values: tuple[list[Array], list[Array]] = ([], [])
         """Of baseline and candidate, one array by lap in the order of `metrics`; NaN where there is none."""
         self.seen = np.zeros((2, len(self.metrics)), dtype=bool)
@@ -28,7 +30,9 @@ class Laps:
     def laps(self) -> int:
         return len(self.bets.d)
 
-    def add(self, baseline: Mapping[str, float | None], candidate: Mapping[str, float | None]) -> None:
+    def add(
+        self, baseline: Mapping[str, float | None], candidate: Mapping[str, float | None], load: int
+    ) -> None:
         """One lap. A number that is not there, not finite or not above 0 leaves its metric out of the lap."""
         sides = [self._read(values) for values in (baseline, candidate)]
         for kept, values in zip(self.values, sides, strict=True):
@@ -38,6 +42,7 @@ class Laps:
             d = self._worse * np.log(sides[1] / sides[0])
         d[~((sides[0] > 0) & (sides[1] > 0) & np.isfinite(d))] = np.nan
         self.bets.add(d)
+        self.loads.add(load, d)
 
     def column(self, index: int, side: int) -> Array:
         """The values of one metric by lap, of the baseline (0) or the candidate (1)."""

@@ -11,9 +11,15 @@ Each comparison (cell × metric) has a threshold t and three tests (`betting`) o
 which the candidate is worse: `worse` rejects θ ≤ log t, `same` rejects θ ≥ log t, `better` rejects θ ≥ −log
 t. So one statement holds threshold and test: `worse` says that the change is certainly above what matters.
 
-`worse` is corrected for the whole family, and so is `better`; `same` is not: it is wrong with probability
-alpha at most for each single comparison that is truly worse. A false alarm is thus rare over the whole
-night, a missed one rare for each regression.
+With `confirm` a comparison that the laps call worse (not corrected yet) is a suspect, and `worse` only once
+processes that were loaded afterwards say so too (`loads`), corrected over the suspects: two processes of
+the same code can differ as long as they live. Say with each lap which load it belongs to; `open(cell,
+load)` tells whether that load needs more laps, `open(cell)` whether the cell needs more laps of any load.
+Without `confirm` the laps alone are corrected, for the whole family.
+
+`better` is corrected for the whole family too; `same` is not: it is wrong with probability alpha at most
+for each single comparison that is truly worse. A false alarm is thus rare over the whole night, a missed
+one rare for each regression.
 """
 
 from __future__ import annotations
@@ -27,6 +33,7 @@ from qbench.results.gate.betting import BETTER, SAME, WORSE
 from qbench.results.gate.family import CORRECTIONS, Array
 from qbench.results.gate.finding import Finding, Verdict
 from qbench.results.gate.laps import Laps
+from qbench.results.gate.loads import log_e
 from qbench.results.gate.wording import Judged, finding_of
 from qbench.results.metrics import METRICS
 
@@ -44,6 +51,7 @@ class TimedFamily:
         *,
         alpha: float = 0.05,
         correction: str = "holm",
+        confirm: bool = False,
     ) -> None:
         """`thresholds`: cell id → timed metric → factor from 1 on; `names`: cell id → the cell in words."""
         if correction not in CORRECTIONS:
@@ -52,7 +60,7 @@ class TimedFamily:
             if metric not in METRICS or METRICS[metric].kind != "timed":
                 timed = [name for name, known in METRICS.items() if known.kind == "timed" and known.gate]
                 raise ResultsError(f"{metric!r} is no timed metric; {did_you_mean(metric, timed)}")
-        self.alpha, self.correction = alpha, correction
+        self.alpha, self.correction, self.confirm = alpha, correction, confirm
         self._names = dict(names)
         self._cells = {cell_id: Laps(of_cell) for cell_id, of_cell in thresholds.items()}
         self._keys = [(cell_id, name) for cell_id, laps in self._cells.items() for name in laps.metrics]
@@ -60,22 +68,36 @@ class TimedFamily:
         self._adjusted: dict[int, dict[Key, float]] = {}
 
     def add_lap(
-        self, cell_id: str, baseline: Mapping[str, float | None], candidate: Mapping[str, float | None]
+        self,
+        cell_id: str,
+        baseline: Mapping[str, float | None],
+        candidate: Mapping[str, float | None],
+        load: int = 0,
     ) -> None:
-        """One round of each version, neighbours in time, whose order a fair coin has drawn."""
-        self._cells[cell_id].add(baseline, candidate)
+        """One round of each version, neighbours in time, whose order a fair coin has drawn.
+
+        `load` numbers the pairs of processes of this cell in the order in which they began.
+        """
+        laps = self._cells[cell_id]
+        laps.add(baseline, candidate, load)
         self._adjusted.clear()
+        if self.confirm:
+            for index in np.flatnonzero(laps.bets.most_log_e[WORSE] >= -np.log(self.alpha)):
+                laps.loads.raise_suspicion(int(index))
 
     def fail(self, cell_id: str, reason: str) -> None:
         """The candidate's cell did not end well, and the baseline's did: no more laps are to come."""
         self._failed[cell_id] = reason
 
-    def open(self, cell_id: str) -> bool:
-        """Whether some metric of the cell is still undecided: another lap would help."""
+    def open(self, cell_id: str, load: int | None = None) -> bool:
+        """Whether some metric of the cell is undecided and another lap would help; of this load, if given."""
         laps = self._cells[cell_id]
         if cell_id in self._failed:
             return False
-        return any(self._verdict(cell_id, index) == "undecided" for index in range(len(laps.metrics)))
+        undecided = [i for i in range(len(laps.metrics)) if self._verdict(cell_id, i) == "undecided"]
+        if load is None:
+            return bool(undecided)
+        return any(not laps.loads.suspect(i) or laps.loads.laps_wanted(i, load) for i in undecided)
 
     def open_cells(self) -> list[str]:
         """Those that need more laps; the fewest laps first, so that none starves."""
@@ -121,7 +143,10 @@ class TimedFamily:
                 metric=name,
                 verdict=self._verdict(cell_id, index),
                 threshold=float(np.exp(laps.bets.tau[index])),
-                p=self._adjusted_p(WORSE)[cell_id, name],
+                p=self._suspects_p()[cell_id, index]
+                if laps.loads.suspect(index)
+                else self._adjusted_p(WORSE)[cell_id, name],
+                loads=len(laps.loads.medians(index)) if laps.loads.suspect(index) else None,
                 change=laps.change(index, level),
                 sides=(laps.column(index, 0), laps.column(index, 1)),
                 broken=laps.broken(index),
@@ -135,13 +160,35 @@ class TimedFamily:
         key = (cell_id, laps.metrics[index])
         if cell_id in self._failed:
             return "failed"
-        if self._adjusted_p(WORSE)[key] <= self.alpha:
+        if laps.loads.suspect(index):
+            return self._of_suspect(cell_id, index)
+        if not self.confirm and self._adjusted_p(WORSE)[key] <= self.alpha:
             return "worse"
         if laps.laps and not laps.seen[:, index].all():
             return _one_sided(bool(laps.seen[0, index]), bool(laps.seen[1, index]))
         if self._adjusted_p(BETTER)[key] <= self.alpha:
             return "better"
         return "same" if laps.bets.most_log_e[SAME, index] >= -np.log(self.alpha) else "undecided"
+
+    def _of_suspect(self, cell_id: str, index: int) -> Verdict:
+        """By the loads that began after the suspicion."""
+        if self._suspects_p()[cell_id, index] <= self.alpha:
+            return "worse"
+        loads, tau = self._cells[cell_id].loads, float(self._cells[cell_id].bets.tau[index])
+        within = log_e(loads.medians(index), tau).within
+        return "same" if within >= -np.log(self.alpha) else "undecided"
+
+    def _suspects_p(self) -> dict[tuple[str, int], float]:
+        """P-values of the suspects by fresh loads, corrected for their number."""
+        now = self.correction == "bh"
+        found = {}
+        for cell_id, laps in self._cells.items():
+            for index in range(len(laps.metrics)):
+                if laps.loads.suspect(index):
+                    evidence = log_e(laps.loads.medians(index), float(laps.bets.tau[index]))
+                    found[cell_id, index] = evidence.beyond_now if now else evidence.beyond
+        p = CORRECTIONS[self.correction](np.exp(-np.maximum(list(found.values()), 0.0)))
+        return dict(zip(found, map(float, p), strict=True))
 
     def _adjusted_p(self, test: int) -> dict[Key, float]:
         """p-values of one test of every comparison, corrected for the family; see `family` for which E."""

@@ -29,6 +29,8 @@ class Judged:
     """How many values no clock gives, and the first of them."""
     failed: str | None
     ended: str
+    loads: int | None = None
+    """Of a suspect: whole loads since the suspicion."""
 
 
 def finding_of(judged: Judged) -> Finding:
@@ -74,6 +76,8 @@ def _reason(judged: Judged) -> str:
         return f"no lap has a number on both sides; {judged.ended}"
     said = f"{percent(judged.change[0])} over {laps} laps"
     limit = worse_by(judged.metric, judged.threshold)
+    if judged.loads is not None:
+        return f"{said}, threshold {limit}: {_of_suspect(judged, judged.loads)}"
     if judged.verdict == "worse":
         return f"{said}: certainly beyond the threshold of {limit} (p = {judged.p:.1g} in the family)"
     if judged.verdict == "better":
@@ -81,6 +85,15 @@ def _reason(judged: Judged) -> str:
     if judged.verdict == "same":
         return f"{said}: certainly within the threshold of {limit}"
     return f"{said}: neither within nor beyond the threshold of {limit} for certain; {judged.ended}"
+
+
+def _of_suspect(judged: Judged, loads: int) -> str:
+    fresh = f"{loads} pairs of processes that were loaded afterwards"
+    if judged.verdict == "worse":
+        return f"certainly beyond it, and so say {fresh} (p = {judged.p:.1g} among the suspects)"
+    if judged.verdict == "same":
+        return f"beyond it in one pair of processes, and not in {fresh}"
+    return f"beyond it in one pair of processes; {fresh} cannot tell yet; {judged.ended}"
 
 
 def _clock(judged: Judged) -> str:
