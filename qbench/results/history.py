@@ -183,7 +183,7 @@ def _row(series: Series, point: Point, segment: int, change: Change | None) -> R
         "commit": night.commit,
         "dirty": night.dirty,
         "qbench": night.version,
-        "environment": night.environment_for(str(series.facts["device"])),
+        "environment": night.environment_for(str(series.facts["device"]), is_deterministic(series.metric)),
         "cell_id": series.cell_id,
         "cell": series.cell,
         "params": json.dumps(

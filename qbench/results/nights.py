@@ -12,10 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from qbench.results.facts import facts
+from qbench.results.gate.environment import required
 from qbench.results.store import Run, Store
 
 Facts = dict[str, str]
 
+LONG = 40
+"""Characters from which on a list is shown by its differences."""
 _RUN_STAMP = "%Y%m%dT%H%M%SZ"
 
 
@@ -33,15 +37,19 @@ class Night:
     version: str
     """Of qbench."""
     environment: Facts
-    """What two runs must share for their numbers to be comparable; see `comparable`."""
+    """What two runs must share for their times to be comparable; see `comparable`."""
+    computing: Facts
+    """The same for what is deterministic: libraries, cores, and the instructions that kernels are chosen by,
+    as the gate asks for them (`qbench.results.gate.environment`). Two models of processor may share them."""
     planned: dict[str, str]
     """Cell id → label, of every cell that the run was to measure."""
 
-    def environment_for(self, device: str) -> Facts:
+    def environment_for(self, device: str, deterministic: bool) -> Facts:
         """Without the GPUs for a cell of the processor: another driver changes none of its numbers."""
+        facts = self.computing if deterministic else self.environment
         if not device.startswith("cpu"):
-            return self.environment
-        return {key: value for key, value in self.environment.items() if not key.startswith("gpu")}
+            return facts
+        return {key: value for key, value in facts.items() if not key.startswith("gpu")}
 
 
 def read_nights(store: Store) -> list[Night]:
@@ -69,17 +77,30 @@ def comparable(environment: Mapping[str, Any]) -> Facts:
 
 
 def differing_facts(before: Facts, after: Facts) -> list[str]:
-    """`torch: 2.12.0 → 2.13.0`, a line each."""
+    """`torch: 2.12.0 → 2.13.0`, a line each; of two long lists only the words that one of them lacks."""
     return [
-        f"{key}: {before.get(key, 'none')} → {after.get(key, 'none')}"
+        f"{key}: {_change(before.get(key, ''), after.get(key, ''))}"
         for key in dict.fromkeys((*before, *after))
         if before.get(key) != after.get(key)
     ]
 
 
+def _change(before: str, after: str) -> str:
+    if min(len(before), len(after)) > LONG:
+        old, new = set(before.split()), set(after.split())
+        before, after = " ".join(sorted(old - new)), " ".join(sorted(new - old))
+    return f"{before or 'none'} → {after or 'none'}"
+
+
 def fingerprint(facts: Facts) -> str:
     """Eight digits that are equal for equal facts."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _computing(environment: Mapping[str, Any]) -> Facts:
+    cores = _mapping(environment.get("cpu")).get("cores")
+    found = required(facts({"environment": dict(environment)}, ()), timed=False, gpu=True)
+    return {**found, **({} if cores is None else {"cpu.cores": str(cores)})}
 
 
 def _night(run: Run, manifest: Mapping[str, Any]) -> Night:
@@ -93,6 +114,7 @@ def _night(run: Run, manifest: Mapping[str, Any]) -> Night:
         bool(git.get("dirty")),
         str(environment.get("qbench", "")),
         comparable(environment),
+        _computing(environment),
         {str(key): str(value) for key, value in _mapping(manifest.get("cells")).items()},
     )
 

@@ -96,7 +96,7 @@ def changes_of(points: Sequence[Point], deterministic: bool, device: str) -> lis
     Within an environment, by `change_points`, or of what is `deterministic` by `exact_steps`.
     """
     places = [place for place, point in enumerate(points) if point.value is not None]
-    environments = [points[place].night.environment_for(device) for place in places]
+    environments = [points[place].night.environment_for(device, deterministic) for place in places]
     moved = [index for index in range(1, len(places)) if environments[index] != environments[index - 1]]
     begins: dict[int, Begin] = {}
     for start, end in zip([0, *moved], [*moved, len(places)], strict=True):
