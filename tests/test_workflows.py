@@ -240,7 +240,7 @@ def test_artifacts_have_the_names_under_which_they_are_fetched() -> None:
 
 
 GATE = {
-    "vars.QBENCH_GATE_SUITE || 'suites/gate.yaml'": "tiny.yaml",
+    "vars.QBENCH_GATE_SUITE || 'quickstart'": "tiny.yaml",
     "vars.QBENCH_GATE_BUDGET || '600'": "5",
 }
 
