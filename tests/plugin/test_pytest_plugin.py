@@ -39,7 +39,7 @@ def test_run(qbench):
     suite = yaml.safe_load(open("suite.yaml"))
     frame = qbench.run({**suite, "methods": suite["methods"][:2], "devices": ["cpu"], "exclude": []})
     assert list(frame.status) == ["ok", "ok"]
-    assert list(qbench.load(qbench.results).cell_id) == list(frame.cell_id)
+    assert set(frame.cell_id) < set(qbench.load(qbench.results).cell_id)
     qbench.check(frame, {"perplexity_ratio": 10, "top1_agreement": 0.0})
 
 def test_too_strict(qbench):
