@@ -12,25 +12,22 @@ Loading this module imports pytest, which is there, and nothing else: no torch, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from qbench.pytest_bench import Bench
     from qbench.results.record import Record
-    from qbench.run.pool import Pool
     from qbench.suite.cell import Cell
     from qbench.suite.spec import Suite
 
 Reports = dict[str, "Record"]
 SUITES = pytest.StashKey[dict[Path, str]]()
 """Suite files of this session → the suite as it was named."""
-POOL = pytest.StashKey["Pool"]()
-"""The warm server of this session, once something had to be measured."""
 SHOWN = ("bits_per_weight", "perplexity", "perplexity_ratio", "decode_s_per_token", "peak_memory_bytes")
 """Metrics that a test's properties carry, in JUnit files for one."""
 
@@ -67,8 +64,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    if POOL in config.stash:
-        config.stash[POOL].close()
+    if "qbench.pytest_bench" in sys.modules:
+        from qbench.pytest_bench import close_pool
+
+        close_pool(config)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.File | None:
@@ -110,19 +109,21 @@ class SuiteFile(pytest.File):
         return made
 
     def collect(self) -> Iterator[pytest.Item]:
+        from qbench.pytest_bench import name_of
         from qbench.run.plan import Planner
         from qbench.suite.load import load_suite
 
         self.suite: Suite = load_suite(self.suite_name)
         names: set[str] = set()
         for planned in Planner(self.suite).plan(self._rules()):
-            name = _name(planned.cell)
+            name = name_of(planned.cell)
             name = f"{name}-{planned.cell.id[:6]}" if name in names else name
             names.add(name)
             yield CellItem.from_parent(self, name=name, cell=planned.cell)
 
     def measure(self, items: list[pytest.Item]) -> None:
         """Runs the cells of these items that have no `ok` record yet, and reads the records of all."""
+        from qbench.pytest_bench import Told, pool_of
         from qbench.results.store import Store
         from qbench.run.runner import run_suite
 
@@ -133,7 +134,7 @@ class SuiteFile(pytest.File):
             folder,
             Told(self.config),
             rules=self._rules(),
-            pool=lambda: _pool(self.config),
+            pool=lambda: pool_of(self.config),
             only=frozenset(cell.id for cell in cells),
         )
         if outcome.interrupted:
@@ -193,116 +194,13 @@ class CellFailed(Exception):
     """A cell whose record is not ok; the message is what the report shows."""
 
 
-class Told:
-    """A run's progress as lines of pytest's terminal; a `Listener`."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self.terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
-
-    def begin(self, run: Any, planned: Any) -> None:
-        waiting = sum(plan.state == "run" for plan in planned)
-        self._say(f"qbench {run.suite}/{run.name}: {waiting} of {len(planned)} cells to measure")
-
-    def record(self, record: Record) -> None:
-        seconds = sum(record.phases.values())
-        self._say(f"  {record.status:7} {_name(record.cell)} {seconds:.1f} s {record.reason or ''}".rstrip())
-
-    def note(self, text: str) -> None:
-        self._say(text)
-
-    def phase(self, cell: Any, name: str) -> None: ...
-
-    def tick(self) -> None: ...
-
-    def _say(self, line: str) -> None:
-        if self.terminal is not None and self.terminal.verbosity >= 0:
-            self.terminal.ensure_newline()
-            self.terminal.write_line(line)
-
-
-class Bench:
-    """What the fixture `qbench` gives: runs of suites in one folder, with one warm server."""
-
-    def __init__(self, config: pytest.Config, results: Path) -> None:
-        self._config = config
-        self.results = results
-        """Where runs are kept."""
-
-    def run(self, suite: str | Path | Mapping[str, Any], *, fresh: bool = False) -> pd.DataFrame:
-        """Measures a suite (a file, a packaged name, or the suite itself as a dict) and returns its frame.
-
-        What was measured before is kept, unless `fresh`. A failed cell is a row with its reason, no error.
-        """
-        from qbench.run.runner import run_suite
-        from qbench.suite.load import load_suite, parse_suite
-
-        loaded = parse_suite(_yaml(suite), "suite") if isinstance(suite, Mapping) else load_suite(suite)
-        told, config = Told(self._config), self._config
-        outcome = run_suite(loaded, self.results, told, fresh=fresh, pool=lambda: _pool(config))
-        if outcome.interrupted:
-            raise KeyboardInterrupt
-        frame = self.load(outcome.run.folder)
-        return frame[frame.cell_id.isin([planned.cell.id for planned in outcome.planned])]
-
-    def load(self, path: str | Path) -> pd.DataFrame:
-        """`qbench.load`: the newest run of each suite under a folder, a row per cell."""
-        from qbench.results.frame import load
-
-        return load(path)
-
-    def check(self, frame: pd.DataFrame, limits: Mapping[str, float]) -> None:
-        """Fails unless every cell is ok or skipped, and no better than its limit allows is missing.
-
-        `limits`: metric → the worst value that passes: the largest where lower is better, else the smallest.
-        """
-        from qbench.results.history import direction, metrics
-
-        unknown = sorted(set(limits) - set(metrics()))
-        if unknown:
-            raise ValueError(f"no metric {', '.join(unknown)}; qbench.results.history.metrics() lists them")
-        wrong: list[str] = []
-        for row in frame.to_dict("records"):
-            wrong += _wrong(row, {name: (limit, direction(name)) for name, limit in limits.items()})
-        if wrong:
-            pytest.fail("\n".join(wrong), pytrace=False)
-
-
 @pytest.fixture(scope="session")
 def qbench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """Runs suites and reads results; see `Bench`. The server that it starts ends with the session."""
+    """Runs suites and reads results; see `qbench.pytest_bench.Bench`. Its server ends with the session."""
+    from qbench.pytest_bench import Bench
+
     kept = request.config.getoption("qbench_results")
     return Bench(request.config, Path(kept) if kept else tmp_path_factory.mktemp("qbench"))
-
-
-def _pool(config: pytest.Config) -> Pool:
-    from qbench.run.pool import Pool
-
-    if POOL not in config.stash:
-        config.stash[POOL] = Pool()
-    return config.stash[POOL]
-
-
-def _wrong(row: dict[Any, Any], limits: Mapping[str, tuple[float, str | None]]) -> list[str]:
-    cell = f"{row['model']} {row['label']} {row['dtype']} {row['device']}"
-    if row["status"] != "ok":
-        return [] if row["status"] == "skipped" else [f"{cell}: {row['status']}: {row['reason']}"]
-    found = []
-    for name, (limit, way) in limits.items():
-        value = row[name]
-        if value is None or value != value:  # NaN
-            found.append(f"{cell}: {name} was not measured")
-        elif value < limit if way == "higher" else value > limit:
-            found.append(
-                f"{cell}: {name} {value:.6g}, {'at least' if way == 'higher' else 'at most'} {limit:g}"
-            )
-    return found
-
-
-def _name(cell: Cell) -> str:
-    """`austen-6m-int4-bf16-cpu`, without blanks and colons, which node ids and shells read otherwise."""
-    repetition = [f"rep{cell.repetition}"] if cell.repetition else []
-    parts = (cell.model.name, cell.label, cell.dtype, *cell.place.split(), *repetition)
-    return "-".join(parts).replace(" ", "_").replace("::", ":").replace("/", "_")
 
 
 def _numbers(record: Record) -> list[tuple[str, object]]:
@@ -325,9 +223,3 @@ def _file_of(name: str) -> Path:
 
 def _path_of(config: pytest.Config, argument: str) -> Path:
     return (config.invocation_params.dir / argument.split("::")[0]).resolve()
-
-
-def _yaml(suite: Mapping[str, Any]) -> str:
-    import yaml
-
-    return yaml.safe_dump(dict(suite), sort_keys=False)
