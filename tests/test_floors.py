@@ -72,7 +72,7 @@ def test_the_pytest_plugin_stands_on_the_floor_of_the_command_line() -> None:
     names = {
         node.module or "" if isinstance(node, ast.ImportFrom) else node.names[0].name for node in at_once
     }
-    assert names == {"__future__", "collections.abc", "pathlib", "typing", "pytest"}
+    assert names == {"__future__", "sys", "collections.abc", "pathlib", "typing", "pytest"}
 
 
 def test_methods_import_public_names_and_nobody_imports_them() -> None:

