@@ -4,9 +4,9 @@ Each benchmark of `test_harness.py` comes to one number: its processor time over
 the least of their rounds. A ratio above `TOLERANCE` times the baseline's fails; one far below asks for a new
 baseline, which only `--accept` writes.
 
-Why ratios: another processor, or one that is slower today, changes both sides. Why processor time and minima:
-other processes lengthen a round and never shorten it. Why 2: repeated on two cores with 6 to 19 processes that
-wanted them, no ratio was above 1.15 times the median that the baseline holds, and none under 0.7; what other
+Why ratios: another processor, or one that is slower today, changes both sides. Why processor time and
+minima: other processes lengthen a round and never shorten it. Why 2: in eight repetitions on two cores that 6
+to 20 processes wanted, ratios lay between 0.7 and 1.31 times the baseline's, which is their median; what other
 processors add is not known yet.
 """
 

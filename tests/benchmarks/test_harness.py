@@ -25,6 +25,7 @@ from qbench.run.plan import Planner
 from qbench.run.pool import Pool
 from qbench.run.runner import run_suite
 from qbench.suite.load import parse_suite
+from tests.benchmarks.ratios import problems
 from tests.results import factory
 from tests.run.conftest import Listening
 
@@ -152,3 +153,14 @@ def test_reading_a_thousand_records(benchmark: Any, tmp_path: Path) -> None:
         assert len(load(folder)) == count + 1
 
     note(benchmark, read, 3)
+
+
+def test_what_is_slower_lost_or_new_is_told() -> None:
+    baseline = {"plan": 100.0, "read": 40.0, "fork": 3.0}
+    assert problems({"plan": 199.0, "read": 41.0, "fork": 1.0}, baseline) == []
+    assert problems({"plan": 201.0, "read": float("nan"), "start": 5.0}, baseline) == [
+        "fork: in the baseline and not measured",
+        "start: not in the baseline; accept it",
+        "plan: 2.01 times the baseline's ratio, more than 2",
+        "read: nan times the baseline's ratio, more than 2",
+    ]
