@@ -6,8 +6,8 @@ baseline, which only `--accept` writes.
 
 Why ratios: another processor, or one that is slower today, changes both sides. Why processor time and
 minima: other processes lengthen a round and never shorten it. Why 2: in eight repetitions on two cores that 6
-to 20 processes wanted, ratios lay between 0.7 and 1.31 times the baseline's, which is their median; what other
-processors add is not known yet.
+to 20 processes wanted, ratios lay between 0.7 and 1.31 times the baseline's, which is their median;
+what other processors add is not known yet.
 """
 
 from __future__ import annotations
