@@ -1,7 +1,7 @@
 """qbench: quality, latency, memory and energy of really quantized language models, in one row.
 
-    frame = qbench.load("results/")      # a row per cell, tidy
-    qbench.history("results/")           # the same over every run, with change points
+    frame = qbench.load("results/")      # a row per cell, tidy; samples() has every raw number, layers() a
+                                         # row per layer, history() every run with its change points
     class Mine(qbench.Method): ...       # a method of your own
     qbench.load_quantized("folder")      # what `qbench quantize` wrote, as a model to run
 
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from qbench.quant.method import Layer, Method
     from qbench.results.frame import load
     from qbench.results.history import history
+    from qbench.results.layer_frame import layers
     from qbench.results.record import Record
+    from qbench.results.sample_frame import samples
     from qbench.suite.cell import Cell
     from qbench.suite.load import load_suite
     from qbench.suite.spec import Suite
@@ -48,9 +50,11 @@ _LAZY = {
     "Record": "qbench.results.record",
     "Suite": "qbench.suite.spec",
     "history": "qbench.results.history",
+    "layers": "qbench.results.layer_frame",
     "load": "qbench.results.frame",
     "load_quantized": "qbench.quant.checkpoint",
     "load_suite": "qbench.suite.load",
+    "samples": "qbench.results.sample_frame",
 }
 
 __all__ = [
@@ -68,9 +72,11 @@ __all__ = [
     "Suite",
     "SuiteError",
     "history",
+    "layers",
     "load",
     "load_quantized",
     "load_suite",
+    "samples",
 ]
 
 

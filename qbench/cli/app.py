@@ -22,6 +22,7 @@ from qbench.cli import (
     report,
     run,
     schema,
+    show,
 )
 
 app = typer.Typer(
@@ -57,6 +58,7 @@ for command in (
     listing.list_,
     check.check,
     quantize.quantize,
+    show.show,
     report.report,
     compare.compare,
     gate.gate,

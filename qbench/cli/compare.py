@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,6 +16,13 @@ def compare(
     json: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON to this file.")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page that opens in any browser.")
+    ] = None,
+    format_: Annotated[
+        Literal["table", "markdown"],
+        typer.Option("--format", help="Of what is printed; markdown: for a comment on a pull request."),
+    ] = "table",
 ) -> None:
     """Compare the newest run of each suite in A with that in B, cell by cell.
 
@@ -24,12 +31,19 @@ def compare(
     """
     import json as json_
 
-    from qbench.cli.console import console
+    from qbench.cli.console import console, put
+    from qbench.report import compared
     from qbench.report.comparison import drawn
     from qbench.results.atomic import write_bytes_atomic
-    from qbench.results.compare import compare_folders
+    from qbench.results.compare import compare_sources, read_source
 
-    found = compare_folders(a, b)
-    console().print(drawn(found))
+    sides = read_source(a), read_source(b)
+    found = compare_sources(*sides)
+    if format_ == "markdown":
+        put(compared.markdown(found, *sides), None)
+    else:
+        console().print(drawn(found))
+    if html is not None:
+        compared.write_comparison(found, *sides, html)
     if json is not None:
         write_bytes_atomic(json, json_.dumps(found.to_dict(), indent=1, ensure_ascii=False).encode() + b"\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
@@ -23,3 +24,17 @@ def table(first: str, *columns: str, title: str | None = None) -> Table:
     for column in columns:
         made.add_column(column, overflow="fold")
     return made
+
+
+def put(text: str, output: Path | None) -> None:
+    """To standard output as it is, or whole into a file, whose name is then printed."""
+    if output is None:
+        sys.stdout.write(text)
+        return
+    from qbench.errors import ResultsError
+    from qbench.results.atomic import write_bytes_atomic
+
+    if not output.parent.is_dir():
+        raise ResultsError(f"cannot write {output}: there is no folder {output.parent}")
+    write_bytes_atomic(output, text.encode())
+    sys.stdout.write(f"{output}\n")

@@ -74,6 +74,12 @@ def gate(
     markdown: Annotated[
         Path | None, typer.Option("--markdown", metavar="FILE", help="Write Markdown, for a comment.")
     ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            "--keep", metavar="DIR", help="Keep the records of both sides, with every lap, as two runs."
+        ),
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="List every number, also what is the same.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing while it runs.")] = False,
 ) -> None:
@@ -103,7 +109,7 @@ def gate(
         asked_for(given, candidate_python, results)
         loaded = load_suite(suite)
         rules = [parse_filter(text) for text in filter_]
-        order = Order(rules, budget, loaded.seed if seed is None else seed, heard=heard)
+        order = Order(rules, budget, loaded.seed if seed is None else seed, keep=keep, heard=heard)
         with terminable():
             if baseline is not None:
                 keys = [key for text in accept_environment for key in text.split(",") if key]

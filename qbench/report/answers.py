@@ -9,6 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from qbench.report.digits import scale_for, significant, with_interval
+from qbench.report.names import name_of
+
+__all__ = ["answer", "name_of"]
 
 Row = dict[str, Any]
 BUDGETS = (4.5, 8.5, 16.5)
@@ -39,7 +42,8 @@ def answer(rows: list[Row]) -> str:
 
 def _least_loss(rows: list[Row]) -> str:
     best = min(rows, key=lambda row: row["perplexity_ratio"])
-    ties = [row for row in rows if row is not best and _overlap(row, best)]
+    ties = [row for row in rows if name_of(row) != name_of(best) and _overlap(row, best)]
+    unsure = [row for row in rows if row["perplexity_ratio_low"] is None]
     value, half = with_interval(
         best["perplexity_ratio"], _low(best, "perplexity_ratio"), _high(best, "perplexity_ratio"), 4
     )
@@ -49,7 +53,13 @@ def _least_loss(rows: list[Row]) -> str:
         for name, noun in (("weight_bytes_ratio", "weight memory"), ("decode_speedup", "decode speed"))
         if best[name] is not None
     ]
-    verb = "ties for the least loss" if ties else "loses least" if len(rows) > 1 else "is the one measured"
+    if len(rows) == 1:
+        return f"{name_of(best)} is the one measured: {', '.join(facts)}."
+    if unsure:  # of one window nothing is known of the spread: no method can be told from another
+        return (
+            f"{name_of(best)} measured lowest: {', '.join(facts)}. One window gives no interval to judge by."
+        )
+    verb = "ties for the least loss" if ties else "loses least"
     return f"{name_of(best)} {verb}: {', '.join(facts)}{_ties(ties)}."
 
 
@@ -62,11 +72,13 @@ def _factor(row: Row, name: str) -> str:
 
 
 def _ties(ties: list[Row]) -> str:
+    """The nearest by name; repetitions of a cell are one."""
     if not ties:
         return ""
-    named = ", ".join(name_of(row) for row in ties[:_NAMED_TIES])
-    more = f" and {len(ties) - _NAMED_TIES} more" if len(ties) > _NAMED_TIES else ""
-    return f". Within its interval: {named}{more}"
+    ordered = sorted(ties, key=lambda row: row["perplexity_ratio"])
+    names = list(dict.fromkeys(map(name_of, ordered)))
+    more = f" and {len(names) - _NAMED_TIES} more" if len(names) > _NAMED_TIES else ""
+    return f". Tied with {', '.join(names[:_NAMED_TIES])}{more}"
 
 
 def _without_ratio(rows: list[Row]) -> str:
@@ -93,12 +105,6 @@ def _only_base(rows: list[Row]) -> str:
 def _perplexity(row: Row) -> str:
     value, half = with_interval(row["perplexity"], _low(row, "perplexity"), _high(row, "perplexity"), 4)
     return f"{value}{GLUE}±{GLUE}{half}" if half else value
-
-
-def name_of(row: Row) -> str:
-    """The label, with the method where the label does not say it."""
-    label, method = row["label"] or row["method"], row["method"]
-    return str(label) if method.lower() in label.lower() else f"{label} ({method})"
 
 
 def _overlap(one: Row, other: Row) -> bool:

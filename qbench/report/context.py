@@ -5,40 +5,30 @@ Everything here may come from a record and is text; the template escapes it.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import get_args
 
 import pandas as pd
 
 from qbench.report.answers import answer
-from qbench.report.figures import Figure, figures
+from qbench.report.cells import Row, cut
+from qbench.report.facts import Environment, Manifests, distinct, environment_of, facts
 from qbench.report.table import Table, build_table
 from qbench.results.record import Status
 
-Row = dict[str, Any]
-Manifests = Mapping[str, Mapping[str, Any]]
-_LONGEST = 240
+ROWS_WITHOUT_SCRIPTS = 100
+"""Rows that stand in the page's markup, for a viewer that runs no script; the script draws all of them."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """The cells of one model in one dtype on one device."""
+    """The cells that are compared: of one model in one dtype on one device, scored alike."""
 
     title: str
     sentence: str
-    figures: list[Figure]
-
-
-@dataclass(frozen=True)
-class Environment:
-    """One run's manifest, flattened to `dotted.key` → text."""
-
-    run: str
-    facts: dict[str, str]
-    suite_text: str
 
 
 @dataclass(frozen=True)
@@ -50,118 +40,73 @@ class View:
     """Cells by status, in the order of `Status`; only those that occur."""
     groups: list[Group]
     table: Table
+    """Its first rows; `columnar.py` gives all."""
     problems: list[str]
     environments: list[Environment]
 
 
 def build_view(frame: pd.DataFrame, manifests: Manifests) -> View:
     """`manifests` maps a run's name to its manifest; what a manifest lacks is left out of the page."""
-    rows = plain_rows(frame)
+    return view_of(plain_rows(frame), manifests, list(frame.attrs.get("problems", [])))
+
+
+def view_of(rows: list[Row], manifests: Manifests, problems: list[str]) -> View:
+    """The same from the frame's `plain_rows`."""
     occurring = Counter(row["status"] for row in rows)
-    suites = _distinct(rows, "suite")
     return View(
-        title=", ".join(suites) or "No cell has finished yet",
-        facts=_facts(rows, manifests),
+        title=", ".join(map(cut, distinct(rows, "suite"))) or "No cell has finished yet",
+        facts=facts(rows, manifests),
         counts={status: occurring[status] for status in get_args(Status) if occurring[status]},
-        groups=_groups(rows),
-        table=build_table(rows),
-        problems=list(frame.attrs.get("problems", [])),
-        environments=[_environment(run, manifest) for run, manifest in manifests.items()],
+        groups=[Group(title, answer(members)) for title, members in compared(rows)],
+        table=build_table(rows, ROWS_WITHOUT_SCRIPTS),
+        problems=[cut(problem) for problem in problems],
+        environments=[environment_of(run, manifest) for run, manifest in manifests.items()],
     )
 
 
 def plain_rows(frame: pd.DataFrame) -> list[Row]:
-    """The frame's rows as dicts, nulls as None and `missing` parsed."""
+    """The frame's rows as dicts, nulls as None and `missing` parsed (rows that lack the same share it)."""
     values = frame.astype("object")
     rows: list[Row] = values.where(values.notna(), None).to_dict("records")  # type: ignore[assignment]
+    parsed = functools.cache(json.loads)
     for row in rows:
-        row["missing"] = json.loads(row["missing"] or "{}")
+        row["missing"] = parsed(row["missing"] or "{}")
     return rows
 
 
-def _groups(rows: list[Row]) -> list[Group]:
+def compared(rows: list[Row]) -> list[tuple[str, list[Row]]]:
+    """Rows that may be set against each other, by what they have in common.
+
+    That is suite, model, dtype, device and runtime; the run too, where a suite has several, and the
+    protocol, where a model was scored by several.
+    """
+    runs: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        runs[row["suite"]].add(row["run"])
     found: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     names = {(row["run"], row["cell_id"]): row["model"] for row in rows}
     for row in rows:  # a checkpoint that was quantized before the run stands beside its base
         model = str(names.get((row["run"], row["base_cell_id"]), row["model"]))
         ran = [] if row["runtime"] == "eager" else [row["runtime"]]
-        found[row["suite"], model, row["dtype"], row["device"], *ran].append(row)
-    several_suites = len({suite for suite, *_ in found}) > 1
+        run = [row["run"]] if len(runs[row["suite"]]) > 1 else []
+        found[row["suite"], model, row["dtype"], row["device"], *ran, *run].append(row)
+    first = 0 if len(runs) > 1 else 1
     return [
-        Group(
-            title=" · ".join(key if several_suites else key[1:]),
-            sentence=answer(members),
-            figures=figures(members, _only(_distinct(members, "perplexity_protocol"))),
-        )
-        for key, members in sorted(found.items())
+        (cut(" · ".join((*key[first:], *protocol))), members)
+        for key, group in sorted(found.items())
+        for protocol, members in _by_protocol(group)
     ]
 
 
-def _facts(rows: list[Row], manifests: Manifests) -> dict[str, str]:
-    facts = {
-        "Models": ", ".join(_distinct(rows, "model")),
-        "Hardware": ", ".join(
-            sorted({text for manifest in manifests.values() if (text := hardware(manifest))})
-        ),
-        "Measured": _when(rows),
-        "qbench": ", ".join(
-            sorted({text for manifest in manifests.values() if (text := _version(manifest))})
-        ),
-        "Runs": ", ".join(_distinct(rows, "run")),
-    }
-    return {name: value for name, value in facts.items() if value}
-
-
-def _environment(run: str, manifest: Mapping[str, Any]) -> Environment:
-    """Without what the page says elsewhere (the cells) or as a whole (the suite)."""
-    facts = {key: value for key, value in manifest.items() if key not in ("cells", "suite_text")}
-    return Environment(run, dict(_flat(facts)), str(manifest.get("suite_text", "")))
-
-
-def hardware(manifest: Mapping[str, Any]) -> str:
-    """The CPU's and the GPUs' names as far as the manifest says them."""
-    environment = _mapping(manifest.get("environment"))
-    cpu = environment.get("cpu")
-    name = _mapping(cpu).get("model") if isinstance(cpu, Mapping) else cpu
-    gpus = environment.get("gpus")
-    names = [str(_mapping(gpu).get("name", gpu)) for gpu in gpus] if isinstance(gpus, list) else []
-    return " + ".join([*([str(name)] if name else []), *names])
-
-
-def _version(manifest: Mapping[str, Any]) -> str:
-    return str(_mapping(manifest.get("environment")).get("qbench", ""))
-
-
-def _when(rows: list[Row]) -> str:
-    times = sorted(row["started_at"] for row in rows if row["started_at"] is not None)
-    if not times:
-        return ""
-    first, last = f"{times[0]:%Y-%m-%d %H:%M}", f"{times[-1]:%Y-%m-%d %H:%M}"
-    return (
-        f"{first} UTC"
-        if first == last
-        else f"{first} to {last[11:] if first[:10] == last[:10] else last} UTC"
-    )
-
-
-def _distinct(rows: list[Row], name: str) -> list[str]:
-    return sorted({str(row[name]) for row in rows if row[name] is not None})
-
-
-def _only(values: list[str]) -> str | None:
-    return values[0] if len(values) == 1 else None
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """Nested objects as dotted keys; lists of plain values on one line; long texts cut, and marked as cut."""
-    if isinstance(value, Mapping) and value:
-        inner = ((f"{prefix}.{key}" if prefix else str(key), below) for key, below in value.items())
-        return [pair for key, below in inner for pair in _flat(below, key)]
-    if isinstance(value, list) and any(isinstance(one, Mapping | list) for one in value):
-        return [pair for place, below in enumerate(value) for pair in _flat(below, f"{prefix}[{place}]")]
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return [(prefix, text if len(text) <= _LONGEST else f"{text[:_LONGEST]} … ({len(text)} characters)")]
+def _by_protocol(rows: list[Row]) -> list[tuple[tuple[str, ...], list[Row]]]:
+    """What was scored by another protocol cannot be compared; what has no perplexity stays with the first."""
+    protocols = distinct(rows, "perplexity_protocol")
+    if len(protocols) < 2:
+        return [((), rows)]
+    return [
+        (
+            (one,),
+            [row for row in rows if (row["perplexity_protocol"] or protocols[0]) == one],
+        )
+        for one in protocols
+    ]

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
-from qbench.report.context import build_view
+from qbench.report.columnar import table_data
+from qbench.report.context import plain_rows, view_of
+from qbench.report.details import Details
 from qbench.report.page import Plotlyjs, render_page, write_page
-from qbench.results.frame import chosen_runs, from_store
+from qbench.report.pictures.album import album
+from qbench.report.pictures.gather import Gathered
+from qbench.results.export import parquet_bytes
+from qbench.results.frame import chosen_runs, from_records
 from qbench.results.store import Store
+
+SCRIPTS = (
+    "packed.js",
+    "view.js",
+    "table.js",
+    "window.js",
+    "keyboard.js",
+    "controls.js",
+    "downloads.js",
+    "pictures.js",
+    "panel.js",
+)
+STYLES = ("table.css", "pictures.css", "panel.css")
+PARQUET_LIMIT = 16_000_000
+"""Bytes of Parquet that the page brings along; of more it says how to make the file."""
 
 
 def write_report(
@@ -27,26 +48,56 @@ def write_report(
     MB), `directory` beside it, `cdn` leaves it to the network. ResultsError where there is no run at all.
     """
     store = Store(Path(results), strict=False)
-    frame = from_store(store, runs)
-    manifests = {run.name: store.manifest(run) for run in chosen_runs(store, runs)}
+    chosen = chosen_runs(store, runs)
+    manifests = {run.name: store.manifest(run) for run in chosen}
+    gathered, details = Gathered(), Details.of(manifests)
+    records = (record for run in chosen for record in store.records(run))
+    frame = from_records(details.watch(gathered.watch(records)))
     frame.attrs["problems"] = list(store.problems)
-    return write_page(Path(output), render(frame, manifests, plotlyjs=plotlyjs), plotlyjs)
+    return write_page(
+        Path(output),
+        render(frame, manifests, gathered=gathered, details=details, plotlyjs=plotlyjs),
+        plotlyjs,
+    )
 
 
 def render(
     frame: pd.DataFrame,
     manifests: Mapping[str, Mapping[str, Any]] | None = None,
     *,
+    gathered: Gathered | None = None,
+    details: Details | None = None,
     plotlyjs: Plotlyjs = "inline",
 ) -> str:
-    """The page of this frame (see `qbench.load`); `manifests` maps a run's name to its manifest."""
-    view = build_view(frame, manifests or {})
-    drawn = any(group.figures for group in view.groups)
+    """The page of this frame (see `qbench.load`); `manifests` maps a run's name to its manifest.
+
+    Pictures of layers, of latency by length and of power need what `gathered` took from the same records,
+    a cell's panel what `details` took.
+    """
+    rows = plain_rows(frame)
+    view = view_of(rows, manifests or {}, list(frame.attrs.get("problems", [])))
+    pictures = album(rows, gathered or Gathered())
+    data: dict[str, Any] = {"pictures": pictures.data()}
+    if details is not None:
+        data["details"] = details.data()
+    parquet = parquet_bytes(frame) if rows else b""
+    if rows:
+        data["table"] = table_data(rows)
+    if 0 < len(parquet) <= PARQUET_LIMIT:
+        data["parquet"] = base64.b64encode(parquet).decode()
     return render_page(
         "leaderboard.html.j2",
-        {"view": view, "title": view.title},
-        scripts=["table.js", "pictures.js"],
-        data={"figures": [group.figures for group in view.groups]},
-        drawn=drawn,
+        {
+            "view": view,
+            "title": view.title,
+            "album": pictures,
+            "cells": len(rows),
+            "parquet_bytes": len(parquet),
+            "with_parquet": "parquet" in data,
+        },
+        scripts=SCRIPTS,
+        styles=STYLES,
+        data=data,
+        drawn=bool(pictures.chapters),
         plotlyjs=plotlyjs,
     )

@@ -122,7 +122,7 @@ def render_trends(
     return render_page(
         "trends.html.j2",
         {"view": view, "title": view.title},
-        scripts=["pictures.js"],
+        scripts=["trends.js"],
         data={"figures": [[small.figure for small in metric.pictures] for metric in view.metrics]},
         drawn=True,
         plotlyjs=plotlyjs,

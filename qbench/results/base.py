@@ -32,8 +32,10 @@ class Scored:
     """Protocol, corpus hash, window length, stride, tokens by window: cells are paired where it is equal."""
     measured: dict[str, float | None]
     """Of the columns that ratios are made of."""
-    apart: Mapping[str, Any]
-    """Of the record's divergence by window: `scored` tokens, `kl`, `agree`; empty where it has none."""
+    scored: tuple[int, ...]
+    """Tokens by window that divergence was measured on; empty where it was not."""
+    apart: Mapping[str, NDArray[Any]]
+    """Of the record's divergence by window: `kl`, `agree`; empty where it has none."""
     rounds: Rounds
     """Its timed rounds by lap."""
 
@@ -65,7 +67,8 @@ def scored(record: Record, cell_id: str, measured: dict[str, float | None]) -> S
             tuple(found.get("tokens") or ()),
         ),
         measured=measured,
-        apart={name: apart[name] for name in ("scored", "kl", "agree") if name in apart},
+        scored=tuple(apart.get("scored") or ()),
+        apart={name: np.asarray(apart[name]) for name in ("kl", "agree") if name in apart},
         rounds=rounds(record),
     )  # fmt: skip
 

@@ -18,8 +18,9 @@ from typing import Any
 
 from qbench.errors import ResultsError
 from qbench.results.facts import differing, facts
-from qbench.results.latency import Corner, corners
+from qbench.results.latency import Corner, first_corner
 from qbench.results.metrics import METRICS
+from qbench.results.paired import Paired, perplexity_ratio
 from qbench.results.quality import windows
 from qbench.results.record import Record
 from qbench.results.samples import probe
@@ -75,6 +76,8 @@ class Pair:
     """Deterministic metrics that at least one side has."""
     differences: tuple[Difference, ...]
     timed: tuple[Timed, ...]
+    perplexity: Paired | None = None
+    """Of b over a, paired by window; None where the two were not scored on the same windows."""
 
     @property
     def identical(self) -> bool:
@@ -136,21 +139,36 @@ def compare(a: Iterable[Record], b: Iterable[Record], environment: Sequence[str]
     )
 
 
+@dataclass(frozen=True)
+class Source:
+    """A folder that was read: the newest run of each of its suites."""
+
+    folder: Path
+    runs: tuple[str, ...]
+    records: tuple[Record, ...]
+    facts: Mapping[str, str]
+    """Machine and software; see `facts`."""
+
+
+def read_source(folder: Path) -> Source:
+    """ResultsError where the folder has no run, or a file of it cannot be read."""
+    store = Store(folder)
+    runs = store.newest()
+    if not runs:
+        raise ResultsError(f"no runs in {folder}; name a results folder, a suite's in it, or a run's")
+    records = {run: list(store.records(run)) for run in runs}
+    known = {key: text for run in runs for key, text in facts(store.manifest(run), records[run]).items()}
+    together = tuple(record for found in records.values() for record in found)
+    return Source(folder, tuple(f"{run.suite}/{run.name}" for run in runs), together, known)
+
+
+def compare_sources(a: Source, b: Source) -> Comparison:
+    return compare(a.records, b.records, differing(a.facts, b.facts))
+
+
 def compare_folders(a: Path, b: Path) -> Comparison:
     """The newest run of each suite under `a` with those under `b`; ResultsError where one has none."""
-    sides: list[list[Record]] = []
-    known: list[dict[str, str]] = []
-    for folder in (a, b):
-        store = Store(folder)
-        runs = store.newest()
-        if not runs:
-            raise ResultsError(f"no runs in {folder}; name a results folder, a suite's in it, or a run's")
-        records = {run: list(store.records(run)) for run in runs}
-        sides.append([record for found in records.values() for record in found])
-        known.append(
-            {key: text for run in runs for key, text in facts(store.manifest(run), records[run]).items()}
-        )
-    return compare(sides[0], sides[1], differing(known[0], known[1]))
+    return compare_sources(read_source(a), read_source(b))
 
 
 def pair_of(a: Record, b: Record) -> Pair:
@@ -161,6 +179,7 @@ def pair_of(a: Record, b: Record) -> Pair:
         compared=tuple(values[0] | values[1]),
         differences=differences(*values),
         timed=tuple(timed for name in METRICS if (timed := _timed(name, a, b))),
+        perplexity=perplexity_ratio(a, b),
     )  # fmt: skip
 
 
@@ -224,7 +243,7 @@ def _timed(name: str, a: Record, b: Record) -> Timed | None:
 
 
 def _rounds(name: str, record: Record) -> list[float]:
-    first = next(corners(record), None)
+    first = first_corner(record)
     return _ROUNDS[name](first) if first is not None and name in _ROUNDS else []
 
 

@@ -15,7 +15,7 @@ from statistics import fmean, median, stdev
 
 from qbench.results import energy_facts as facts
 from qbench.results.energy_windows import idle_w, worked
-from qbench.results.metric import Metric, fact
+from qbench.results.metric import Direction, Metric, fact
 from qbench.results.modelled import METRICS as MODELLED
 from qbench.results.record import Record
 from qbench.results.samples import Value, missing_reason, number, probe
@@ -122,12 +122,29 @@ def lacking(name: str, what: str) -> Callable[[Record], str]:
     return reason
 
 
+def _where_measured(value: Callable[[Record], Value]) -> Callable[[Record], Value]:
+    """The same, asked only of a record that has energy: most have none, and there are many columns."""
+    return lambda record: value(record) if probe(record, "energy") else None
+
+
 def _j(name: str, description: str, value: Callable[[Record], Value], null: str) -> Metric:
-    return Metric(name, "J", "lower", "timed", "energy", 3, description, value, lacking(name, null))
+    return _metric(name, "J", "lower", description, value, null)
 
 
 def _about(name: str, unit: str, description: str, value: Callable[[Record], Value], null: str) -> Metric:
-    return Metric(name, unit, None, "timed", "energy", 3, description, value, lacking(name, null))
+    return _metric(name, unit, None, description, value, null)
+
+
+def _metric(
+    name: str,
+    unit: str,
+    direction: Direction | None,
+    description: str,
+    value: Callable[[Record], Value],
+    null: str,
+) -> Metric:
+    measured = _where_measured(value)
+    return Metric(name, unit, direction, "timed", "energy", 3, description, measured, lacking(name, null))
 
 
 _INTERVAL = "95 % interval of the mean over at least three trials, Student's t: the spread between windows"

@@ -1,21 +1,22 @@
-"""The frame as a file for other tools: Parquet (units in the schema), CSV or JSON."""
+"""A frame as a file for other tools: Parquet (units in the schema), CSV or JSON."""
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from qbench.errors import ResultsError, did_you_mean
 from qbench.results.atomic import write_bytes_atomic
-from qbench.results.columns import columns
+from qbench.results.columns import Column
+from qbench.results.dictionary import TABLES
 
 
 def export(frame: pd.DataFrame, path: str | Path) -> Path:
-    """Writes the frame in the format that the suffix names, atomically, and returns where.
+    """Writes a frame (cells, samples or layers) in the format that the suffix names, atomically; says where.
 
     ResultsError for an unknown suffix or a folder that is not there.
     """
@@ -29,7 +30,7 @@ def export(frame: pd.DataFrame, path: str | Path) -> Path:
     return target
 
 
-def _parquet(frame: pd.DataFrame) -> bytes:
+def parquet_bytes(frame: pd.DataFrame) -> bytes:
     """A field's metadata holds `unit` and `description`; the schema's all units as `qbench.units`."""
     import pyarrow
     import pyarrow.parquet
@@ -37,7 +38,7 @@ def _parquet(frame: pd.DataFrame) -> bytes:
     plain = frame.copy(deep=False)
     plain.attrs = {}
     table = pyarrow.Table.from_pandas(plain, preserve_index=False)
-    known = columns()
+    known = _known(frame)
     fields = [
         field.with_metadata({"unit": known[field.name].unit, "description": known[field.name].description})
         if field.name in known
@@ -49,6 +50,12 @@ def _parquet(frame: pd.DataFrame) -> bytes:
     buffer = io.BytesIO()
     pyarrow.parquet.write_table(table.cast(pyarrow.schema(fields, metadata=metadata)), buffer)
     return buffer.getvalue()
+
+
+def _known(frame: pd.DataFrame) -> Mapping[str, Column]:
+    """The dictionary of the frame's columns; of the cells' where it has columns of several."""
+    tables = [known for _, _, known in TABLES.values() if set(frame.columns) <= set(known)]
+    return tables[0] if tables else TABLES["cells"][2]
 
 
 def _csv(frame: pd.DataFrame) -> bytes:
@@ -71,4 +78,8 @@ def _stamped(frame: pd.DataFrame) -> pd.DataFrame:
     return stamped
 
 
-_WRITERS: dict[str, Callable[[pd.DataFrame], bytes]] = {".parquet": _parquet, ".csv": _csv, ".json": _json}
+_WRITERS: dict[str, Callable[[pd.DataFrame], bytes]] = {
+    ".parquet": parquet_bytes,
+    ".csv": _csv,
+    ".json": _json,
+}

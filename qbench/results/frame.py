@@ -9,8 +9,9 @@ were not scored on the very same windows. Intervals of all cells with the same w
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,20 +19,15 @@ import numpy as np
 import pandas as pd
 
 from qbench.errors import ResultsError, did_you_mean
-from qbench.results import energy_facts, missing
-from qbench.results.base import Scored, base_of, find_bases, scored
+from qbench.results import missing
+from qbench.results.base import Scored, base_of, find_bases
 from qbench.results.columns import columns
-from qbench.results.layers import kernels
-from qbench.results.metrics import METRICS
+from qbench.results.parallel import uncollected
 from qbench.results.record import Record
-from qbench.results.samples import missing_reason, probe
+from qbench.results.rows import Row, row_of
 from qbench.results.speedups import TIMES, Part, speedup
 from qbench.results.statistics import Kind, intervals
 from qbench.results.store import MANIFEST, Run, Store
-from qbench.results.tasks import task_accuracy_stderr, tasks_text
-
-Row = dict[str, Any]
-_RELATED = ("weight_bytes", *TIMES.values())
 
 
 def load(
@@ -48,7 +44,8 @@ def load(
 
 def from_store(store: Store, runs: str = "newest") -> pd.DataFrame:
     """The frame of the store's newest run of each suite, or of all runs; ResultsError where it has none."""
-    frame = from_records(record for run in chosen_runs(store, runs) for record in store.records(run))
+    with uncollected():
+        frame = from_rows(found for run in chosen_runs(store, runs) for found in store.each(run, row_of))
     frame.attrs["problems"] = list(store.problems)
     return frame
 
@@ -70,11 +67,15 @@ def from_records(records: Iterable[Record]) -> pd.DataFrame:
 
     Each record is let go as soon as its row stands, so that an iterator over a large folder stays small.
     """
-    rows, cells = [], []
-    for record in records:
-        row = _row(record)
+    return from_rows(map(row_of, records))
+
+
+def from_rows(found: Iterable[tuple[Row, Scored]]) -> pd.DataFrame:
+    """The frame of rows of single records (see `row_of`), which it changes."""
+    rows, cells = list[Row](), list[Scored]()
+    for row, cell in found:
         rows.append(row)
-        cells.append(scored(record, row["cell_id"], {name: row[name] for name in _RELATED}))
+        cells.append(cell)
     bases = find_bases(cells)
     related = [base_of(cell, bases) for cell in cells]
     for row, cell, base in zip(rows, cells, related, strict=True):
@@ -83,59 +84,6 @@ def from_records(records: Iterable[Record]) -> pd.DataFrame:
     for row, cell, base in zip(rows, cells, related, strict=True):
         row["missing"] = json.dumps(missing.of_row(row, cell, base), ensure_ascii=False)
     return _typed(rows)
-
-
-def _row(record: Record) -> Row:
-    cell = record.cell
-    row: Row = {
-        "suite": record.suite,
-        "run": record.run,
-        "cell_id": cell.id,
-        "status": record.status,
-        "reason": record.reason,
-        "model": cell.model.name,
-        "method": cell.method,
-        "label": cell.label,
-        "params": json.dumps(cell.params, sort_keys=True, ensure_ascii=False),
-        "dtype": cell.dtype,
-        "device": cell.device,
-        "runtime": cell.runtime,
-        "repetition": cell.repetition,
-        "perplexity_protocol": protocol(record),
-        "task_accuracy_stderr": task_accuracy_stderr(record),
-        "tasks": tasks_text(record),
-        "kernels": ", ".join(kernels(record)) or None,
-        "energy_reason": _energy_reason(record),
-        **energy_facts.texts(record),
-        "started_at": record.started_at or None,
-        "ended_at": record.ended_at or None,
-    }
-    row.update({name: metric.value(record) for name, metric in METRICS.items()})
-    row["missing"] = missing.of_record(record, row)
-    return row
-
-
-def protocol(record: Record) -> str | None:
-    """`gptq, 512 tokens, builtin:persuasion`: what has to be equal before two perplexities are compared.
-
-    `strided, 512 tokens, test.txt 1f3870be, stride 256`: a text of the user's own has the first digits of its
-    hash, since two files may share a name.
-    """
-    found = probe(record, "perplexity")
-    if not found:
-        return None
-    kind, seqlen = found.get("protocol"), found.get("seqlen")
-    stride = f", stride {found.get('stride') or seqlen}" if kind == "strided" else ""
-    return f"{kind}, {seqlen} tokens, {_text(found.get('corpus') or {})}{stride}"
-
-
-def _text(corpus: Mapping[str, Any]) -> str:
-    name, digits = str(corpus.get("name")), str(corpus.get("sha256") or "")[:8]
-    return name if name.startswith("builtin:") or not digits else f"{name} {digits}"
-
-
-def _energy_reason(record: Record) -> str | None:
-    return None if probe(record, "energy") else missing_reason(record, "energy", "energy_j_per_token")
 
 
 def _relative(row: Row, cell: Scored, base: Scored | None) -> Row:
@@ -168,7 +116,7 @@ def _add_intervals(rows: list[Row], cells: list[Scored], bases: list[Scored | No
         _fill("perplexity", "own", tokens, [(rows[index], cells[index].nll) for index in members])
         gaps = [(rows[index], cells[index].nll_above(bases[index])) for index in members]
         _fill("perplexity_ratio", "difference", tokens, gaps)
-    for tokens, members in _alike(cells, lambda cell: tuple(cell.apart.get("scored", ()))):
+    for tokens, members in _alike(cells, lambda cell: cell.scored):
         for name, sums, kind in _APART:
             _fill(name, kind, tokens, [(rows[index], cells[index].apart[sums]) for index in members])
 
@@ -199,27 +147,44 @@ def _fill(name: str, kind: Kind, tokens: tuple[float, ...], found: list[tuple[Ro
         with np.errstate(over="ignore"):
             ends = (np.exp(ends[0]), np.exp(ends[1]), np.exp(ends[2]))
     for suffix, values in zip(("", "_low", "_high"), ends, strict=True):
-        for row, value in zip(rows, values, strict=True):
-            row[name + suffix] = float(value) if np.isfinite(value) else None
+        for row, value in zip(rows, values.tolist(), strict=True):
+            row[name + suffix] = value if math.isfinite(value) else None
 
 
 def _typed(rows: list[Row]) -> pd.DataFrame:
     known = columns()
-    data = {name: _series([row.get(name) for row in rows], column.dtype) for name, column in known.items()}
+    data = {name: series([row.get(name) for row in rows], column.dtype) for name, column in known.items()}
     frame = pd.DataFrame(data)
     frame.attrs["units"] = {name: column.unit for name, column in known.items() if column.unit}
     frame.attrs["problems"] = []
     return frame
 
 
-def _series(values: list[Any], dtype: str) -> pd.Series[Any]:
+def series(values: list[Any], dtype: str) -> pd.Series[Any]:
     if dtype.startswith("datetime64"):
         times = pd.to_datetime(pd.Series(values, dtype="object"), utc=True, format="ISO8601")
         return times.dt.as_unit("us")
     if dtype == "Int64":
-        return pd.Series(
-            pd.array([None if value is None else round(value) for value in values], dtype="Int64")
-        )
+        return pd.Series(numbers(values, dtype))
     if dtype == "category":
-        return pd.Series(pd.Categorical(values))
+        return pd.Series(categorical(values))
+    if dtype == "float64":
+        return pd.Series(numbers(values, dtype))
     return pd.Series(values, dtype=dtype)
+
+
+def numbers(values: Sequence[float | None], dtype: str) -> Any:
+    """A column of float64 or Int64, rounded to the nearest whole number; None is null."""
+    found = np.asarray(values, dtype=np.float64)
+    if dtype == "float64":
+        return found
+    missing_ = np.isnan(found)
+    return pd.arrays.IntegerArray(np.where(missing_, 0, np.rint(found)).astype(np.int64), missing_)
+
+
+def categorical(values: Sequence[str | None]) -> pd.Categorical:
+    """Of texts, though all of them be null: pandas would then take them for numbers, and so would Parquet."""
+    found = pd.Categorical(list[Any](values))
+    if len(found.categories):
+        return found
+    return pd.Categorical.from_codes(found.codes, categories=pd.Index([], dtype="str"))

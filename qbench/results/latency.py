@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
@@ -18,7 +18,7 @@ from qbench.results import shares
 from qbench.results.medians import FEWEST, median_interval, quantile
 from qbench.results.metric import Metric, fact, in_seconds
 from qbench.results.record import Record
-from qbench.results.samples import Value, number, probe
+from qbench.results.samples import Value, number, probe, remembered
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,25 @@ class Corner:
         """Seconds of every single decode step of every repetition."""
         return [step for steps in self.run.get("decode_s", []) for step in steps]
 
+    @cached_property
+    def ordered(self) -> dict[str, list[float]]:
+        """The three of them, sorted."""
+        return {name: sorted(getattr(self, name)) for name in ("prefill", "decode", "steps")}
+
 
 Read = Callable[[Corner], Value]
 Why = Callable[[Corner], str | None]
 
 
-def corners(record: Record) -> Iterator[Corner]:
+def corners(record: Record) -> Sequence[Corner]:
     """Every corner that was timed, in the record's order."""
-    for run in probe(record, "latency").get("runs") or []:
-        yield Corner(record, run)
+    return [Corner(record, run) for run in probe(record, "latency").get("runs") or []]
+
+
+@remembered
+def first_corner(record: Record) -> Corner | None:
+    """The one that the table shows; None where nothing was timed."""
+    return next(iter(corners(record)), None)
 
 
 def latency_runs(records: Iterable[Record]) -> Iterator[dict[str, Any]]:
@@ -79,14 +89,14 @@ def latency_runs(records: Iterable[Record]) -> Iterator[dict[str, Any]]:
 
 def _of(times: str, fraction: float) -> Read:
     """A quantile of `prefill`, `decode` or `steps`."""
-    return lambda corner: quantile(getattr(corner, times), fraction)
+    return lambda corner: quantile(corner.ordered[times], fraction)
 
 
 def _end(times: str, end: int) -> Read:
     """Lower (0) or upper (1) end of the interval of the median."""
 
     def value(corner: Corner) -> Value:
-        interval = median_interval(getattr(corner, times))
+        interval = median_interval(corner.ordered[times])
         return interval[end] if interval else None
 
     return value
@@ -138,10 +148,12 @@ def _first(metric: Metric, read: Read, why: Why | None = None) -> Metric:
     _READERS[metric.name] = read
 
     def value(record: Record) -> Value:
-        return next((read(corner) for corner in corners(record)), None)
+        corner = first_corner(record)
+        return None if corner is None else read(corner)
 
     def reason(record: Record) -> str | None:
-        return next((why(corner) for corner in corners(record)), None) if why else None
+        corner = first_corner(record)
+        return None if corner is None or why is None else why(corner)
 
     return dataclasses.replace(metric, value=value, why=reason)
 

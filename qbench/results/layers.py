@@ -16,11 +16,15 @@ def bits_per_weight(record: Record) -> Value:
     """Mean over the weights of all quantized layers, metadata included; the dtype's width for `none`."""
     if record.cell.method == "none":
         return DTYPE_BITS.get(record.cell.dtype)
-    counted = [(layer.get("bits_per_weight"), math.prod(layer.get("shape", ()))) for layer in record.layers]
-    if not counted or any(bits is None for bits, _ in counted):
-        return None
-    weights = sum(count for _, count in counted)
-    return sum(bits * count for bits, count in counted) / weights if weights else None
+    stored, weights = 0.0, 0
+    for layer in record.layers:
+        bits = layer.get("bits_per_weight")
+        if bits is None:
+            return None
+        count = math.prod(layer.get("shape", ()))
+        stored += bits * count
+        weights += count
+    return stored / weights if weights else None
 
 
 def kernels(record: Record) -> list[str]:

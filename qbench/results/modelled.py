@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from qbench.results.metric import Metric
 from qbench.results.record import Record
-from qbench.results.samples import Value, number, probe
+from qbench.results.samples import Value, number, probe, remembered
 
 ADD_PJ = {"int8": 0.03, "int32": 0.1, "fp16": 0.4, "fp32": 0.9}
 MULTIPLY_PJ = {"int8": 0.2, "int32": 3.1, "fp16": 1.1, "fp32": 3.7}
@@ -55,6 +55,7 @@ def product_pj(operands: str) -> float | None:
     return MULTIPLY_PJ[operands] + ADD_PJ[ACCUMULATOR[operands]]
 
 
+@remembered
 def modelled(record: Record) -> Modelled:
     """Of one decode step at the batch size of the cell's latency settings (else 1), per sequence."""
     operations_j, no_operations = _operations_j(record)
@@ -68,14 +69,16 @@ def products(record: Record) -> dict[str, float] | None:
     if parameters is None or embedding is None:
         return None
     total = parameters if record.model.get("tied_head") else parameters - embedding
+    dtype = record.cell.dtype
     counted: dict[str, float] = {}
     for layer in record.layers:
         shape = layer["shape"]
-        apart = shape[0] * (layer.get("outlier_columns") or 0)
-        _add(counted, _format(layer, record.cell.dtype), math.prod(shape) - apart)
-        _add(counted, record.cell.dtype, apart)
-    _add(counted, record.cell.dtype, total - sum(math.prod(layer["shape"]) for layer in record.layers))
-    return counted
+        weights, apart = math.prod(shape), shape[0] * (layer.get("outlier_columns") or 0)
+        total -= weights - apart
+        operands = _format(layer, dtype)
+        counted[operands] = counted.get(operands, 0.0) + weights - apart
+    counted[dtype] = counted.get(dtype, 0.0) + total
+    return {name: count for name, count in counted.items() if count}
 
 
 def _operations_j(record: Record) -> tuple[float | None, str | None]:
@@ -112,11 +115,6 @@ def _format(layer: dict[str, Any], dtype: str) -> str:
     if layer.get("activations") in (None, "none"):
         return dtype
     return "int8" if layer.get("code", "int") == "int" else str(layer["code"])
-
-
-def _add(counted: dict[str, float], name: str, count: float) -> None:
-    if count:
-        counted[name] = counted.get(name, 0.0) + count
 
 
 def _metric(

@@ -8,12 +8,13 @@ from typing import Any
 
 from qbench.results.metric import Direction, Metric, fact
 from qbench.results.record import Record
-from qbench.results.samples import Value, finite, number, probe
+from qbench.results.samples import Value, finite, number, probe, remembered
 
 LARGEST = 700
 """Of an exponent: a float ends at e^709."""
 
 
+@remembered
 def windows(record: Record) -> tuple[list[float], list[float]] | None:
     """Negative log likelihood (nat) and number of targets, by window; None where any is not finite."""
     found = probe(record, "perplexity")
@@ -23,12 +24,14 @@ def windows(record: Record) -> tuple[list[float], list[float]] | None:
     return (nll, tokens) if finite(nll) else None
 
 
+@remembered
 def divergence(record: Record) -> Mapping[str, Any]:
     """How far the cell is from the unquantized model, by window; empty where it was not measured."""
     found = probe(record, "perplexity").get("divergence") or {}
     return {} if "reason" in found else found
 
 
+@remembered
 def nll_per_token(record: Record) -> Value:
     measured = windows(record)
     return math.fsum(measured[0]) / math.fsum(measured[1]) if measured else None

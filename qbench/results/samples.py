@@ -6,14 +6,35 @@ samples come to stands in the probe's own module: `quality`, `memory`, `latency`
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from qbench.results.record import Record
 
 Value = float | None
+Found = TypeVar("Found")
 _OUTSIDE_PROBES = {"phases": "this phase did not run", "layers": "no quantized layers"}
+
+
+def remembered(function: Callable[[Record], Found]) -> Callable[[Record], Found]:
+    """The function, which keeps its answer for the record that it was asked about last.
+
+    A row asks dozens of metrics about one record before it turns to the next; what they share is then made
+    once. The answer must not be changed by who gets it.
+    """
+    last: tuple[Record, Found] | None = None
+
+    @functools.wraps(function)
+    def answer(record: Record) -> Found:
+        nonlocal last
+        known = last
+        if known is None or known[0] is not record:
+            known = last = record, function(record)
+        return known[1]
+
+    return answer
 
 
 def probe(record: Record, name: str) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
-from qbench.results.latency import corners
+from qbench.results.latency import first_corner
 from qbench.results.medians import FEWEST, median_interval
 from qbench.results.record import Record
 
@@ -41,7 +41,7 @@ class Rounds:
 
 def rounds(record: Record) -> Rounds:
     """What the record tells of its laps."""
-    corner = next(corners(record), None)
+    corner = first_corner(record)
     if corner is None or not corner.run.get("since") or not corner.run.get("lap"):
         return Rounds()
     return Rounds(corner.run["since"], tuple(corner.run["lap"]), tuple(corner.prefill), tuple(corner.decode))

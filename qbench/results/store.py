@@ -8,9 +8,10 @@ below. A run is a folder with a manifest or with records.
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from pydantic_core import from_json
 from qbench.errors import ResultsError
 from qbench.results.atomic import remove_leftovers, write_bytes_atomic, write_json_atomic
 from qbench.results.lock import lock
+from qbench.results.parallel import in_parts, uncollected
 from qbench.results.record import Record
 
 __all__ = [
@@ -125,12 +127,33 @@ class Store:
     def records(self, run: Run) -> Iterator[Record]:
         """The run's records, by cell id; the ceilings of its device stand in each one's `environment`."""
         ceilings = _ceilings(run.folder)
-        for path in sorted(run.folder.glob("*.json")):
-            if path.name == MANIFEST:
-                continue
+        for path in _paths(run.folder):
             record = self._tolerate(lambda path=path: _record(path), otherwise=None)  # type: ignore[misc]
             if record is not None:
                 yield _with_ceilings(record, ceilings)
+
+    def each(self, run: Run, read: Callable[[Record], Found]) -> Iterator[Found]:
+        """`map(read, self.records(run))`, of a run with many records by as many processes as there are cores.
+
+        What `read` returns must be small against a record, and can be pickled.
+        """
+        ceilings = _ceilings(run.folder)
+
+        def part(paths: Sequence[Path]) -> tuple[list[Found], list[str]]:
+            reader = Store(self.root, self.strict)
+            with uncollected():
+                found = reader._each_of(paths, ceilings, read)
+            return found, reader.problems
+
+        for found, problems in in_parts(_paths(run.folder), part):
+            self.problems += problems
+            yield from found
+
+    def _each_of(
+        self, paths: Sequence[Path], ceilings: dict[str, Any], read: Callable[[Record], Found]
+    ) -> list[Found]:
+        records = (self._tolerate(lambda path=path: _record(path), otherwise=None) for path in paths)  # type: ignore[misc]
+        return [read(_with_ceilings(record, ceilings)) for record in records if record is not None]
 
     def record(self, run: Run, cell_id: str) -> Record | None:
         """One cell's record; None where the run has none yet."""
@@ -146,6 +169,18 @@ class Store:
                 raise
             self.problems.append(str(error))
             return otherwise
+
+
+def _paths(folder: Path) -> list[Path]:
+    """Of a run's records, sorted."""
+    names = (
+        entry.name for entry in os.scandir(folder)
+    )  # ten times as fast as Path.glob, as is sorting texts
+    return [
+        folder / name
+        for name in sorted(names)
+        if name.endswith(".json") and name != MANIFEST and not name.startswith(".")
+    ]
 
 
 def _record(path: Path) -> Record:

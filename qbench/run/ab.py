@@ -16,30 +16,28 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from qbench.results.facts import differing, facts
-from qbench.results.gate.exact import exact_findings
-from qbench.results.gate.finding import Finding, GateResult
-from qbench.results.gate.kept import Kept, facts_of, kept_cells
-from qbench.results.gate.limits import by_kind, limits_of
+from qbench.results.gate.finding import GateResult
+from qbench.results.gate.kept import Kept, facts_of
+from qbench.results.gate.limits import by_kind, check_overrides, limits_of
 from qbench.results.gate.timed import TimedFamily
-from qbench.results.metrics import METRICS
-from qbench.results.record import Record
+from qbench.results.store import Run, new_run_name, write_manifest, write_record
 from qbench.run.ab_duel import Duel
 from qbench.run.ab_install import Installed
+from qbench.run.ab_judge import exact, once_a_load, one_sided, timed, words_of
 from qbench.run.ab_lanes import Crew
 from qbench.run.ab_pairs import Pair, match
 from qbench.run.ab_sampling import Sampling
 from qbench.run.ab_sides import SIDES, Name, Side, opened
-from qbench.run.ab_units import Unit, units_of
+from qbench.run.ab_units import units_of
 from qbench.run.bases import keep_base_outputs
-from qbench.suite.cell import Cell
+from qbench.run.manifest import SCHEMA
 from qbench.suite.spec import Suite
 from qbench.suite.values import Rule
 
 Sides = Mapping[Name, Side]
-ONCE_A_LOAD = ("load_s", "compile_s", "peak_memory_bytes", "quantize_peak_bytes")
-"""Timed metrics that a worker has one number of, however many laps it takes: shown, not gated."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,10 @@ class Order:
     """Of coins and orders."""
     notes: tuple[str, ...] = ()
     """What the reader must know of the two sides."""
+    keep: Path | None = None
+    """A results folder for the records of both sides, each as a run of its own, with all laps."""
+    confirm: bool = True
+    """Whether what is worse must be confirmed by new processes on new servers; False: one load can say it."""
     heard: Callable[[str], None] = lambda line: None
     """Told what goes on, a line each."""
 
@@ -66,46 +68,94 @@ def two_sides(baseline: Installed, candidate: Installed) -> Iterator[dict[Name, 
 
 def compare(suite: Suite, sides: Sides, order: Order) -> GateResult:
     """Plans, measures, judges. SuiteError where a side cannot plan the suite."""
-    for name in SIDES:
-        order.heard(f"planning on the {sides[name].words}")
-        sides[name].plan(suite, order.rules)
-    pairs = match(sides["baseline"].entries, sides["candidate"].entries)
+    pairs = _planned(suite, sides, order)
     duels = [_duel(suite, pair) for pair in pairs if pair.whole]
-    gate = suite.gate
-    thresholds = {unit.key: unit.thresholds for duel in duels for unit in duel.units}
-    names = {unit.key: unit.words for duel in duels for unit in duel.units}
-    family = TimedFamily(thresholds, names, alpha=gate.alpha, correction=gate.correction)
-    budget_s = order.budget_s or gate.budget_s
+    family = _family(suite, duels, order.confirm)
     sampling = Sampling(
-        Crew(), sides, family, duels, budget_s, order.seed, suite.name, _most(duels), order.heard
+        crew=Crew(),
+        sides=sides,
+        family=family,
+        duels=duels,
+        budget_s=order.budget_s or suite.gate.budget_s,
+        seed=order.seed,
+        suite=suite.name,
+        most=_most(duels),
+        heard=order.heard,
+        fresh=order.confirm,
+        restart_s=sum(side.pool.facts["seconds"] for side in sides.values()),
     )
     notes = [*order.notes, *_prepared(sides, duels)]
     sampling.run()
-    findings = [
-        *(one for pair in pairs if not pair.whole for one in _one_sided(pair)),
-        *_exact(suite, duels),
-        *_timed(family, duels, sampling),
-        *_once_a_load(duels),
-    ]
+    if order.keep is not None:
+        notes += _kept(order.keep, suite, sides, duels)
+    findings = (
+        *(one for pair in pairs if not pair.whole for one in one_sided(pair)),
+        *exact(suite, duels),
+        *timed(family, duels, sampling),
+        *once_a_load(duels),
+    )
     return GateResult(
         suite=suite.name,
-        findings=tuple(findings),
+        findings=findings,
         against=sides["baseline"].installed.version,
         environment=tuple(_environments(sides)),
         notes=(*notes, *_pair_notes(pairs)),
         nothing=_nothing(pairs, duels),
-        alpha=gate.alpha,
-        correction=gate.correction,
-        budget_s=budget_s,
+        alpha=family.alpha,
+        correction=family.correction,
+        budget_s=sampling.budget_s,
         spent_s=sampling.spent_s,
         laps=family.laps,
     )
 
 
-def words_of(cell: Cell) -> str:
-    """`austen-6m int4 bf16 cpu`."""
-    repetition = f" repetition {cell.repetition}" if cell.repetition else ""
-    return f"{cell.model.name} {cell.label} {cell.dtype} {cell.place}{repetition}"
+def _planned(suite: Suite, sides: Sides, order: Order) -> list[Pair]:
+    for name in SIDES:
+        order.heard(f"planning on the {sides[name].words}")
+        sides[name].plan(suite, order.rules)
+    pairs = match(sides["baseline"].entries, sides["candidate"].entries)
+    if not order.rules:
+        _check_overrides(suite, pairs)
+    return pairs
+
+
+def _family(suite: Suite, duels: Sequence[Duel], confirm: bool) -> TimedFamily:
+    """All timed comparisons, sampled or not: their number is fixed beforehand."""
+    units = [unit for duel in duels for unit in duel.units]
+    return TimedFamily(
+        {unit.key: unit.thresholds for unit in units},
+        {unit.key: unit.words for unit in units},
+        alpha=suite.gate.alpha,
+        correction=suite.gate.correction,
+        confirm=confirm,
+    )
+
+
+def _check_overrides(suite: Suite, pairs: Iterable[Pair]) -> None:
+    """SuiteError for an override of the section `gate` that no cell matches."""
+    cells = [entry.cell for pair in pairs for entry in pair.entries.values()]
+    check_overrides(suite, [Kept(cell.id, words_of(cell), facts_of(cell), "") for cell in cells])
+
+
+def _kept(folder: Path, suite: Suite, sides: Sides, duels: Sequence[Duel]) -> list[str]:
+    """Writes the records of each side as a run; a line that says where."""
+    stem = new_run_name()
+    for name in SIDES:
+        run = Run(suite.name, f"{stem}-{name}", folder / suite.name / f"{stem}-{name}")
+        about = {
+            "schema": SCHEMA,
+            "suite": suite.name,
+            "run": run.name,
+            "status": "finished",
+            "environment": sides[name].environment,
+            "suite_text": suite.text,
+            "gate": {"side": name, "version": sides[name].installed.version},
+        }
+        write_manifest(run.folder, about)
+        for record in (duel.final(name) for duel in duels):
+            if record is not None:
+                write_record(run.folder, dataclasses.replace(record, run=run.name))
+    return [f"records of both sides with all laps: {folder / suite.name / stem}-*"]
 
 
 def _duel(suite: Suite, pair: Pair) -> Duel:
@@ -128,91 +178,6 @@ def _prepared(sides: Sides, duels: Sequence[Duel]) -> list[str]:
         problems = keep_base_outputs(sides[name].pool, cells, cells, sides[name].made_from)
         found += [f"{name}: {problem}" for problem in problems]
     return found
-
-
-def _exact(suite: Suite, duels: Sequence[Duel]) -> tuple[Finding, ...]:
-    """Deterministic numbers of both sides; the baseline's cells under the candidate's ids."""
-    kept: dict[Name, dict[str, Kept]] = {}
-    for name in SIDES:
-        records = [record for duel in duels if (record := duel.final(name)) is not None]
-        ids = {duel.pair.entries[name].cell.id: duel.cell_id for duel in duels}
-        kept[name] = {
-            ids[cell_id]: dataclasses.replace(one, cell_id=ids[cell_id], base=ids.get(one.base or ""))
-            for cell_id, one in kept_cells(records).items()
-        }
-    return exact_findings(kept["baseline"], kept["candidate"], suite.gate)
-
-
-def _timed(family: TimedFamily, duels: Sequence[Duel], sampling: Sampling) -> Iterator[Finding]:
-    """The family's findings under the cells' own ids, each unit with why it has no more laps."""
-    owners: dict[str, tuple[Duel, Unit]] = {unit.key: (duel, unit) for duel in duels for unit in duel.units}
-    for duel in duels:
-        if why := _failure(duel):
-            for unit in duel.units:
-                family.fail(unit.key, why)
-    for finding in family.findings("the budget ended" if sampling.exhausted else "no more laps were taken"):
-        duel, unit = owners[finding.cell_id]
-        yield from _owned(finding, duel, unit)
-
-
-def _owned(finding: Finding, duel: Duel, unit: Unit) -> Iterator[Finding]:
-    found = dataclasses.replace(finding, cell_id=duel.cell_id)
-    statuses = duel.statuses()
-    if statuses.get("baseline") != "ok":
-        return  # nothing to compare with; the finding on the cell's status says so
-    why = duel.closed.get(unit.key) or duel.apart
-    if found.verdict == "undecided" and why:
-        said = why if found.change is None else f"{found.reason.partition('; ')[0]}; {why}"
-        found = dataclasses.replace(found, reason=said, gated=unit.kind == "round")
-    yield found
-
-
-def _failure(duel: Duel) -> str | None:
-    """Why the candidate's cell has no more laps though the baseline's could have."""
-    record = duel.records.get("candidate")
-    if duel.statuses().get("baseline") != "ok" or record is None or record.status == "ok":
-        return None
-    return f"{record.status}: {record.reason or 'no reason was recorded'}"
-
-
-def _once_a_load(duels: Sequence[Duel]) -> Iterator[Finding]:
-    for duel in duels:
-        sides = [duel.final(name) for name in SIDES]
-        yield from (one for name in ONCE_A_LOAD if (one := _shown(duel, name, sides)) is not None)
-
-
-def _shown(duel: Duel, metric: str, sides: Sequence[Record | None]) -> Finding | None:
-    before, now = (METRICS[metric].value(one) if one and one.status == "ok" else None for one in sides)
-    if before is None or now is None:
-        return None
-    change = now / before if before > 0 else None
-    reason = "one number a load: shown, not gated"
-    return Finding(
-        duel.cell_id, duel.words, metric, "undecided", False, reason, before, now, change, samples=1
-    )
-
-
-def _one_sided(pair: Pair) -> Iterator[Finding]:
-    """A cell that one side does not plan, or cannot run here."""
-    cell = pair.cell
-    states = {name: entry.state for name, entry in pair.entries.items()}
-    reasons = {name: entry.reason for name, entry in pair.entries.items()}
-    head = (cell.id, words_of(cell), "status")
-    if pair.runs("candidate"):
-        why = reasons.get("baseline") or "the baseline does not plan it"
-        yield Finding(*head, "new", False, why, states.get("baseline"), states["candidate"])
-    elif pair.runs("baseline"):
-        if "candidate" in states:
-            why = f"skipped: {reasons['candidate']}"
-            yield Finding(*head, "failed", True, why, states["baseline"], "skip")
-        else:
-            why = "the baseline plans this cell, and the candidate does not"
-            yield Finding(*head, "missing", True, why, states["baseline"], None)
-    else:
-        why = next((reason for reason in reasons.values() if reason), "it is skipped")
-        yield Finding(
-            *head, "same", False, f"skipped: {why}", states.get("baseline"), states.get("candidate")
-        )
 
 
 def _environments(sides: Sides) -> list[str]:

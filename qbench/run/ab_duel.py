@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from qbench.results.record import Record
 from qbench.run.ab_lanes import Crew, Lane
@@ -12,6 +12,18 @@ from qbench.run.ab_pairs import Pair
 from qbench.run.ab_sides import SIDES, Name, Side
 from qbench.run.ab_units import Unit
 from qbench.run.flight import outcome
+
+
+class Round(NamedTuple):
+    """One side's part in a lap."""
+
+    seconds: list[float]
+    """Of the prefill and of each decode step."""
+    lap: int
+    place: int
+    """0: it went first."""
+    load: int
+    """Which pair of processes it was."""
 
 
 @dataclass(eq=False)
@@ -26,8 +38,8 @@ class Duel:
     records: dict[Name, Record] = field(default_factory=dict)
     """Of the first load; of a later one that did not end well, which then says more."""
     corners: dict[Name, list[dict[str, Any]]] = field(default_factory=dict)
-    rounds: dict[tuple[Name, int], list[list[float]]] = field(default_factory=dict)
-    """Side and corner → the seconds of each round, in the order of the laps."""
+    rounds: dict[tuple[Name, int], list[Round]] = field(default_factory=dict)
+    """Side and corner → its rounds, in the order of the laps."""
     closed: dict[str, str] = field(default_factory=dict)
     """Units of which there are no more laps → why."""
     jumps: dict[str, int] = field(default_factory=dict)
@@ -35,6 +47,8 @@ class Duel:
     loads: int = 0
     load_s: float = 0.0
     """Of the newest load of both sides, until they were warm."""
+    lap_times: dict[str, float] = field(default_factory=dict)
+    """Unit → seconds of its newest lap."""
     apart: str | None = None
     """Why the two sides cannot be in memory together."""
 
@@ -42,6 +56,11 @@ class Duel:
     def alive(self) -> bool:
         """Whether both sides wait for errands."""
         return len(self.lanes) == 2 and all(lane.waits for lane in self.lanes.values())
+
+    @property
+    def lap_s(self) -> float:
+        """One lap of every unit, as far as it is known."""
+        return sum(self.lap_times.values())
 
     @property
     def ran_out_beside(self) -> str | None:
@@ -90,8 +109,12 @@ class Duel:
         runs = []
         for index, corner in enumerate(self.corners[name]):
             rounds = self.rounds.get((name, index), [])
-            times = {"prefill_s": [one[0] for one in rounds], "decode_s": [one[1:] for one in rounds]}
-            runs.append({**corner, **times})
+            times = {
+                "prefill_s": [one.seconds[0] for one in rounds],
+                "decode_s": [one.seconds[1:] for one in rounds],
+            }
+            places = {name: [getattr(one, name) for one in rounds] for name in ("lap", "place", "load")}
+            runs.append({**corner, **times, **places})
         return replace(record, samples={**record.samples, "latency": {"unit": "s", "runs": runs}})
 
     def statuses(self) -> dict[Name, str]:

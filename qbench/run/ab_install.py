@@ -39,8 +39,8 @@ WAY_OUT = "install that version in an environment of its own and name its interp
 class Installed:
     """An environment that has a qbench."""
 
-    python: str | None
-    """Its interpreter; None for the environment that runs now."""
+    python: str
+    """Its interpreter."""
     version: str
     """In words, for the reader: `main (0a1b2c3)`."""
     how: str
@@ -51,7 +51,9 @@ class Installed:
 
 def here() -> Installed:
     """The environment that runs now."""
-    return Installed(None, f"qbench {qbench.__version__}", f"as it is installed in {sys.prefix}")
+    folder = Path(qbench.__file__).resolve().parent
+    version = f"qbench {qbench.__version__} of {folder.parent}"
+    return Installed(sys.executable, version, f"as it is installed in {sys.prefix}", folder)
 
 
 def existing(python: str) -> Installed:

@@ -3,11 +3,13 @@
 A pass loads the pairs that still have something undecided, a batch of them at a time, in random order. A
 batch is timed lap by lap: a lap is one errand of one unit on both sides, one right after the other, and a
 fair coin from the seed says which side goes first. The units that are still open take laps round robin, in
-an order drawn anew each time. A batch is timed at least as long as it took to load, and no longer than its
-share of what is left of the budget; then the next one has its turn. Later passes load anew what is still
-open, so that the places in memory that a process happened to get are drawn again.
+an order drawn anew each time. A batch is timed for half of its share of what is left of the budget, at
+least as long as it took to load; then the next one has its turn.
 
-The budget counts the seconds of turns, lead-ins included, and not those of loading.
+Later passes start new servers and load anew what is still open, so that the luck of a process (where its
+memory came to lie) is drawn again: only laps of new processes can confirm that something is worse.
+
+The budget counts the seconds of turns, lead-ins included; from the second pass on those of loading too.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from qbench.run.ab_duel import Duel
+from qbench.results.gate.loads import LAPS
+from qbench.run.ab_duel import Duel, Round
 from qbench.run.ab_lanes import Crew, believable
 from qbench.run.ab_sides import SIDES, Name, Side
 from qbench.run.ab_units import Numbers, Unit
@@ -28,7 +31,9 @@ WORTH_LAPS = 20
 OPTIONAL_SHARE = 1 / 3
 """Of a pair's part of the budget, for quantizing and for energy each."""
 WORTH_LOADING = 0.25
-"""No pass begins whose timing would take a smaller part of what its loading took the last time."""
+"""No pass begins that could time for a smaller part of what its loading takes."""
+CONFIRMING_LAPS = LAPS
+"""A load that has not so many laps says nothing of a suspect."""
 MOST_JUMPS = 3
 """Laps of a unit whose clock jumped, after which it has no more."""
 
@@ -36,9 +41,13 @@ MOST_JUMPS = 3
 class Family(Protocol):
     """What sampling asks of the statistics; `qbench.results.gate.timed.TimedFamily`."""
 
-    def open(self, cell_id: str) -> bool: ...
+    def open(self, cell_id: str, load: int | None = None) -> bool: ...
     def add_lap(
-        self, cell_id: str, baseline: Mapping[str, float | None], candidate: Mapping[str, float | None]
+        self,
+        cell_id: str,
+        baseline: Mapping[str, float | None],
+        candidate: Mapping[str, float | None],
+        load: int = 0,
     ) -> None: ...
 
 
@@ -57,6 +66,10 @@ class Sampling:
     """Pairs in memory at a time, where there is room."""
     heard: Callable[[str], None] = lambda line: None
     """Told of every batch, a line."""
+    fresh: bool = True
+    """Whether every later pass has new servers."""
+    restart_s: float = 0.0
+    """What starting them takes, as far as it is known."""
     spent_s: float = 0.0
     passes: int = 0
     _chance: random.Random = field(init=False)
@@ -70,6 +83,8 @@ class Sampling:
         while waiting:
             self._chance.shuffle(waiting)
             self.passes += 1
+            if self.passes > 1 and self.fresh:
+                self._restart()
             while waiting:
                 waiting = self._batch(waiting)
             waiting = [duel for duel in self.duels if self._goes_on(duel)]
@@ -80,8 +95,9 @@ class Sampling:
     def exhausted(self) -> bool:
         return self.spent_s >= self.budget_s
 
-    def open_units(self, duel: Duel) -> list[Unit]:
-        return [one for one in duel.units if one.key not in duel.closed and self.family.open(one.key)]
+    def open_units(self, duel: Duel, load: int | None = None) -> list[Unit]:
+        """Units for which another lap would help; of this load, if it is given."""
+        return [one for one in duel.units if one.key not in duel.closed and self.family.open(one.key, load)]
 
     def _goes_on(self, duel: Duel) -> bool:
         """Whether another load of the pair can decide anything."""
@@ -91,7 +107,12 @@ class Sampling:
     def _worth_loading(self, waiting: Sequence[Duel]) -> bool:
         """Whether what is left of the budget is worth loading these again for."""
         left_s = self.budget_s - self.spent_s
-        return left_s > WORTH_LOADING * sum(duel.load_s for duel in waiting)
+        return left_s > self._cost_of_loading(waiting)
+
+    def _cost_of_loading(self, duels: Sequence[Duel]) -> float:
+        """Seconds that must be left for another load of these to be worth it."""
+        restart_s = self.restart_s if self.fresh else 0.0
+        return (1 + WORTH_LOADING) * (restart_s + sum(duel.load_s for duel in duels))
 
     def _batch(self, waiting: list[Duel]) -> list[Duel]:
         """Loads, times and ends the next few pairs; returns those that wait on."""
@@ -107,7 +128,9 @@ class Sampling:
             batch.append(duel)
         share = (self.budget_s - self.spent_s) * len(batch) / (len(batch) + len(waiting))
         self.heard(self._line(batch, waiting))
-        self._time(batch, min(share, max(share / 2, sum(duel.load_s for duel in batch))))
+        least = max(sum(duel.load_s for duel in batch), CONFIRMING_LAPS * sum(duel.lap_s for duel in batch))
+        part = share / 2 if share / 2 > self._cost_of_loading(batch) else share  # nothing is kept for nothing
+        self._time(batch, min(share, max(part, least)))
         for duel in batch:
             why = duel.ran_out_beside
             if why is None or len(duel.lanes) < 2:
@@ -118,6 +141,15 @@ class Sampling:
 
     def _load(self, duel: Duel) -> None:
         duel.load(self.crew, self.sides, self._order())
+        if self.passes > 1:
+            self.spent_s += duel.load_s
+
+    def _restart(self) -> None:
+        began = self.crew.clock()
+        for name in self._order():
+            self.sides[name].restart()
+        self.restart_s = self.crew.clock() - began
+        self.spent_s += self.restart_s
 
     def _apart(self, duel: Duel, why: str) -> None:
         """Both sides do not fit in memory together: each by itself, and nothing of the pair is timed."""
@@ -131,7 +163,9 @@ class Sampling:
         """Laps of all open units of the batch, round robin, until none is open or the time is over."""
         end_s = self.spent_s + limit_s
         while self.spent_s < end_s:
-            units = [(duel, unit) for duel in batch if duel.alive for unit in self.open_units(duel)]
+            units = [
+                (duel, unit) for duel in batch if duel.alive for unit in self.open_units(duel, duel.loads)
+            ]
             if not units:
                 return
             self._chance.shuffle(units)
@@ -144,8 +178,8 @@ class Sampling:
     def _lap(self, duel: Duel, unit: Unit) -> None:
         """One errand on each side; nothing is kept of a lap that one side did not finish."""
         before_s, numbers = self.spent_s, dict[Name, Numbers]()
-        rounds: dict[Name, list[float]] = {}
-        for name in self._order():
+        rounds: dict[Name, Round] = {}
+        for place, name in enumerate(self._order()):
             lane = duel.lanes[name]
             answer, turn_s = self.crew.errand(lane, unit.errand)
             self.spent_s += turn_s
@@ -158,12 +192,14 @@ class Sampling:
             if missing is not None:
                 duel.closed[unit.key] = missing
             elif unit.kind == "round":
-                rounds[name] = answer
+                lap = len(duel.rounds.get((name, unit.corner), ()))
+                rounds[name] = Round(answer, lap, place, duel.loads)
         if unit.key in duel.closed:
             return
-        for name, seconds in rounds.items():
-            duel.rounds.setdefault((name, unit.corner), []).append(seconds)
-        self.family.add_lap(unit.key, numbers["baseline"], numbers["candidate"])
+        for name, one in rounds.items():
+            duel.rounds.setdefault((name, unit.corner), []).append(one)
+        self.family.add_lap(unit.key, numbers["baseline"], numbers["candidate"], duel.loads)
+        duel.lap_times[unit.key] = self.spent_s - before_s
         self._judge_worth(duel, unit, self.spent_s - before_s)
 
     def _jumped(self, duel: Duel, unit: Unit) -> None:

@@ -49,6 +49,11 @@ class Side:
         """`baseline main (0a1b2c3d4e5f)`."""
         return f"{self.name} {self.installed.version}"
 
+    def restart(self) -> None:
+        """Another server: its workers share none of the luck that those of this one had."""
+        self.pool.close()
+        self.pool = _started(self.name, self.installed)
+
     def plan(self, suite: Suite, rules: Sequence[Rule]) -> None:
         """Fills `entries`; SuiteError where this side cannot plan the suite."""
         asked = {"kind": "plan", "text": text_without_gate(suite), "file": suite.file, "rules": list(rules)}
@@ -70,15 +75,26 @@ class Side:
 @contextlib.contextmanager
 def opened(name: Name, installed: Installed) -> Iterator[Side]:
     """The side with its server running; GateError where it does not start or speaks another protocol."""
+    side = Side(name, installed, _started(name, installed))
+    try:
+        yield side
+    finally:
+        side.pool.close()
+
+
+def _started(name: Name, installed: Installed) -> Pool:
     words = f"{name} {installed.version}"
     try:
         pool = Pool(installed.python)
     except QbenchError as error:
         last = str(error).strip().splitlines()[-1:]
         raise GateError(f"{words}: no qbench starts there that a gate can ask ({' '.join(last)})") from error
-    with pool:
+    try:
         check_facts(pool.facts, words, installed)
-        yield Side(name, installed, pool)
+    except BaseException:
+        pool.close()
+        raise
+    return pool
 
 
 def check_facts(facts: Mapping[str, Any], words: str, installed: Installed) -> None:
@@ -99,8 +115,8 @@ def check_facts(facts: Mapping[str, Any], words: str, installed: Installed) -> N
     if folder is not None and (facts["folder"] != folder or facts["strange_modules"]):
         found = ", ".join(facts["strange_modules"][:3]) or facts["folder"]
         raise GateError(
-            f"{words} is laid out in {folder}, but its interpreter found {found}; "
-            "is PYTHONPATH set to a checkout?"
+            f"{words} lies in {folder}, but its interpreter finds {found}: "
+            "is PYTHONPATH set to a checkout, or qbench not installed?"
         )
 
 

@@ -18,6 +18,7 @@ from qbench.results.gate.stored import gate_stored
 from qbench.results.record import Record
 from qbench.results.store import MANIFEST, Run, Store
 from qbench.run import ab, ab_install
+from qbench.run.ab_judge import words_of
 from qbench.run.plan import Planned
 from qbench.run.runner import run_suite
 from qbench.suite.cell import Cell
@@ -117,7 +118,7 @@ class _Heard:
 
     def record(self, record: Record) -> None:
         self.say(
-            f"{record.status:7} {ab.words_of(record.cell)}" + (f": {record.reason}" if record.reason else "")
+            f"{record.status:7} {words_of(record.cell)}" + (f": {record.reason}" if record.reason else "")
         )
 
     def tick(self) -> None:

@@ -15,8 +15,10 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import qbench
 from qbench.measure import inductor
 from qbench.run.channel import Channel
 from qbench.suite.cell import Cell
@@ -119,10 +121,19 @@ def describe(error: BaseException) -> dict[str, Any]:
         "status": "oom" if is_out_of_memory(error) else "failed",
         "type": type(error).__name__,
         "message": str(error) or type(error).__name__,
-        "traceback": "".join(traceback.format_exception(error)),
+        "traceback": without_places("".join(traceback.format_exception(error))),
         "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         * (1 if sys.platform == "darwin" else 1024),
     }
+
+
+def without_places(text: str) -> str:
+    """A traceback whose files are named from the package on: where a machine keeps its packages is nobody's
+    business who is shown the report."""
+    known = [Path(entry) for entry in sys.path if entry] + [Path(qbench.__file__).parents[1]]
+    for place in sorted({str(entry.resolve()) for entry in known}, key=len, reverse=True):
+        text = text.replace(f'File "{place}/', 'File "')
+    return text
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:

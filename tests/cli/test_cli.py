@@ -29,7 +29,19 @@ def test_help_names_every_verb_at_once() -> None:
     started = time.perf_counter()
     done = qbench("--help")
     assert time.perf_counter() - started < 5  # without torch; its import alone takes seconds
-    for verb in ("run", "plan", "list", "check", "report", "compare", "export", "doctor", "fetch", "schema"):
+    for verb in (
+        "run",
+        "plan",
+        "list",
+        "check",
+        "show",
+        "report",
+        "compare",
+        "export",
+        "doctor",
+        "fetch",
+        "schema",
+    ):
         assert verb in done.stdout
     assert qbench("--version").stdout.startswith("qbench ")
 
@@ -42,6 +54,9 @@ def test_help_names_every_verb_at_once() -> None:
         (("run", "quickstart", "--filter", "method"), "is not KEY=VALUE"),
         (("plan", "nowhere.yaml"), "no such file"),
         (("report", "nowhere"), "no results folder"),
+        (("report", "nowhere", "--format", "markdown"), "no results folder"),
+        (("show", "nowhere"), "no results folder"),
+        (("export", "nowhere", "-o", "x.parquet", "--table", "samples"), "no results folder"),
         (("compare", "nowhere", "nowhere"), "no results folder"),
         (("export", "nowhere", "-o", "x.parquet"), "no results folder"),
         (("check", "absmux"), "did you mean 'absmax'"),

@@ -14,6 +14,7 @@ import torch
 from qbench.measure import energy
 from qbench.measure.meter import NoEnergy
 from qbench.measure.nvml import NvmlMeter
+from qbench.report.pictures.power import energy_windows
 from qbench.results.metrics import METRICS
 from qbench.results.record import Record
 from tests.measure.conftest import bench_of, tiny_llama
@@ -92,6 +93,23 @@ def test_joules_per_token_gross_idle_and_net(scripted: SimulatedGpu) -> None:
     assert column(record, "energy_trials") == 3
     assert column(record, "energy_other_processes") == 0
     assert column(record, "energy_sampling_share") < 0.001
+
+
+def test_the_picture_over_time_shows_rest_work_and_rest(scripted: SimulatedGpu) -> None:
+    sample, _ = probe(scripted)
+    windows = energy_windows(sample, "decode")
+    assert len(windows) == 3
+    for window in windows:
+        assert window.edges is not None
+        assert window.edges[0] < 0 < window.work_s < window.edges[1]
+        assert all(watts == pytest.approx(BUSY_W, rel=0.01) for _, watts in window.power)
+        before, during, *_, after = (watts for _, _, watts in window.counter)
+        assert (before, after) == pytest.approx((IDLE_W, IDLE_W), rel=0.02)
+        assert 0.9 * BUSY_W < during < 1.01 * BUSY_W
+        assert window.energy_j == pytest.approx(BUSY_W * window.work_s, rel=0.002)
+        across_j = sum((end - start) * watts for start, end, watts in window.counter)
+        ticks = sample["decode"]["ticks"][window.trial - 1]
+        assert across_j == pytest.approx(ticks[-1][2] - ticks[0][2], rel=1e-9)
 
 
 def test_trials_begin_at_different_phases(scripted: SimulatedGpu) -> None:

@@ -25,10 +25,11 @@ from qbench.report.trends import build_trends, render_trends, shown, write_trend
 from qbench.results.history import read_series
 from qbench.results.series import Series
 from qbench.results.store import Store
-from tests.report.test_browser import BROWSER, FLAGS, HOSTILE
+from tests.report.test_browser_compare import BROWSER, FLAGS
 from tests.results.nights import COMMITS, environment, timed, write_night
 
 NIGHTS = 30
+HOSTILE = "</script><script>document.title='broken'</script><img src=x onerror=\"document.title='broken'\">"
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +148,7 @@ def test_the_page_in_a_browser(
 ) -> None:
     asset = page._asset
     added = f"\nconst seen = {{}}; setTimeout(() => {{ {STEPS} }}, 1500);"
-    monkeypatch.setattr(page, "_asset", lambda name: asset(name) + (added if name == "pictures.js" else ""))
+    monkeypatch.setattr(page, "_asset", lambda name: asset(name) + (added if name == "trends.js" else ""))
     write_trends(found, tmp_path / "trends.html")
     own = (f"--window-size={width},2000", f"--user-data-dir={tmp_path / 'profile'}")
     done = subprocess.run(

@@ -117,7 +117,27 @@ def test_a_speedup_by_shared_laps_is_said_with_its_interval() -> None:
 def test_a_tie_is_named_as_a_tie() -> None:
     said = say(factory.record(), cell("absmax a", 4.25, 1.050, 20.0), cell("absmax b", 4.25, 1.051, 20.0))
     assert "absmax a ties for the least loss" in said
-    assert said.endswith("Within its interval: absmax b.")
+    assert said.endswith("Tied with absmax b.")
+
+
+def test_one_window_claims_no_winner() -> None:
+    records = []
+    for one, nats in (
+        (factory.record(), 2000.0),
+        (cell("absmax a", 4.25, 1.0), 2010.0),
+        (cell("absmax b", 4.25, 1.0), 2100.0),
+    ):
+        changed = {**one.samples, "perplexity": factory.perplexity([nats])}
+        records.append(dataclasses.replace(one, samples=changed))
+    said = say(*records)
+    assert "absmax a measured lowest: perplexity 1.020 × base" in said
+    assert said.endswith("One window gives no interval to judge by.")
+
+
+def test_repetitions_of_the_best_are_no_rivals_of_it() -> None:
+    twice = [cell("absmax a", 4.25, 1.05, 20.0), cell("absmax a", 4.25, 1.051, 20.0)]
+    twice[1] = dataclasses.replace(twice[1], cell=dataclasses.replace(twice[1].cell, repetition=1))
+    assert "absmax a loses least" in say(factory.record(), *twice)
 
 
 def test_without_a_base_perplexity_stands_alone() -> None:

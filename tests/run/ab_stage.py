@@ -133,6 +133,8 @@ class Stage:
             yield {"event": "want", "stage": 0}
             assert actor.heard is not None
             errand = actor.heard["errand"]
+            others = [one for one in self.company if one is not actor and one.exit_code is None]
+            assert all(one.stopped for one in others), "somebody else may compute"
             if errand == "over":
                 yield {"event": "release"}
                 break
@@ -177,10 +179,10 @@ class Needs:
         self.enough = laps
         self.laps: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
 
-    def open(self, cell_id: str) -> bool:
+    def open(self, cell_id: str, load: int | None = None) -> bool:
         return len(self.laps.get(cell_id, [])) < self.enough
 
-    def add_lap(self, cell_id: str, baseline: Any, candidate: Any) -> None:
+    def add_lap(self, cell_id: str, baseline: Any, candidate: Any, load: int = 0) -> None:
         self.laps.setdefault(cell_id, []).append((dict(baseline), dict(candidate)))
 
 
@@ -201,13 +203,16 @@ class Play:
     settings: dict[str, Any] = field(default_factory=dict)
     """Of both stages."""
     quantizes: bool = False
+    restarts: list[Name] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         clock, company = Clock(), list[Actor]()
         self.company = company
         self.stages = {name: Stage(name, clock, self.play, company, **self.settings) for name in SIDES}
-        installed = Installed(None, "v", "")
+        installed = Installed("python", "v", "")
         sides = {name: Side(name, installed, self.stages[name]) for name in SIDES}  # type: ignore[arg-type]
+        for side in sides.values():
+            side.restart = lambda name=side.name: self.restarts.append(name)  # type: ignore[method-assign, misc]
         self.duels = [self._duel(label) for label in self.labels]
         self.sampling = Sampling(
             Crew(clock), sides, self.family, self.duels, self.budget_s, self.seed, "tiny", self.most

@@ -11,7 +11,7 @@ import pytest
 from qbench.results.gate.timed import TimedFamily
 from qbench.run.ab_lanes import believable
 from qbench.run.ab_sampling import MOST_JUMPS, WORTH_LAPS
-from qbench.run.ab_sides import Name
+from qbench.run.ab_sides import SIDES, Name
 from tests.run.ab_stage import THRESHOLDS, Needs, Play, noisy, steady
 
 
@@ -42,18 +42,19 @@ def test_open_units_take_laps_round_robin() -> None:
 
 def test_what_is_decided_takes_no_more_laps_and_the_others_go_on() -> None:
     class Uneven(Needs):
-        def open(self, cell_id: str) -> bool:
+        def open(self, cell_id: str, load: int | None = None) -> bool:
             return len(self.laps.get(cell_id, [])) < {"a 0": 3, "b 0": 30}[cell_id]
 
     played = Play(["a", "b"], family=Uneven()).run()
     assert {key: len(kept) for key, kept in played.family.laps.items()} == {"a 0": 3, "b 0": 30}
 
 
-@pytest.mark.parametrize("budget_s", [0.5, 7.0, 33.0])
+@pytest.mark.parametrize("budget_s", [0.15, 0.5, 7.0, 33.0])
 def test_no_lap_begins_after_the_budget(budget_s: float) -> None:
     played = Play(["a", "b", "c"], family=Needs(10**6), budget_s=budget_s, most=2).run()
-    assert budget_s - 0.25 * 6 <= played.sampling.spent_s <= budget_s + 0.2 + 1e-9
-    assert played.sampling.spent_s == pytest.approx(0.1 * len(played.turns))
+    assert min(budget_s, budget_s - 0.25 * 6) <= played.sampling.spent_s <= budget_s + 0.2 + 1e-9
+    reloads = sum(duel.loads - 1 for duel in played.duels)
+    assert played.sampling.spent_s == pytest.approx(0.1 * len(played.turns) + 2 * reloads)
 
 
 def test_the_budget_is_shared_by_batches_and_what_stays_open_is_loaded_anew() -> None:
@@ -68,6 +69,7 @@ def test_the_budget_is_shared_by_batches_and_what_stays_open_is_loaded_anew() ->
     assert not any(probes for _, probes, _ in started[6:]), "probes run once"
     alive = Counter[str](label for label, *_ in started)
     assert min(alive.values()) > 1
+    assert len(played.restarts) == 2 * (played.sampling.passes - 1), "new servers for every later pass"
 
 
 def test_a_cell_that_dies_on_one_side_ends_alone() -> None:
@@ -100,16 +102,32 @@ def test_a_cell_that_fails_while_it_loads_takes_no_lap() -> None:
     }
 
 
+def test_a_cell_that_dies_in_a_later_load_failed() -> None:
+    seen: Counter[str] = Counter()
+
+    def dies(name: Name, label: str, number: int) -> list[float] | None:
+        seen[name] += number == 0
+        return None if seen["candidate"] == 2 and name == "candidate" else steady(name, label, number)
+
+    (duel,) = Play(["a"], play=dies, family=Needs(10**6), budget_s=20).run().duels
+    assert duel.loads == 2
+    assert duel.statuses() == {"baseline": "ok", "candidate": "failed"}
+
+
 def test_records_hold_the_rounds_of_all_loads() -> None:
     played = Play(["a"], family=Needs(10**6), budget_s=20).run()
     (duel,) = played.duels
     assert duel.loads > 1
-    for name in ("baseline", "candidate"):
+    places = [duel.final(name).samples["latency"]["runs"][0]["place"] for name in SIDES]  # type: ignore[union-attr]
+    assert {first + second for first, second in zip(*places, strict=True)} == {1}
+    for name in SIDES:
         record = duel.final(name)
         assert record is not None
         (run,) = record.samples["latency"]["runs"]
         assert run["prompt_length"] == 8
         assert len(run["prefill_s"]) == len(run["decode_s"]) == len(played.family.laps["a 0"])
+        assert run["lap"] == list(range(len(run["lap"])))
+        assert set(run["load"]) == set(range(1, duel.loads + 1))
         assert record.samples["perplexity"] == {"of": name}, "of the first load"
 
 
@@ -164,12 +182,28 @@ def test_two_sides_that_do_not_fit_together_are_measured_apart_and_not_timed() -
 
 
 def test_the_real_family_decides_a_slowdown_and_an_equal_pair_within_the_budget() -> None:
-    verdicts = {}
+    names = ("prefill_s", "decode_s_per_token")
+    verdicts, loads = {}, {}
     for factor in (1.0, 1.05):
-        family = TimedFamily(
-            {"a 0": {name: THRESHOLDS[name] for name in ("prefill_s", "decode_s_per_token")}}, {"a 0": "a"}
-        )
-        Play(["a"], play=noisy(factor), family=family, budget_s=120).run()  # type: ignore[arg-type]
+        family = TimedFamily({"a 0": {name: THRESHOLDS[name] for name in names}}, {"a 0": "a"}, confirm=True)
+        played = Play(["a"], play=noisy(factor), family=family, budget_s=120).run()  # type: ignore[arg-type]
         verdicts[factor] = {one.metric: one.verdict for one in family.findings()}
+        loads[factor] = played.duels[0].loads
     assert verdicts[1.0] == {"prefill_s": "same", "decode_s_per_token": "same"}
     assert verdicts[1.05] == {"prefill_s": "same", "decode_s_per_token": "worse"}
+    assert loads[1.0] == 1
+    assert loads[1.05] > 4, "a suspect is loaded anew"
+
+
+def test_the_luck_of_one_load_is_no_regression() -> None:
+    loads: Counter[str] = Counter()
+
+    def lucky(name: Name, label: str, number: int) -> list[float]:
+        loads[name] += number == 0
+        slow = 1.06 if name == "candidate" and loads[name] == 1 else 1.0
+        return [0.02 * slow, 0.01 * slow, 0.01 * slow]
+
+    family = TimedFamily({"a 0": {"decode_s_per_token": 1.03}}, {"a 0": "a"}, confirm=True)
+    played = Play(["a"], play=lucky, family=family, budget_s=120).run()  # type: ignore[arg-type]
+    assert [one.verdict for one in family.findings()] == ["same"]
+    assert played.duels[0].loads > 4

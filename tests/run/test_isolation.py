@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import qbench
 from qbench.results.record import Record
 from tests.run.conftest import Run
 
@@ -34,7 +35,10 @@ def test_each_mischief_is_typed_and_leaves_the_next_cell_untouched(run: Run) -> 
     reasons = {how: found[how].reason or "" for how in MISCHIEF}
     assert {found[how].status for how in MISCHIEF} == {"failed"}
     assert "broken on purpose" in reasons["raise"]
-    assert "RuntimeError: broken on purpose" in (found["raise"].error or {})["traceback"]
+    traceback = (found["raise"].error or {})["traceback"]
+    assert "RuntimeError: broken on purpose" in traceback
+    assert 'File "qbench/run/worker.py"' in traceback
+    assert str(Path(qbench.__file__).parents[1]) not in traceback
     assert "SIGSEGV" in reasons["segfault"]
     assert "Fatal Python error: Segmentation fault" in (found["segfault"].error or {})["traceback"]
     assert "exited with code 0 without a result" in reasons["exit0"]

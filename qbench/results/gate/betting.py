@@ -71,12 +71,13 @@ class Bets:
         """log E of the three tests by stream, after the last lap."""
         self.most_log_e = np.zeros((3, len(tau)))
         """The largest that they were."""
-        self._scale = np.full(len(tau), FIRST_SCALE)
+        self.spread = np.full(len(tau), FIRST_SCALE)
+        """s for the next lap, by stream."""
         self._log_wealth = np.zeros((3, len(tau), len(SHAPES), len(FRACTIONS)))
 
     def add(self, d: Array) -> None:
         """One lap, [streams]; where it is NaN nothing is staked."""
-        scale = self._scale
+        scale = self.spread
         x = np.nan_to_num(np.stack([d - self.tau, self.tau - d, -self.tau - d]) / scale)
         self._log_wealth += _gains(x)
         self.log_e = _log_average(self._log_wealth)
@@ -84,11 +85,11 @@ class Bets:
         self.d.append(d)
         self.scales.append(scale)
         if len(self.d) in REFRESH:
-            self._scale = self._spread()
+            self.spread = self._deviation()
 
-    def _spread(self) -> Array:
+    def _deviation(self) -> Array:
         """The median absolute deviation of d by stream: from the laps so far alone, and free of θ₀."""
-        history, found = np.array(self.d), self._scale.copy()
+        history, found = np.array(self.d), self.spread.copy()
         for stream in range(history.shape[1]):
             known = history[np.isfinite(history[:, stream]), stream]
             if len(known) >= REFRESH[0]:

@@ -19,7 +19,7 @@ from typing import Any, Self
 from qbench.errors import ResultsError
 from qbench.results.base import base_of, find_bases, scored
 from qbench.results.compare import described
-from qbench.results.latency import corners
+from qbench.results.latency import first_corner
 from qbench.results.metric import Gate
 from qbench.results.metrics import METRICS
 from qbench.results.quality import windows
@@ -180,7 +180,7 @@ def _rounds(record: Record) -> dict[str, list[float]]:
     for metric in METRICS.values():
         if metric.gate and metric.kind == "timed" and (value := metric.value(record)) is not None:
             found[metric.name] = [value]
-    corner = next(corners(record), None)
+    corner = first_corner(record)
     if corner is not None:
         single = {"prefill_s": corner.prefill, "decode_s_per_token": corner.decode}
         found |= {name: rounds for name, rounds in single.items() if rounds}

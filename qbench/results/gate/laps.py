@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from qbench.results.gate.betting import Array, Bets, bounds
-from qbench.results.gate.loads import Loads
+from qbench.results.gate.betting import SAME, WORSE, Array, Bets, bounds
+from qbench.results.gate.loads import PATIENCE, Loads
 from qbench.results.metrics import METRICS
 
 
@@ -43,6 +43,13 @@ class Laps:
         d[~((sides[0] > 0) & (sides[1] > 0) & np.isfinite(d))] = np.nan
         self.bets.add(d)
         self.loads.add(load, d)
+
+    def raise_suspicions(self, bar: float) -> None:
+        """Of what the laps call worse, its log E at the bar; and of what they cannot decide for long."""
+        log_e = self.bets.most_log_e
+        stuck = (log_e[SAME] < bar) & (self.laps >= PATIENCE)
+        for index in np.flatnonzero((log_e[WORSE] >= bar) | stuck):
+            self.loads.raise_suspicion(int(index), float(self.bets.spread[index]))
 
     def column(self, index: int, side: int) -> Array:
         """The values of one metric by lap, of the baseline (0) or the candidate (1)."""

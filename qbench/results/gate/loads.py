@@ -18,55 +18,76 @@ correction over the suspects alone bounds the probability of any false alarm, ho
 
 from __future__ import annotations
 
+import math
+from statistics import median
 from typing import NamedTuple
 
 import numpy as np
 
 from qbench.results.gate.betting import Array
 
-LAPS = 8
-"""Laps of a load that count, fixed beforehand: the median of the first so many."""
+LAPS, MOST = 8, 64
+"""Fewest laps for a load to count, and most that do: a noisy machine needs more for the same accuracy."""
+FINE = 0.01
+"""Standard error that the median of a load is meant to have, of a log ratio."""
+PATIENCE = 250
+"""Laps without a decision after which a comparison is looked at by fresh loads too: luck may hold it."""
 FRACTIONS = np.array([0.5, 0.9])
 SCALE = 0.005
 """Of a median above the threshold: from about here on it is its sign that counts."""
 
 
 class Loads:
-    """The laps of one cell, load by load."""
+    """Of one cell: which of its streams are suspects, and what whole loads since then gave."""
 
     def __init__(self, streams: int) -> None:
-        self._laps: dict[int, list[Array]] = {}
-        self._suspect_since: list[int | None] = [None] * streams
         self.now = 0
+        """The newest load."""
+        self._since: list[int | None] = [None] * streams
+        """Load in which a stream became a suspect."""
+        self._wanted = [LAPS] * streams
+        self._laps: list[list[float]] = [[] for _ in range(streams)]
+        """Of the newest load, as far as they count."""
+        self._medians: list[list[float]] = [[] for _ in range(streams)]
 
     def add(self, load: int, d: Array) -> None:
-        """One lap's log ratios by stream; loads are numbered as they begin."""
+        """One lap's log ratios by stream; loads are numbered in the order in which they begin."""
+        if load != self.now:
+            self._begin(load)
+        for stream, value in enumerate(d.tolist()):
+            if math.isfinite(value) and self.laps_wanted(stream, load):
+                self._laps[stream].append(value)
+                if len(self._laps[stream]) == self._wanted[stream]:
+                    self._medians[stream].append(median(self._laps[stream]))
+
+    def _begin(self, load: int) -> None:
+        """What the last load gave counts if it had enough laps, though time ended it before the last."""
+        for stream, laps in enumerate(self._laps):
+            if LAPS <= len(laps) < self._wanted[stream]:
+                self._medians[stream].append(median(laps))
         self.now = load
-        self._laps.setdefault(load, []).append(d)
+        self._laps = [[] for _ in self._laps]
 
     def suspect(self, stream: int) -> bool:
-        return self._suspect_since[stream] is not None
+        return self._since[stream] is not None
 
-    def raise_suspicion(self, stream: int) -> None:
-        """What counts begins with the next load."""
-        if self._suspect_since[stream] is None:
-            self._suspect_since[stream] = self.now
+    def raise_suspicion(self, stream: int, spread: float) -> None:
+        """What counts begins with the next load; `spread` of d settles how many of its laps count."""
+        if self._since[stream] is None:
+            self._since[stream] = self.now
+            needed = math.pi / 2 * (spread / FINE) ** 2  # variance of a median of normal noise
+            self._wanted[stream] = round(min(max(needed, LAPS), MOST))
 
     def medians(self, stream: int) -> Array:
         """Of each whole load since the suspicion."""
-        since = self._suspect_since[stream]
-        if since is None:
-            return np.empty(0)
-        rows = [self._finite(load, stream)[:LAPS] for load in self._laps if load > since]
-        return np.array([float(np.median(row)) for row in rows if len(row) == LAPS])
+        return np.array(self._medians[stream])
 
     def laps_wanted(self, stream: int, load: int) -> bool:
         """Whether the load is one that counts, and has not its laps yet."""
-        since = self._suspect_since[stream]
-        return since is not None and load > since and len(self._finite(load, stream)) < LAPS
-
-    def _finite(self, load: int, stream: int) -> list[float]:
-        return [float(row[stream]) for row in self._laps.get(load, ()) if np.isfinite(row[stream])]
+        since = self._since[stream]
+        if since is None or load <= since:
+            return False
+        return load != self.now or len(self._laps[stream]) < self._wanted[stream]
 
 
 class Evidence(NamedTuple):

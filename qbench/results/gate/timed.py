@@ -66,6 +66,7 @@ class TimedFamily:
         self._keys = [(cell_id, name) for cell_id, laps in self._cells.items() for name in laps.metrics]
         self._failed: dict[str, str] = {}
         self._adjusted: dict[int, dict[Key, float]] = {}
+        self._of_suspects: dict[tuple[str, int], float] | None = None
 
     def add_lap(
         self,
@@ -81,9 +82,9 @@ class TimedFamily:
         laps = self._cells[cell_id]
         laps.add(baseline, candidate, load)
         self._adjusted.clear()
+        self._of_suspects = None
         if self.confirm:
-            for index in np.flatnonzero(laps.bets.most_log_e[WORSE] >= -np.log(self.alpha)):
-                laps.loads.raise_suspicion(int(index))
+            laps.raise_suspicions(float(-np.log(self.alpha)))
 
     def fail(self, cell_id: str, reason: str) -> None:
         """The candidate's cell did not end well, and the baseline's did: no more laps are to come."""
@@ -94,7 +95,7 @@ class TimedFamily:
         laps = self._cells[cell_id]
         if cell_id in self._failed:
             return False
-        undecided = [i for i in range(len(laps.metrics)) if self._verdict(cell_id, i) == "undecided"]
+        undecided = [i for i in range(len(laps.metrics)) if not self._settled(cell_id, i)]
         if load is None:
             return bool(undecided)
         return any(not laps.loads.suspect(i) or laps.loads.laps_wanted(i, load) for i in undecided)
@@ -155,6 +156,19 @@ class TimedFamily:
             )
         )
 
+    def _settled(self, cell_id: str, index: int) -> bool:
+        """Whether the verdict is another than undecided; by the comparison alone wherever that tells.
+
+        What is certainly better is certainly within the threshold, so that it need not be asked for.
+        """
+        laps = self._cells[cell_id]
+        if not laps.loads.suspect(index) and (
+            laps.bets.most_log_e[SAME, index] >= -np.log(self.alpha)
+            or (self.confirm and laps.laps and laps.seen[:, index].all())
+        ):
+            return bool(laps.bets.most_log_e[SAME, index] >= -np.log(self.alpha))
+        return self._verdict(cell_id, index) != "undecided"
+
     def _verdict(self, cell_id: str, index: int) -> Verdict:
         laps = self._cells[cell_id]
         key = (cell_id, laps.metrics[index])
@@ -180,6 +194,8 @@ class TimedFamily:
 
     def _suspects_p(self) -> dict[tuple[str, int], float]:
         """P-values of the suspects by fresh loads, corrected for their number."""
+        if self._of_suspects is not None:
+            return self._of_suspects
         now = self.correction == "bh"
         found = {}
         for cell_id, laps in self._cells.items():
@@ -188,7 +204,8 @@ class TimedFamily:
                     evidence = log_e(laps.loads.medians(index), float(laps.bets.tau[index]))
                     found[cell_id, index] = evidence.beyond_now if now else evidence.beyond
         p = CORRECTIONS[self.correction](np.exp(-np.maximum(list(found.values()), 0.0)))
-        return dict(zip(found, map(float, p), strict=True))
+        self._of_suspects = dict(zip(found, map(float, p), strict=True))
+        return self._of_suspects
 
     def _adjusted_p(self, test: int) -> dict[Key, float]:
         """p-values of one test of every comparison, corrected for the family; see `family` for which E."""

@@ -90,10 +90,10 @@ def _reason(judged: Judged) -> str:
 def _of_suspect(judged: Judged, loads: int) -> str:
     fresh = f"{loads} pairs of processes that were loaded afterwards"
     if judged.verdict == "worse":
-        return f"certainly beyond it, and so say {fresh} (p = {judged.p:.1g} among the suspects)"
+        return f"certainly beyond it, by {fresh} (p = {judged.p:.1g} among the suspects)"
     if judged.verdict == "same":
-        return f"beyond it in one pair of processes, and not in {fresh}"
-    return f"beyond it in one pair of processes; {fresh} cannot tell yet; {judged.ended}"
+        return f"not certainly within it in one pair of processes, certainly so by {fresh}"
+    return f"suspect; {fresh} cannot tell yet; {judged.ended}"
 
 
 def _clock(judged: Judged) -> str:

@@ -17,7 +17,6 @@ from qbench.suite.gate import GateSpec
 from tests.results import factory
 from tests.results.gate.nightly import EIGHT, ROUND, Night, recordings, simulate
 
-SLOW = ("7", "decode_s_per_token")
 CELLS = 60
 ENOUGH = 1e-3
 """Probability with which a test here may fail for nothing; seeds are fixed."""
@@ -27,7 +26,7 @@ ENOUGH = 1e-3
 def test_the_recorded_noise_is_what_it_claims(kind: str) -> None:
     """Positive, of many laps, with rounds that take far longer than usual: nobody smoothed it."""
     found = recordings(kind)
-    assert len(found) == 3
+    assert len(found) >= 2
     for one in found:
         assert one.rounds.shape[0] >= 200
         assert one.rounds.shape[1:] == (2, len(ROUND))
@@ -46,9 +45,13 @@ def test_nights_of_a_against_a_raise_no_more_alarms_than_alpha(noise: str) -> No
 
 
 def test_a_decode_slower_by_a_twentieth_is_found() -> None:
-    nights = 12
-    slow = Night(slow={SLOW: 1.05})
-    found = sum(simulate(slow, seed).verdicts[SLOW] == "worse" for seed in range(nights))
+    nights = 6
+    night = Night(slow=1.05, cells=10, budget_s=300)
+    worse = [
+        {key for key, verdict in simulate(night, seed).verdicts.items() if verdict == "worse"}
+        for seed in range(nights)
+    ]
+    found = sum(night.hurt(seed) <= worse[seed] for seed in range(nights))
     assert binomtest(found, nights, 0.9, alternative="less").pvalue > ENOUGH
 
 

@@ -1,0 +1,170 @@
+"""The leaderboard as a block of JSON by columns, for `view.js`: every column that holds anything, all rows.
+
+Numbers come twice: as measured, to sort, to filter and to download by, and as the text that a reader sees,
+because digits are decided in one place (`cells.py`). A list with few distinct values is written as those and
+their places, so that ten thousand rows stay a few megabytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from qbench.report.best import find_best
+from qbench.report.cells import Row, cut, number_text, parameters, reason_of, scale_of
+from qbench.report.digits import Scale
+from qbench.report.names import short
+from qbench.report.shown import GROUPS, SHOWN, Shown, catalogue
+from qbench.report.table import filters, ordered, split_dimensions
+
+Packed = list[Any] | dict[str, list[Any]]
+_LATENCY = ("prompt_length", "generated_tokens", "batch_size")
+
+
+def table_data(rows: list[Row]) -> dict[str, Any]:
+    """What `view.js` reads; `rows` are the frame's (as dicts, nulls as None).
+
+    `values[name]` as measured (a text cut where it is long), `texts[name]` what is shown of a number,
+    `reasons[name]` why it is null, `best[name]` the places of the marked rows.
+    """
+    rows = ordered(rows)
+    varying = split_dimensions(rows)[1]
+    measured = {name: [row[name] for row in rows] for name in catalogue()}
+    present = [
+        column for column in catalogue().values() if any(value is not None for value in measured[column.name])
+    ]
+    numbers = [column for column in present if column.number]
+    scales = {column.name: scale_of(column, rows) for column in numbers}
+    shared = _shared_protocol(rows)
+    return {
+        "rows": len(rows),
+        "groups": GROUPS,
+        "columns": [_head(column, scales.get(column.name, Scale()), shared) for column in present],
+        "defaults": _defaults(varying, {column.name for column in present}),
+        "filters": list(filters(rows, varying)),
+        "labels": packed([cut(row["label"] or row["method"]) for row in rows]),
+        "names": packed([cut(short(row["label"] or row["method"])) for row in rows]),
+        "keys": [f"{row['run']}/{row['cell_id']}" for row in rows],
+        "values": {column.name: packed(_values(column, measured[column.name])) for column in present},
+        "texts": {column.name: packed(_texts(column, scales[column.name], rows)) for column in numbers},
+        "reasons": {
+            column.name: packed(
+                [
+                    reason_of(row, column.name) if value is None else None
+                    for row, value in zip(rows, measured[column.name], strict=True)
+                ]
+            )
+            for column in present
+            if None in measured[column.name]
+        },
+        "best": _best(rows, numbers),
+    }
+
+
+def _best(rows: list[Row], numbers: list[Shown]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for index, name in sorted(find_best(rows, numbers)):
+        found.setdefault(name, []).append(index)
+    return found
+
+
+def packed(values: Sequence[Hashable]) -> Packed:
+    """The list itself, or `{"of": distinct, "at": places}` where at most half are distinct."""
+    places: dict[Hashable, int] = {}
+    at = [places.setdefault(value, len(places)) for value in values]
+    return {"of": list(places), "at": at} if 2 * len(places) <= len(values) else list(values)
+
+
+def _defaults(varying: Mapping[str, str], present: set[str]) -> list[str]:
+    """What differs, then the numbers, and the kernels last: they are long."""
+    numbers = [column.name for column in SHOWN if column.name in present]
+    first = [name for name in varying if name != "kernels"]
+    if not numbers:  # nothing finished: the reasons are what there is
+        first.append("reason")
+    return [*first, *numbers, *(["kernels"] if "kernels" in varying else [])]
+
+
+def _head(column: Shown, scale: Scale, shared: Callable[[str], str]) -> dict[str, Any]:
+    found = {
+        "name": column.name,
+        "title": column.title,
+        "group": column.group,
+        "number": column.number,
+        "factor": scale.factor,
+        "unit": scale.unit,
+        "raw_unit": column.unit,
+        "direction": column.direction,
+        "protocol": shared(column.name),
+        "description": column.description,
+        "low": column.low,
+        "high": column.high,
+        "least": column.least,
+        "most": column.most,
+        "stderr": column.stderr,
+    }
+    return {name: value for name, value in found.items() if value not in ("", None)}
+
+
+def _shared_protocol(rows: list[Row]) -> Callable[[str], str]:
+    """How a column was measured, in few words, where that is the same for all rows."""
+
+    def only(name: str) -> Any:
+        found = {row[name] for row in rows if row[name] is not None}
+        return found.pop() if len(found) == 1 else None
+
+    protocol = only("perplexity_protocol")
+    quality = ", ".join(protocol.split(", ")[:2]) if protocol else ""
+    prompt, generated, batch = map(only, _LATENCY)
+    times = f", batch {batch}" if batch and batch != 1 else ""
+
+    def words(name: str) -> str:
+        if name.startswith(("perplexity", "kl_", "top1_", "nll_")) and name != "perplexity_protocol":
+            return quality
+        if name.startswith("prefill_"):
+            return f"{prompt} tokens{times}" if prompt else ""
+        if name.startswith("decode_"):
+            return f"{generated} tokens{times}" if generated else ""
+        return ""
+
+    return words
+
+
+def _values(column: Shown, values: list[Any]) -> list[Any]:
+    """Numbers as they are; texts cut where they are long."""
+    if column.number:
+        return values
+    as_text = _TEXTS.get(column.name, str)
+    return [None if value is None else cut(as_text(value)) for value in values]
+
+
+def _parameters(params: str) -> str:
+    return ", ".join(parameters(params))
+
+
+def _moment(value: datetime) -> str:
+    return f"{value:%Y-%m-%dT%H:%M:%SZ}"
+
+
+_TEXTS: dict[str, Callable[[Any], str]] = {
+    "params": _parameters,
+    "started_at": _moment,
+    "ended_at": _moment,
+}
+
+
+def _texts(column: Shown, scale: Scale, rows: list[Row]) -> list[str | None]:
+    """`1.021 ± 0.004`; None where there is no number. The same numbers are worded once."""
+    names = (column.name, *column.companions)
+    known: dict[tuple[Any, ...], str] = {}
+    found: list[str | None] = []
+    for row in rows:
+        if row[column.name] is None:
+            found.append(None)
+            continue
+        numbers = tuple([row[name] for name in names])
+        if numbers not in known:
+            text, spread = number_text(row, column, scale)
+            known[numbers] = f"{text} ± {spread}" if spread else text
+        found.append(known[numbers])
+    return found

@@ -1,0 +1,133 @@
+"""What the table is drawn from: columns, packed lists, names, marks; against the frame and brute force."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qbench.report.best import find_best
+from qbench.report.columnar import packed, table_data
+from qbench.report.context import compared, plain_rows
+from qbench.report.names import short
+from qbench.report.shown import GROUPS, SHOWN, catalogue
+from qbench.results.columns import columns
+from qbench.results.frame import from_records
+from qbench.results.record import Record
+from tests.report.conftest import cell
+from tests.results import factory
+
+RECORDS = [factory.record(), cell("absmax 8", 8.25, 1.001), cell("absmax 4", 4.25, 1.2), factory.failed()]
+
+
+def unpacked(values: Any) -> list[Any]:
+    return values if isinstance(values, list) else [values["of"][place] for place in values["at"]]
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(0, 5), st.text(max_size=2))))
+def test_packing_loses_nothing_and_never_grows_the_list(values: list[Any]) -> None:
+    found = packed(values)
+    assert unpacked(found) == values
+    assert isinstance(found, list) or 2 * len(found["of"]) <= len(values)
+
+
+def test_every_number_is_the_frames_and_every_null_has_a_reason() -> None:
+    frame = from_records(RECORDS)
+    data = json.loads(json.dumps(table_data(plain_rows(frame))))
+    keys = [f"{row.run}/{row.cell_id}" for row in frame.itertuples()]
+    order = [keys.index(key) for key in data["keys"]]
+    assert sorted(order) == list(range(len(RECORDS)))
+    for column in data["columns"]:
+        name = column["name"]
+        values = unpacked(data["values"][name])
+        if column["number"]:
+            expected = frame[name].astype("float64").iloc[order]
+            assert [value for value in values if value is not None] == expected.dropna().tolist()
+            texts = unpacked(data["texts"][name])
+            assert [text is None for text in texts] == expected.isna().tolist()
+        if None in values:
+            reasons = unpacked(data["reasons"][name])
+            assert [reason is None for reason in reasons] == [value is not None for value in values]
+            assert all(reasons[place] for place, value in enumerate(values) if value is None)
+
+
+def test_every_column_of_the_frame_has_a_title_and_a_group() -> None:
+    shown = catalogue()
+    assert set(columns()) - set(shown) == {"label", "missing", "tasks"}
+    assert {column.group for column in shown.values()} <= set(GROUPS)
+    titles = [column.title for column in shown.values()]
+    assert len(set(titles)) == len(titles)
+    assert "task_accuracy" in [column.name for column in SHOWN]
+    assert shown["kl_max"].title == "KL max"  # a maximum over tokens, no slowest round
+    assert shown["kv_cache_bytes_per_token"].title == "KV cache per token"
+    assert (shown["prefill_s"].least, shown["prefill_s"].high) == ("prefill_s_min", "prefill_s_high")
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        ("gptq num_bits=4 strategy=group group_size=64", "gptq 4-bit g64"),
+        ("absmax num_bits=8 strategy=channel activations=none", "absmax 8-bit channel weights only"),
+        ("fp8 format=e5m2", "fp8 e5m2"),
+        ("zeropoint num_bits=4 strategy=group group_size=null", "zeropoint 4-bit group group_size=null"),
+        ("my own = label", "my own = label"),
+        ("int4 range=mse", "int4 range=mse"),
+    ],
+)
+def test_short_names_are_the_fields_words(label: str, name: str) -> None:
+    assert short(label) == name
+
+
+def row(value: float, spread: float | None, **changes: Any) -> dict[str, Any]:
+    known = dict.fromkeys(columns())
+    ends = (None, None) if spread is None else (value - spread, value + spread)
+    return {
+        **known, "status": "ok", "method": "absmax", "label": "x", "missing": {},
+        "top1_agreement": value, "top1_agreement_low": ends[0], "top1_agreement_high": ends[1],
+        "perplexity": value, "perplexity_low": ends[0], "perplexity_high": ends[1], **changes,
+    }  # fmt: skip
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 0.3)), min_size=2, max_size=6))
+def test_the_marked_one_beats_every_other_beyond_both_intervals(found: list[tuple[float, float]]) -> None:
+    rows = [row(value, spread) for value, spread in found]
+    shown = [catalogue()["top1_agreement"], catalogue()["perplexity"]]
+    expected = set()
+    for one, (value, spread) in enumerate(found):
+        others = [pair for place, pair in enumerate(found) if place != one]
+        if all(value - spread > other + wide for other, wide in others):
+            expected.add((one, "top1_agreement"))  # higher is better
+        if all(value + spread < other - wide for other, wide in others):
+            expected.add((one, "perplexity"))
+    assert find_best(rows, shown) == expected
+
+
+def test_nothing_is_marked_where_one_has_no_interval() -> None:
+    shown = [catalogue()["top1_agreement"], catalogue()["decode_s_per_token"]]
+    rows = [row(0.9, 0.01), row(0.5, None)]
+    for place, one in enumerate(rows):  # ranges of few rounds are no intervals
+        one.update(
+            decode_s_per_token=1.0 + place,
+            decode_s_per_token_min=0.9 + place,
+            decode_s_per_token_max=1.1 + place,
+        )
+    assert find_best(rows, shown) == set()
+
+
+def test_what_was_scored_by_two_protocols_is_not_compared() -> None:
+    def scored(record: Record, seqlen: int) -> Record:
+        found = {**record.samples["perplexity"], "seqlen": seqlen}
+        changed = dataclasses.replace(record.cell, quality={**record.cell.quality, "seqlen": seqlen})
+        return dataclasses.replace(record, cell=changed, samples={**record.samples, "perplexity": found})
+
+    records = [scored(one, seqlen) for one, seqlen in itertools.product(RECORDS[:3], (512, 256))]
+    groups = compared(plain_rows(from_records([*records, RECORDS[3]])))
+    assert [title.rpartition(" · ")[2].split(",")[1] for title, _ in groups] == [" 256 tokens", " 512 tokens"]
+    assert [len(members) for _, members in groups] == [4, 3]
+    for _, members in groups:
+        assert len({one["perplexity_protocol"] for one in members} - {None}) == 1

@@ -1,0 +1,178 @@
+"""Pictures against independent truth: the numbers are the frame's, fronts are found by brute force."""
+
+from __future__ import annotations
+
+import plotly.graph_objects
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qbench.report.packed import unpack
+from qbench.report.pareto import beaten, front
+from qbench.report.pictures.costs import FADED
+from qbench.report.pictures.marks import Marks
+from qbench.results.latency import latency_runs
+from tests.report.pictured import (
+    RECORDS,
+    drawn,
+    other_model,
+    pictures,
+    quantized,
+    timed,
+    trace,
+    undrawn,
+)
+from tests.results import factory
+from tests.results.test_energy import sample, window
+
+points = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=14)
+
+
+@given(points)
+def test_the_front_is_what_no_other_point_dominates(found: list[tuple[int, int]]) -> None:
+    def dominated(one: tuple[int, int]) -> bool:
+        return any(x <= one[0] and y <= one[1] and (x, y) != one for x, y in found)
+
+    chosen = front([(float(x), float(y)) for x, y in found])
+    assert {found[index] for index in chosen} == {one for one in found if not dominated(one)}
+    assert len(chosen) == len({found[index] for index in chosen})
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 8)] * 2, *[st.integers(0, 3)] * 4), min_size=1, max_size=10))
+def test_beaten_is_beaten_by_more_than_the_intervals(found: list[tuple[int, ...]]) -> None:
+    x = [(one[0] - one[2], one[0] + one[3]) for one in found]
+    y = [(one[1] - one[4], one[1] + one[5]) for one in found]
+    truth = [
+        any(
+            x[other][1] <= x[index][0]
+            and y[other][1] <= y[index][0]
+            and (x[other][1] < x[index][0] or y[other][1] < y[index][0])
+            for other in range(len(found))
+        )
+        for index in range(len(found))
+    ]
+    assert beaten(x, y) == truth
+
+
+def test_every_figure_is_valid_plotly() -> None:
+    for chapter in drawn([*RECORDS, *other_model()])[1].chapters:
+        for picture in unpack(chapter.packed)["pictures"]:
+            for view in picture["views"]:
+                plotly.graph_objects.Figure(data=view["data"], layout=view["layout"])
+
+
+def test_a_front_holds_the_frames_numbers_and_fades_only_what_is_beaten() -> None:
+    rows, _ = drawn(RECORDS)
+    picture = pictures(RECORDS)["Quality against weight memory"]
+    by_label = {row["label"]: row for row in rows}
+    for method, label in (("absmax", "eight"), ("gptq", "four"), ("hqq", "worse")):
+        found, row = trace(picture, method), by_label[label]
+        assert found["x"] == pytest.approx([row["weight_bytes"] / 1e6])
+        assert found["y"] == pytest.approx([row["perplexity_ratio"]])
+        high = row["perplexity_ratio_high"] - row["perplexity_ratio"]
+        assert found["error_y"]["array"] == pytest.approx([high], abs=1e-5) if high > 1e-9 else True
+        assert found["customdata"] == [f"{row['run']}/{row['cell_id']}"]
+    assert trace(picture, "gptq")["marker"]["color"] == [Marks(["absmax", "gptq", "hqq"]).of("gptq").colour]
+    assert trace(picture, "hqq")["marker"]["color"][0].endswith(f", {FADED})")
+    assert trace(picture, "Pareto front")["y"] == sorted(trace(picture, "Pareto front")["y"], reverse=True)
+    assert "gptq, 512 tokens, builtin:persuasion" in picture["note"]
+    table = picture["views"][0]["table"]
+    assert [row[0] for row in table["rows"]] == ["none", "eight (absmax)", "worse (hqq)", "four (gptq)"]
+    assert [row[3] for row in table["rows"]] == ["on the front", "on the front", "beaten", "on the front"]
+    assert table["rows"][1][1:3] == ["6.00", "1.010"]
+
+
+def test_what_cannot_be_told_apart_is_not_faded() -> None:
+    slow = [factory.latency([0.03] * 6, [[step]] * 3 + [[0.004]] * 3) for step in (0.02, 0.0201)]
+    records = [
+        factory.record(samples=factory.samples(latency=slow[0])),
+        quantized("a", 1.01, 5, samples={"latency": slow[0]}),
+        quantized("b", 1.02, 5, "gptq", samples={"latency": slow[1]}),
+    ]
+    picture = pictures(records)["Quality against decode time"]
+    assert trace(picture, "gptq")["marker"]["color"][0].startswith("#")
+    assert picture["views"][0]["table"]["rows"][-1][3] == "within the intervals"
+    assert "error_x" in trace(picture, "gptq")
+
+
+def test_measured_energy_only_where_it_was_measured_and_the_model_by_its_name() -> None:
+    reasons = undrawn(RECORDS)
+    assert reasons["Quality against measured energy"] == "no_driver"
+    assert "Quality against modelled energy, which measures nothing" not in pictures(RECORDS)
+    measured = [
+        quantized("a", 1.01, 5, samples={"energy": sample(window(), window(1600.0), window(1550.0))}),
+        factory.record(
+            samples=factory.samples(energy=sample(window(1800.0), window(1900.0), window(1850.0)))
+        ),
+    ]
+    found = pictures(measured)
+    rows, _ = drawn(measured)
+    energy = {row["method"]: row["energy_j_per_token"] for row in rows}
+    assert trace(found["Quality against measured energy"], "absmax")["x"] == pytest.approx([energy["absmax"]])
+    bar = trace(found["Measured energy × base"], "absmax")
+    assert bar["x"] == pytest.approx([energy["absmax"] / energy["none"]], rel=1e-5)
+
+
+def test_bars_stand_on_zero_and_hold_the_frames_ratios() -> None:
+    rows, _ = drawn(RECORDS)
+    by_method = {row["method"]: row for row in rows}
+    found = pictures(RECORDS)
+    for title, column, change in (
+        ("Perplexity added (%)", "perplexity_ratio", lambda value: 100 * (value - 1)),
+        ("Weight memory × base", "weight_bytes_ratio", lambda value: value),
+        ("Decode speed × base", "decode_speedup", lambda value: value),
+    ):
+        assert found[title]["views"][0]["layout"]["xaxis"]["rangemode"] == "tozero"
+        for method in ("absmax", "gptq", "hqq"):
+            bar = trace(found[title], method)
+            assert bar["x"] == pytest.approx([change(by_method[method][column])], rel=1e-5)
+    assert "there is no base" in undrawn([quantized("a", 1.1, 5), quantized("b", 1.2, 6)]).values()
+
+
+def test_lines_by_bits_join_one_method_and_what_else_is_equal() -> None:
+    widths = [quantized(f"g{bits}", 1 + 1 / bits, 5, "gptq", bits) for bits in (8.0, 3.0, 4.0)]
+    found = pictures([factory.record(), *widths, quantized("h", 1.3, 5, "hqq", 4.0)])[
+        "Quality by bits per weight"
+    ]
+    line = trace(found, "gptq")
+    assert line["x"] == [3.0, 4.0, 8.0]
+    assert line["y"] == pytest.approx([1 + 1 / 3, 1.25, 1.125], rel=1e-5)
+    assert trace(found, "hqq")["mode"] == "markers"
+    assert len(found["views"][0]["data"]) == 2  # the base is no line
+
+
+def test_latency_by_length_and_batch_is_that_of_latency_runs() -> None:
+    records = [
+        factory.record(samples=factory.samples(latency=timed(0.001))),
+        quantized("a", 1.01, 5, samples={"latency": timed(0.002)}),
+    ]
+    found = pictures(records)["Latency by prompt length and batch size"]
+    assert [view["name"] for view in found["views"]] == [
+        "Prefill time, batch 1", "Prefill time, batch 4", "Decode time, batch 1", "Decode time, batch 4"
+    ]  # fmt: skip
+    truth = {(row["method"], row["batch_size"], row["prompt_length"]): row for row in latency_runs(records)}
+    for view, batch in ((0, 1), (1, 4)):
+        for method, name in (("none", "none"), ("absmax", "a (absmax)")):
+            line = trace(found, name, view)
+            rows = [truth[method, batch, length] for length in (32, 128)]
+            assert line["y"] == pytest.approx([1000 * row["prefill_s"] for row in rows], rel=1e-5)
+            highs = [1000 * (row["prefill_s_high"] - row["prefill_s"]) for row in rows]
+            assert line["error_y"]["array"] == pytest.approx(highs, rel=1e-4)
+            assert line["x"] == pytest.approx([32, 128], rel=0.02)
+            assert [row[1] for row in found["views"][view]["table"]["rows"][:2]] == ["32", "128"]
+    assert "Latency by prompt length and batch size" in undrawn(RECORDS)
+
+
+def test_models_side_by_side_have_the_same_axes() -> None:
+    _, found = drawn([*RECORDS, *other_model()])
+    assert [chapter.title for chapter in found.chapters] == [
+        "austen-6m · bf16 · cpu", "other · bf16 · cpu", "Models side by side"
+    ]  # fmt: skip
+    panels = unpack(found.chapters[-1].packed)["pictures"]
+    layouts = [panel["views"][0]["layout"] for panel in panels]
+    assert len(panels) == 2
+    assert layouts[0] == layouts[1]
+    for panel in panels:
+        for one in panel["views"][0]["data"]:
+            low, high = layouts[0]["xaxis"]["range"]
+            assert all(low < x < high for x in one["x"])
