@@ -36,6 +36,7 @@ _GROUP_OF_SOURCE = {
     "phases": "Time",
     "latency": "Time",
     "energy": "Energy",
+    "model": "Energy",
 }
 _GROUP_OF_START = {
     "perplexity_protocol": "Facts",
