@@ -25,11 +25,11 @@ from qbench.report.table import ordered
 
 COLUMNS = (
     "bits_per_weight",
-    "perplexity",
     "perplexity_ratio",
     "weight_bytes",
-    "prefill_s",
     "decode_s_per_token",
+    "perplexity",
+    "prefill_s",
     "kl_divergence",
     "top1_agreement",
     "task_accuracy",
@@ -44,8 +44,6 @@ _FEWEST = 2
 """Columns that stay however narrow it is."""
 _GAP = 2
 _LEAST_NAME = 16
-_STATUS = 7
-"""Characters of the longest status."""
 _MOST_FAILURES = 20
 
 
@@ -85,35 +83,28 @@ class Listing:
         """As many fields as fit beside the names."""
         for name, title in self.varying.items():
             width -= _GAP + _widest([title, *(str(row[name] or "–") for row in self.rows)])
-        width -= _GAP + _STATUS if self._with_status else 0
         kept = 0
         for one in self.fields:
             texts = [*_head(one).plain.split("\n"), *(_number(row, one).plain for row in self.rows)]
+            texts += [] if kept else [row["status"] for row in self.rows if row["status"] != "ok"]
             width -= _GAP + _widest(texts)
             if width < 0 and kept >= _FEWEST:
                 break
             kept += 1
         return self.fields[:kept]
 
-    @property
-    def _with_status(self) -> bool:
-        return any(row["status"] != "ok" for row in self.rows)
-
     def _table(self, fields: Sequence[Field], names: int) -> Table:
         drawn = Table(box=None, pad_edge=False, header_style="bold")
         drawn.add_column("Method", overflow="fold", max_width=names)
         for title in self.varying.values():
             drawn.add_column(title, overflow="fold")
-        if self._with_status:
-            drawn.add_column("Status")
         for one in fields:
             number = one.column.number
             side: Literal["left", "right"] = "right" if number else "left"
             drawn.add_column(_head(one), justify=side, no_wrap=number, overflow="fold")
         for row in self.rows:
-            status = [Text(row["status"], style=_COLOURS[row["status"]])] if self._with_status else []
             texts = (_name(row), *(str(row[name] if row[name] is not None else "–") for name in self.varying))
-            drawn.add_row(*map(Text, texts), *status, *(_number(row, one) for one in fields))
+            drawn.add_row(*map(Text, texts), *_cells(row, fields))
         return drawn
 
     def _caption(self, left_out: list[str]) -> Text:
@@ -180,6 +171,14 @@ def _head(one: Field) -> Text:
     arrow = {"lower": "↓", "higher": "↑"}.get(one.column.direction, "")
     title = one.column.title.replace("Bits per weight", "Bits")
     return Text(f"{title}\n{one.scale.unit} {arrow}".rstrip())
+
+
+def _cells(row: Row, fields: Sequence[Field]) -> list[Text]:
+    """Its numbers; where it has none because it did not end well, that comes first."""
+    numbers = [_number(row, one) for one in fields]
+    if row["status"] != "ok" and fields[0].column.number:
+        numbers[0] = Text(row["status"], _COLOURS[row["status"]])
+    return numbers
 
 
 def _number(row: Row, one: Field) -> Text:
