@@ -128,7 +128,8 @@ def table(frame: pd.DataFrame, wanted: Wanted | None = None) -> Listing:
     rows = sorted_by(rows, wanted.sort) if wanted.sort else ordered(rows)
     fields = [field_of(name, rows) for name in wanted.columns or COLUMNS]
     if not wanted.columns:
-        fields = [one for one in fields if any(row[one.column.name] is not None for row in rows)]
+        measured = [one for one in fields if any(row[one.column.name] is not None for row in rows)]
+        fields = measured or fields[:1]  # a column has to say how the cells ended
     constant, varying = dimensions(rows)
     varying = {name: title for name, title in varying.items() if name not in wanted.columns}
     problems = list(frame.attrs.get("problems", []))
