@@ -12,6 +12,7 @@ import functools
 import importlib
 import inspect
 import pkgutil
+import sys
 import typing
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ def parameters(cls: type[Method]) -> dict[str, Parameter]:
 
 def _plugins() -> dict[str, EntryPoint]:
     found: dict[str, EntryPoint] = {}
-    for point in _points(entry_points):
+    for point in _points(entry_points, tuple(sys.path)):
         if point.name in found and found[point.name].value != point.value:
             raise MethodError(
                 f"two plugins call a method {point.name!r}: {found[point.name].value}, {point.value}"
@@ -108,8 +109,8 @@ def _plugins() -> dict[str, EntryPoint]:
 
 
 @functools.cache
-def _points(read: Callable[..., Iterable[EntryPoint]]) -> tuple[EntryPoint, ...]:
-    """Read once a process: it opens a file of every installed package, and a plan asks for each cell."""
+def _points(read: Callable[..., Iterable[EntryPoint]], _path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """Read once for each path of packages: it opens a file of every one, and a plan asks for each cell."""
     return tuple(read(group=GROUP))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from qbench.errors import SuiteError
 from qbench.suite.cell import EAGER, Cell
 from qbench.suite.load import packaged_suites, parse_suite
+from qbench.suite.positions import one_line
 
 SAVED = "saved"
 """The method of quantized checkpoints, whose label is not the suite's but the checkpoint's."""
@@ -87,9 +88,12 @@ def command(cell: Cell, origin: Origin) -> Command:
 def exactly(value: str) -> str:
     """The text as a filter's value that matches it alone: its pattern signs taken literally.
 
-    `?`, any one sign, stands for what a filter cannot hold: a comma, blanks at the ends, line breaks and the
-    like.
+    `?`, any one sign, stands for what a filter cannot hold: a comma, blanks at the ends. A text with line
+    breaks and the like is known to filters as JSON, whose quotes would be read as YAML's.
     """
+    value, plain = one_line(value), value
+    if value != plain:
+        return f"?{exactly(value[1:-1])}?"
     first, last = len(value) - len(value.lstrip()), len(value.rstrip())
     return "".join(
         "?" if one == "," or not one.isprintable() or not first <= place < last
