@@ -24,7 +24,7 @@ NOT_INTERLEAVED = (
     "The two runs did not take turns: a ratio of times holds what the machine did in between as well as what "
     "was changed."
 )
-_FEWEST_DIGITS, _MOST_DIGITS = 3, 17
+_MOST_DIGITS = 17
 _FULL = 6
 """Significant digits of numbers that no metric describes."""
 
@@ -80,7 +80,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class View:
+class ComparisonView:
     sides: tuple[Side, Side]
     verdict: str
     alike: bool
@@ -103,13 +103,13 @@ class View:
     """Title → value of the others."""
 
 
-def build_view(found: Comparison, a: Source, b: Source) -> View:
+def build_comparison(found: Comparison, a: Source, b: Source) -> ComparisonView:
     differences = [_difference(pair, one) for pair in found.pairs for one in pair.differences]
     timed = [_timed(pair, one) for pair in found.pairs for one in pair.timed if one.metric in TIMED]
     where = {name: {getattr(pair, name) for pair in found.pairs} for name in ("model", "dtype", "device")}
     lacking = [("failed on a side", line) for line in found.not_ok]
     lacking += [("only in A", line) for line in found.only_a] + [("only in B", line) for line in found.only_b]
-    return View(
+    return ComparisonView(
         sides=(_side("A", a), _side("B", b)),
         verdict=found.verdict,
         alike=any(pair.compared for pair in found.pairs) and all(pair.identical for pair in found.pairs),

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from qbench.report import page
-from qbench.report.compared import render
+from qbench.report.compare_page import render
 from qbench.results.compare import compare_sources
-from tests.report.test_compared import changed, source
+from tests.report.test_compare_page import changed, source
 from tests.results import factory
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from qbench.report.differences import NOT_INTERLEAVED, Fact, Line, View, build_view
+from qbench.report.differences import NOT_INTERLEAVED, ComparisonView, Fact, Line, build_comparison
 from qbench.report.markdown_text import LIMIT, bullets, cut_note, details, escaped, table
 from qbench.report.page import render_page, write_page
 from qbench.results.compare import Comparison, Source
@@ -16,7 +16,7 @@ _LACKING, _ENVIRONMENT, _GAP = 8_000, 8_000, 1_500
 
 def render(found: Comparison, a: Source, b: Source) -> str:
     """The HTML page; it opens from disk and asks the network for nothing."""
-    view = build_view(found, a, b)
+    view = build_comparison(found, a, b)
     context = {"view": view, "title": "A and B compared", "note": NOT_INTERLEAVED}
     return render_page("compare.html.j2", context, scripts=["compare.js"], styles=["compare.css"])
 
@@ -28,7 +28,7 @@ def write_comparison(found: Comparison, a: Source, b: Source, target: Path) -> P
 
 def markdown(found: Comparison, a: Source, b: Source) -> str:
     """The same as Markdown, at most `LIMIT` characters."""
-    view = build_view(found, a, b)
+    view = build_comparison(found, a, b)
     head = ["### qbench: A and B compared\n",
             *(f"**{side.name}** {escaped(side.folder)}: {escaped(side.runs)} "
             f"({side.cells})  " for side in view.sides)]  # fmt: skip
@@ -42,7 +42,7 @@ def markdown(found: Comparison, a: Source, b: Source) -> str:
     return "\n".join(filter(None, (parts[0], parts[1], changed, parts[2], timed, parts[3])))
 
 
-def _lines(view: View, lines: Sequence[Line], titles: tuple[str, str], of: str, room: int) -> str:
+def _lines(view: ComparisonView, lines: Sequence[Line], titles: tuple[str, str], of: str, room: int) -> str:
     if not lines:
         return ""
     heads = ["Method", *(name.capitalize() for name in view.varying), "Number", "Verdict", *titles, "A", "B"]
@@ -57,7 +57,7 @@ def _lines(view: View, lines: Sequence[Line], titles: tuple[str, str], of: str, 
     return text + cut_note(left, of)
 
 
-def _lacking(view: View) -> str:
+def _lacking(view: ComparisonView) -> str:
     lines = [f"**{where}** {escaped(line)}" for where, line in view.lacking]
     text, left = bullets(lines, _LACKING)
     return f"**Not compared:**\n\n{text}{cut_note(left, 'are')}" if lines else ""

@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from qbench.cli.app import app
-from qbench.report.compared import markdown, render
-from qbench.report.differences import build_view
+from qbench.report.compare_page import markdown, render
+from qbench.report.differences import build_comparison
 from qbench.report.markdown_text import LIMIT
 from qbench.results.compare import Source, compare_sources
 from qbench.results.record import Record
@@ -41,7 +41,7 @@ def scored(record: Record, nll: list[float]) -> Record:
 
 
 def view_of(a: Source, b: Source) -> Any:
-    return build_view(compare_sources(a, b), a, b)
+    return build_comparison(compare_sources(a, b), a, b)
 
 
 def test_equal_sides_say_so_and_show_no_change() -> None:

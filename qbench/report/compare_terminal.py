@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rich.console import Group
+from rich.console import Group as Parts
 from rich.table import Table
 from rich.text import Text
 
@@ -14,7 +14,7 @@ TIMED = {"prefill_s": "Prefill", "decode_s_per_token": "Decode", "peak_memory_by
 """Timed metrics that stand in the table, with their titles; the JSON holds all of them."""
 
 
-def drawn(found: Comparison) -> Group:
+def drawn(found: Comparison) -> Parts:
     """Everything as rich text, ready to print; texts from records are literal."""
     wrong = any(not pair.identical for pair in found.pairs)
     parts: list[Table | Text] = [_rows(found.pairs)] if found.pairs else []
@@ -24,7 +24,7 @@ def drawn(found: Comparison) -> Group:
     parts += _section("only in A", found.only_a)
     parts += _section("only in B", found.only_b)
     parts += _section("environments differ", found.environment) or [Text("environments: equal")]
-    return Group(*parts)
+    return Parts(*parts)
 
 
 def _rows(pairs: tuple[Pair, ...]) -> Table:
