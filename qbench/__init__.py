@@ -1,7 +1,7 @@
 """qbench: quality, latency, memory and energy of really quantized language models, in one row.
 
     frame = qbench.load("results/")      # a row per cell, tidy; samples() has every raw number, layers() a
-                                         # row per layer
+                                         # row per layer, history() every run with its change points
     class Mine(qbench.Method): ...       # a method of your own
     qbench.load_quantized("folder")      # what `qbench quantize` wrote, as a model to run
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from qbench.quant.checkpoint import load_quantized
     from qbench.quant.method import Layer, Method
     from qbench.results.frame import load
+    from qbench.results.history import history
     from qbench.results.layer_frame import layers
     from qbench.results.record import Record
     from qbench.results.sample_frame import samples
@@ -48,6 +49,7 @@ _LAZY = {
     "Method": "qbench.quant.method",
     "Record": "qbench.results.record",
     "Suite": "qbench.suite.spec",
+    "history": "qbench.results.history",
     "layers": "qbench.results.layer_frame",
     "load": "qbench.results.frame",
     "load_quantized": "qbench.quant.checkpoint",
@@ -69,6 +71,7 @@ __all__ = [
     "ResultsError",
     "Suite",
     "SuiteError",
+    "history",
     "layers",
     "load",
     "load_quantized",

@@ -62,6 +62,19 @@ def test_the_reading_wing_names_no_torch(package: str) -> None:
         assert not HEAVY & {name.split(".")[0] for name in _imports(path)}, path
 
 
+def test_the_pytest_plugin_stands_on_the_floor_of_the_command_line() -> None:
+    """Loaded into every pytest of its environment: at its top it imports pytest and nothing of qbench."""
+    path = ROOT / "qbench/pytest_plugin.py"
+    assert not HEAVY & {name.split(".")[0] for name in _imports(path)}
+    at_once = [
+        node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    names = {
+        node.module or "" if isinstance(node, ast.ImportFrom) else node.names[0].name for node in at_once
+    }
+    assert names == {"__future__", "sys", "collections.abc", "pathlib", "typing", "pytest"}
+
+
 def test_methods_import_public_names_and_nobody_imports_them() -> None:
     for path in _files("methods"):
         ours = {name for name in _imports(path) if name.split(".")[0] == "qbench"}

@@ -8,10 +8,12 @@ until asked for.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import inspect
 import pkgutil
 import typing
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -96,13 +98,19 @@ def parameters(cls: type[Method]) -> dict[str, Parameter]:
 
 def _plugins() -> dict[str, EntryPoint]:
     found: dict[str, EntryPoint] = {}
-    for point in entry_points(group=GROUP):
+    for point in _points(entry_points):
         if point.name in found and found[point.name].value != point.value:
             raise MethodError(
                 f"two plugins call a method {point.name!r}: {found[point.name].value}, {point.value}"
             )
         found[point.name] = point
     return found
+
+
+@functools.cache
+def _points(read: Callable[..., Iterable[EntryPoint]]) -> tuple[EntryPoint, ...]:
+    """Read once a process: it opens a file of every installed package, and a plan asks for each cell."""
+    return tuple(read(group=GROUP))
 
 
 def _checked(name: str, loaded: object) -> type[Method]:

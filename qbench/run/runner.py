@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,12 +50,15 @@ def run_suite(
     rules: Sequence[Rule] = (),
     jobs: int = 1,
     fresh: bool = False,
-    pool: Pool | None = None,
+    pool: Pool | Callable[[], Pool] | None = None,
+    only: Collection[str] | None = None,
 ) -> Outcome:
     """Runs every cell that has no `ok` record yet, in the newest run of the suite that can be resumed.
 
-    `pool` lends a warm server to several runs; without it the run starts and ends its own. Raises
-    SuiteError before anything is measured, ResultsError where another process holds the run.
+    `pool` lends a warm server to several runs, or gives one when it is first needed; without it the run
+    starts and ends its own. `only`: the
+    cells with these ids and no others. Raises SuiteError before anything is measured, ResultsError where
+    another process holds the run.
     """
     planner = Planner(suite)
     planner.plan(rules)
@@ -63,6 +66,7 @@ def run_suite(
     run = choose_run(suite, results, here, fresh)
     with lock(run.folder), terminable():
         planned = planner.plan(rules, done_cells(run))
+        planned = [plan for plan in planned if only is None or plan.cell.id in only]
         manifest.open_run(run, suite, planned, here)
         schedule = Schedule(run, listener, jobs, planner.made_from)
         listener.begin(run, planned)
@@ -97,13 +101,14 @@ def done_cells(run: Run) -> frozenset[str]:
     return frozenset(record.cell.id for record in records if record.status == "ok")
 
 
-def _run_all(schedule: Schedule, planned: Sequence[Planned], lent: Pool | None) -> None:
+def _run_all(schedule: Schedule, planned: Sequence[Planned], lent: Pool | Callable[[], Pool] | None) -> None:
     for plan in planned:
         if plan.state == "skip":
             schedule.skip(plan.cell, plan.reason or "")
     waiting = [plan.cell for plan in planned if plan.state == "run"]
     if waiting:
-        with contextlib.nullcontext(lent) if lent else Pool() as pool:
+        ready = lent() if callable(lent) else lent
+        with contextlib.nullcontext(ready) if ready else Pool() as pool:
             devices = sorted({cell.device for cell in waiting})
             manifest.measure_ceilings(schedule.run, pool, devices, waiting[0].threads)
             done = [plan.cell for plan in planned if plan.state == "done"]

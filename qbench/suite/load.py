@@ -33,6 +33,11 @@ def load_suite(path_or_name: str | Path) -> Suite:
     return parse_suite(data, text if isinstance(source, Path) and Path(text) == source else str(source))
 
 
+def suite_path(path_or_name: str | Path) -> Path:
+    """The file that `load_suite` would read; SuiteError where there is none."""
+    return Path(str(_find(str(path_or_name))))
+
+
 def packaged_suites() -> list[str]:
     """Names that `load_suite` knows besides files."""
     return sorted(entry.name[:-5] for entry in _package().iterdir() if entry.name.endswith(".yaml"))

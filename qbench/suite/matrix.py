@@ -113,14 +113,20 @@ def parse_filter(text: str) -> Rule:
 
 def select(corners: Sequence[Corner], filters: Sequence[Rule]) -> list[Corner]:
     """Corners that match at least one filter, all without one; SuiteError for a filter without a match."""
-    facts = [_facts(corner) for corner in corners]
+    return [corners[place] for place in chosen([_facts(corner) for corner in corners], filters)]
+
+
+def chosen(found: Sequence[Mapping[str, object]], filters: Sequence[Rule]) -> list[int]:
+    """The same of whatever has facts, key → value (cells of a frame): places of those that match."""
+    facts = [{key: written(value) for key, value in one.items()} for one in found]
     for rule in filters:
         complaint = unmatched(rule, facts)
         if complaint:
             text = ",".join(f"{key}={'|'.join(map(written, _list(value)))}" for key, value in rule.items())
             raise SuiteError(f"filter {text}: {complaint[1]}")
-    pairs = zip(corners, facts, strict=True)
-    return [corner for corner, fact in pairs if not filters or any(fits(fact, rule) for rule in filters)]
+    return [
+        place for place, fact in enumerate(facts) if not filters or any(fits(fact, rule) for rule in filters)
+    ]
 
 
 def _check_size(suite: Suite) -> None:

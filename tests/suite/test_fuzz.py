@@ -120,7 +120,8 @@ def test_suites_with_characters_changed(data: st.DataObject) -> None:
 @fuzz
 @given(st.text() | st.from_regex(r"(method|num_bits|x)=[a-z*\[\]!0-9-]{0,5}(,[a-z]+=.?)*"))
 def test_filters(text: str) -> None:
-    corners = expand(parse_suite(SHIPPED[0], "f.yaml"))
+    plain = next(text for text in SHIPPED if '"*"' not in text)  # which would ask for the registry
+    corners = expand(parse_suite(plain, "f.yaml"))
     try:
         kept = select(corners, [parse_filter(text)])
     except SuiteError:

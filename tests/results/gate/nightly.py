@@ -180,12 +180,16 @@ def _plan(runs: int) -> Iterator[tuple[str, Night, int]]:
     yield "A/A, 60 × 8, luck of 2 %", replace(eight, luck=0.02), runs // 5
     yield "A/A, 60 × 8, laps alone", replace(eight, confirm=False), runs // 5
     yield "A/A, 60 × 8, luck of 2 %, laps alone", replace(eight, luck=0.02, confirm=False), runs // 10
-    for percent in (2, 3, 4, 5, 6, 8, 10):
+    for percent in (4, 5):
         yield f"+{percent} %, 60 × 2", Night(slow=1 + percent / 100), runs // 5
+    ten = Night(cells=10, budget_s=300)
+    for size in (2, 3, 3.5, 4, 5, 6, 8, 10):
+        yield f"+{size:g} %, 10 × 2", replace(ten, slow=1 + size / 100), runs // 8
     tenfold = Night(threshold=1.01, budget_s=18_000)
-    for percent in (1.0, 1.5, 2.0, 3.0):
-        name = f"+{percent:g} %, 60 × 2, threshold 1.01, budget × 10"
-        yield name, replace(tenfold, slow=1 + percent / 100), runs // 10
+    yield "+2 %, 60 × 2, threshold 1.01, budget × 10", replace(tenfold, slow=1.02), runs // 40
+    for size in (1, 1.5, 2, 3):
+        night = replace(ten, slow=1 + size / 100, threshold=1.01, budget_s=3000)
+        yield f"+{size:g} %, 10 × 2, threshold 1.01, budget × 10", night, runs // 25
     yield "+100 %, 60 × 2, busy machine", Night(noise="busy", slow=2.0), runs // 10
 
 

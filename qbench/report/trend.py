@@ -1,0 +1,76 @@
+"""`qbench history` in a terminal: a line for each series, its changes and gaps beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from qbench.report.changes import ChangeWords, GapWords, change_words, gap_words
+from qbench.report.digits import scale_for, significant
+from qbench.results.history import unit
+from qbench.results.series import Point, Series
+
+BARS = "▁▂▃▄▅▆▇█"
+GAP = "·"
+NIGHTS = 40
+"""How many of the last nights the sparkline shows."""
+_COLOURS = {"worse": "red", "better": "green", "changed": "yellow", "environment": "bright_black"}
+_REASON = 60
+
+
+def drawn(found: Sequence[Series]) -> Table:
+    """The series of one metric as a rich table; texts from records are literal, no markup."""
+    metric = found[0].metric
+    latest = [series.measured[-1].value or 0.0 for series in found]
+    scale = scale_for(latest, unit(metric))
+    table = Table(
+        title=Text(f"{metric}{f' ({scale.unit})' if scale.unit else ''}", style="bold"),
+        box=None, pad_edge=False, title_justify="left", header_style="bold",
+    )  # fmt: skip
+    several = len({series.suite for series in found}) > 1
+    table.add_column("Cell", overflow="fold")
+    table.add_column(f"Last {min(NIGHTS, max(len(series.points) for series in found))} runs", no_wrap=True)
+    table.add_column("Latest", justify="right", no_wrap=True)
+    table.add_column("Changes and gaps", overflow="fold")
+    for series, value in zip(found, latest, strict=True):
+        table.add_row(
+            Text(f"{series.suite}: {series.cell}" if several else series.cell),
+            Text(sparkline(series.points)),
+            Text(significant(value / scale.factor, 4)),
+            _events(series),
+        )
+    return table
+
+
+def sparkline(points: Sequence[Point], nights: int = NIGHTS) -> str:
+    """Bars from the least to the greatest of the last nights, `·` for a gap; level where all are alike."""
+    values = [point.value for point in points[-nights:]]
+    known = [value for value in values if value is not None]
+    if not known:
+        return GAP * len(values)
+    low, span = min(known), max(known) - min(known)
+    if span <= 1e-9 * max(abs(low), abs(max(known))):
+        return "".join(GAP if value is None else BARS[3] for value in values)
+    return "".join(GAP if value is None else BARS[min(7, int(8 * (value - low) / span))] for value in values)
+
+
+def _events(series: Series) -> Text:
+    lines = [_change(change) for change in change_words(series)] + [_gap(gap) for gap in gap_words(series)]
+    if series.left is not None:
+        lines.append(Text(f"not measured since {series.left.run}", style="yellow"))
+    return Text("\n").join(lines)
+
+
+def _change(change: ChangeWords) -> Text:
+    said = Text.assemble((f"{change.date} {change.text}", _COLOURS[change.sense]))
+    if change.sense == "environment":
+        return said.append(f": {'; '.join(change.facts)}", style="bright_black")
+    return said.append(f"  {change.commits}")
+
+
+def _gap(gap: GapWords) -> Text:
+    reason = gap.reason if len(gap.reason) <= _REASON else f"{gap.reason[:_REASON]}…"
+    runs = f" ({gap.count} runs)" if gap.count > 1 else ""
+    return Text(f"{gap.dates}{runs} {reason}", style="bright_black")

@@ -1,0 +1,224 @@
+"""The trends page: every series as a small picture, its changes and gaps in a table behind it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qbench.errors import ResultsError
+from qbench.report.changes import ChangeWords, GapWords, Sense, change_words, date, gap_words
+from qbench.report.digits import Scale, scale_for, significant
+from qbench.report.page import Plotlyjs, render_page, write_page
+from qbench.report.table import SHOWN
+from qbench.report.trend_figures import figure, span_of
+from qbench.results.history import direction, is_deterministic, unit
+from qbench.results.metrics import METRICS
+from qbench.results.series import Series
+
+_TITLES = {**{column.name: column.title for column in SHOWN}, "perplexity_ratio": "Perplexity × base"}
+MOST_LISTED = 100
+"""Changes that the list at the top names; the others stand behind their pictures."""
+RECENT = 7
+"""Runs back from the newest that count as recent."""
+
+
+@dataclass(frozen=True)
+class Small:
+    """One series as the page shows it."""
+
+    title: str
+    latest: str
+    changes: list[ChangeWords]
+    gaps: list[GapWords]
+    left: str
+    """The first run that no longer had the cell."""
+    still: bool
+    """Whether it is a deterministic number, the same in every run without a gap."""
+    figure: dict[str, Any] = field(repr=False)
+
+    @property
+    def sense(self) -> Sense | None:
+        """Of the newest change that is not the environment's."""
+        return next((one.sense for one in self.changes if one.sense != "environment"), None)
+
+    @property
+    def summary(self) -> str:
+        """`2 changes, 1 new environment, 3 gaps`: what stands behind the picture."""
+        environments = sum(one.sense == "environment" for one in self.changes)
+        counts = {
+            "change": len(self.changes) - environments,
+            "new environment": environments,
+            "gap": len(self.gaps),
+        }
+        said = [f"{count} {name}{'s' if count > 1 else ''}" for name, count in counts.items() if count]
+        return ", ".join([*said, *(["no longer in the suite"] if self.left else [])])
+
+
+@dataclass(frozen=True)
+class MetricView:
+    name: str
+    title: str
+    note: str
+    pictures: list[Small]
+    """Those that stand still last."""
+
+    @property
+    def moving(self) -> int:
+        return sum(not small.still for small in self.pictures)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One change in the list at the top; an environment's stands there once for all its series."""
+
+    change: ChangeWords
+    cell: str
+    metric: str
+
+
+@dataclass(frozen=True)
+class View:
+    title: str
+    sentence: str
+    facts: dict[str, str]
+    listed: list[Listed]
+    more: int
+    """Changes beyond those that are listed."""
+    metrics: list[MetricView]
+    problems: list[str]
+
+
+def write_trends(
+    found: Sequence[Series],
+    output: str | Path,
+    *,
+    problems: Sequence[str] = (),
+    plotlyjs: Plotlyjs = "inline",
+) -> Path:
+    """Writes the page of these series and returns where.
+
+    Of more than one metric only those that the leaderboard shows. ResultsError where there is no series.
+    """
+    if not found:
+        raise ResultsError("nothing to draw: no run has measured any of these metrics")
+    return write_page(Path(output), render_trends(shown(found), problems, plotlyjs=plotlyjs), plotlyjs)
+
+
+def shown(found: Sequence[Series]) -> list[Series]:
+    """The one metric, or of several those of the leaderboard, in its order."""
+    names = {series.metric for series in found}
+    order = list(names) if len(names) == 1 else [column.name for column in SHOWN if column.name in names]
+    order = order or sorted(names)
+    return [series for name in order for series in found if series.metric == name]
+
+
+def render_trends(
+    found: Sequence[Series], problems: Sequence[str] = (), *, plotlyjs: Plotlyjs = "inline"
+) -> str:
+    view = build_trends(found, problems)
+    return render_page(
+        "trends.html.j2",
+        {"view": view, "title": view.title},
+        scripts=["trends.js"],
+        data={"figures": [[small.figure for small in metric.pictures] for metric in view.metrics]},
+        drawn=True,
+        plotlyjs=plotlyjs,
+    )
+
+
+def build_trends(found: Sequence[Series], problems: Sequence[str] = ()) -> View:
+    """What the page says, as plain data; texts may come from records, the template escapes them."""
+    by_metric: dict[str, list[Series]] = defaultdict(list)
+    for series in found:
+        by_metric[series.metric].append(series)
+    listed = _listed(found)
+    suites = sorted({series.suite for series in found})
+    return View(
+        title=f"Trends of {', '.join(suites)}",
+        sentence=_sentence(found),
+        facts=_facts(found),
+        listed=listed[:MOST_LISTED],
+        more=max(0, len(listed) - MOST_LISTED),
+        metrics=[_metric(name, members, found) for name, members in by_metric.items()],
+        problems=list(problems),
+    )
+
+
+def _metric(name: str, members: Sequence[Series], found: Sequence[Series]) -> MetricView:
+    several = len({series.suite for series in found}) > 1
+    scale = scale_for([series.measured[-1].value or 0.0 for series in members], unit(name))
+    span = span_of(found)
+    way = {"lower": "↓ lower is better", "higher": "↑ higher is better", None: ""}[direction(name)]
+    about = METRICS[name].description if name in METRICS else ""
+    return MetricView(
+        name=name,
+        title=_TITLES.get(name, name),
+        note=" · ".join(text for text in (scale.unit, way, about) if text),
+        pictures=sorted(
+            (_small(series, scale, span, several) for series in members), key=lambda small: small.still
+        ),
+    )
+
+
+def _small(series: Series, scale: Scale, span: tuple[str, str], several: bool) -> Small:
+    latest = (series.measured[-1].value or 0.0) / scale.factor
+    return Small(
+        title=f"{series.suite}: {series.cell}" if several else series.cell,
+        latest=f"{significant(latest, 4)} {scale.unit}".strip(),
+        changes=change_words(series)[::-1],
+        gaps=gap_words(series)[::-1],
+        left=series.left.run if series.left else "",
+        still=is_deterministic(series.metric) and len({point.value for point in series.points}) == 1,
+        figure=figure(series, scale, span),
+    )
+
+
+def _listed(found: Sequence[Series]) -> list[Listed]:
+    """Newest first; changes of the environment once for each date and difference."""
+    rows: dict[tuple[Any, ...], Listed] = {}
+    for series in found:
+        for change in change_words(series):
+            if change.sense == "environment":
+                told = ChangeWords(
+                    "environment", change.date, "new environment", change.commits, change.facts
+                )
+                rows.setdefault((change.date, change.facts), Listed(told, "", ""))
+            else:
+                rows[change.date, series.suite, series.cell, series.metric] = Listed(
+                    change, series.cell, series.metric
+                )
+    return sorted(rows.values(), key=lambda row: row.change.date, reverse=True)
+
+
+def _sentence(found: Sequence[Series]) -> str:
+    """How many series got worse or better among the last runs, or that none did."""
+    count: dict[str, int] = defaultdict(int)
+    for series in found:
+        recent = {point.night.run for point in series.points[-RECENT:]}
+        places = [change.after.night.run for change in series.changes]
+        new = [words for words, run in zip(change_words(series), places, strict=True) if run in recent]
+        for one in {words.sense for words in new if words.sense != "environment"}:
+            count[one] += 1
+    said = [f"{count[one]} {one}" for one in ("worse", "better", "changed") if count[one]]
+    of = f"of {len(found)} series in the last {RECENT} runs"
+    return f"{', '.join(said)} {of}." if said else f"No level has changed {of}."
+
+
+def _facts(found: Sequence[Series]) -> dict[str, str]:
+    points = [point for series in found for point in series.points]
+    runs = {(point.night.suite, point.night.run) for point in points}
+    dates = sorted({date(point) for point in points})
+    commits = {point.night.commit for point in points if point.night.commit}
+    newest = max(points, key=lambda point: point.night.run).night
+    machine = [newest.environment.get(key) for key in ("cpu", "gpu 0") if newest.environment.get(key)]
+    facts = {
+        "Runs": str(len(runs)),
+        "From": f"{dates[0]} to {dates[-1]}",
+        "Commits": str(len(commits)) if commits else "",
+        "Newest": newest.run,
+        "Machine": " + ".join(str(one) for one in machine),
+    }
+    return {name: value for name, value in facts.items() if value}

@@ -1,0 +1,166 @@
+"""The trends page as text and as data, and in a real browser when one is installed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects
+import pytest
+
+from qbench.errors import ResultsError
+from qbench.report import page
+from qbench.report.changes import change_words, gap_words
+from qbench.report.digits import Scale
+from qbench.report.trend import BARS, sparkline
+from qbench.report.trend_figures import figure, span_of
+from qbench.report.trends import build_trends, render_trends, shown, write_trends
+from qbench.results.history import read_series
+from qbench.results.series import Series
+from qbench.results.store import Store
+from tests.report.test_browser_compare import BROWSER, FLAGS
+from tests.results.nights import COMMITS, environment, timed, write_night
+
+NIGHTS = 30
+HOSTILE = "</script><script>document.title='broken'</script><img src=x onerror=\"document.title='broken'\">"
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> list[Series]:
+    """Slower from night 12, a new torch on night 20, two nights failed, no run on nights 16 and 17."""
+    root = tmp_path_factory.mktemp("results")
+    rng = np.random.default_rng(2)
+    for night in range(NIGHTS):
+        if night in (16, 17):
+            continue
+        packages = {"torch": "2.13.0" if night < 20 else "2.14.0"}
+        slow = timed("int4", 0.002 * np.exp(0.01 * rng.standard_normal()) * (1.2 if night >= 12 else 1))
+        if night in (5, 6):
+            slow = dataclasses.replace(slow, status="failed", reason=HOSTILE, samples={}, layers=[])
+        hostile = timed("absmax", 0.003, label=HOSTILE)
+        write_night(root, night, [slow, hostile], machine=environment(packages=packages))
+    return shown(read_series(Store(root)))
+
+
+def only(found: list[Series], metric: str, method: str) -> Series:
+    return next(one for one in found if (one.metric, one.facts["method"]) == (metric, method))
+
+
+def test_changes_and_gaps_in_words(found: list[Series]) -> None:
+    series = only(found, "decode_s_per_token", "int4")
+    worse, environment_ = change_words(series)
+    assert (worse.sense, worse.date) == ("worse", "2026-09-13")
+    assert re.fullmatch(r"worse by (19|20|21) %", worse.text)
+    assert worse.commits == f"{COMMITS[11][:8]}..{COMMITS[12][:8]}"
+    assert environment_.facts == ("torch: 2.13.0 → 2.14.0",)
+    [gap] = gap_words(series)
+    assert (gap.dates, gap.count) == ("2026-09-06 to 2026-09-07", 2)
+    assert change_words(only(found, "prefill_s", "int4"))[0].sense == "worse"
+
+
+def test_a_picture_is_a_plotly_figure_with_its_changes_and_gaps(found: list[Series]) -> None:
+    series = only(found, "decode_s_per_token", "int4")
+    made = figure(series, Scale(1e-3, "ms"), span_of(found))
+    plotly.graph_objects.Figure(data=made["data"], layout=made["layout"])  # raises for what plotly lacks
+    values, levels, changes, gaps = made["data"]
+    assert values["x"].count(None) == 1, "nights without a run break the line"
+    assert [value for value in values["y"] if value] == [
+        pytest.approx(point.value * 1e3) for point in series.measured if point.value
+    ]
+    assert len([value for value in levels["y"] if value]) == 6  # three levels, begin and end of each
+    assert changes["x"] == ["2026-09-13 02:00:00", "2026-09-21 02:00:00"]
+    assert COMMITS[12][:8] in changes["text"][0]
+    assert gaps["x"] == ["2026-09-06 02:00:00", "2026-09-07 02:00:00"]
+    assert "<" not in gaps["text"][0]
+    assert [shape["x0"] for shape in made["layout"]["shapes"]] == ["2026-09-21 02:00:00"]
+
+
+def test_the_page_says_what_changed_and_trusts_no_record(found: list[Series]) -> None:
+    text = render_trends(found, ["nightly/x.json is no whole JSON file"], plotlyjs="cdn")
+    view = build_trends(found)
+    assert "No level has changed of" in view.sentence  # the slowdown is older than seven runs
+    assert view.listed[0].change.sense == "environment"
+    assert sum(row.change.sense == "environment" for row in view.listed) == 1, "once for all series"
+    assert HOSTILE not in text
+    assert "is no whole JSON file" in text
+    assert "&lt;/script&gt;" in text
+    assert text.count("<script") == 4  # data, plotly.js, two of our own
+    still = next(metric for metric in view.metrics if metric.name == "weight_bytes")
+    assert still.moving == 1, "of int4, whose gaps must be seen"
+    assert "1 cell with the same number in every run" in text
+
+
+def test_recent_changes_are_counted(tmp_path: Path) -> None:
+    for night in range(20):
+        write_night(tmp_path, night, [timed("int4", 0.002 if night < 16 else 0.003)])
+    series = read_series(Store(tmp_path), "decode_s_per_token")
+    assert build_trends(series).sentence == "1 worse of 1 series in the last 7 runs."
+
+
+def test_one_metric_of_any_kind_can_be_drawn(tmp_path: Path) -> None:
+    write_night(tmp_path, 0, [timed("int4", 0.002)])
+    write_trends(read_series(Store(tmp_path), "load_s"), tmp_path / "x.html", plotlyjs="cdn")
+    assert "load_s over time" in (tmp_path / "x.html").read_text()
+    with pytest.raises(ResultsError, match="nothing to draw"):
+        write_trends([], tmp_path / "y.html")
+
+
+def test_a_sparkline_has_a_bar_for_each_night(found: list[Series]) -> None:
+    series = only(found, "decode_s_per_token", "int4")
+    drawn = sparkline(series.points)
+    assert len(drawn) == len(series.points)
+    assert [place for place, bar in enumerate(drawn) if bar == "·"] == [5, 6]
+    assert drawn[0] in BARS[:2]
+    assert drawn[-1] in BARS[5:]
+    assert set(sparkline(only(found, "weight_bytes", "absmax").points)) == {BARS[3]}
+
+
+STEPS = """
+seen.plots = document.querySelectorAll('.plot .main-svg').length > 0;
+const still = document.querySelector('details.still');
+still.open = true;
+document.querySelectorAll('figure details').forEach((one) => { one.open = true; });
+seen.commits = document.querySelector('#metric-decode_s_per_token .commits').textContent;
+const before = getComputedStyle(document.body).backgroundColor;
+document.getElementById('theme').click();
+seen.theme = getComputedStyle(document.body).backgroundColor !== before;
+seen.title = document.title; seen.images = document.images.length;
+seen.requests = performance.getEntriesByType('resource').map((entry) => entry.name);
+seen.wide = document.documentElement.scrollWidth - innerWidth;
+seen.diamonds = document.querySelectorAll('.plot .points path').length > 0;
+const p = document.createElement('p');
+p.id = 'seen'; p.textContent = JSON.stringify(seen); document.body.append(p);
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None or shutil.which(str(BROWSER)) is None, reason="no Chromium is installed")
+@pytest.mark.parametrize("width", [500, 1400])
+def test_the_page_in_a_browser(
+    found: list[Series], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    asset = page._asset
+    added = f"\nconst seen = {{}}; setTimeout(() => {{ {STEPS} }}, 1500);"
+    monkeypatch.setattr(page, "_asset", lambda name: asset(name) + (added if name == "trends.js" else ""))
+    write_trends(found, tmp_path / "trends.html")
+    own = (f"--window-size={width},2000", f"--user-data-dir={tmp_path / 'profile'}")
+    done = subprocess.run(
+        [str(BROWSER), *FLAGS.split(), *own, (tmp_path / "trends.html").as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    console = "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
+    told = re.search(r'<p id="seen">(.*?)</p>', done.stdout, flags=re.DOTALL)
+    assert told is not None, console
+    seen: dict[str, Any] = json.loads(unescape(told[1]))
+    assert seen["plots"] is seen["theme"] is seen["diamonds"] is True
+    assert seen["commits"].strip() != ""
+    assert (seen["title"], seen["images"], seen["requests"]) == ("Trends of nightly · qbench", 0, [])
+    assert seen["wide"] <= 0, "only tables scroll sideways"
+    assert console == ""
