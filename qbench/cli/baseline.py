@@ -65,6 +65,6 @@ def show(
         print(json_.dumps(json_.loads(found.to_bytes()), indent=1, ensure_ascii=False))
         return
     from qbench.cli.console import console
-    from qbench.report.baseline import drawn
+    from qbench.report.gate.baseline import drawn
 
     console().print(drawn(found, str(path)))

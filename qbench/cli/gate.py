@@ -97,7 +97,7 @@ def gate(
     from qbench.errors import QbenchError
     from qbench.results.gate.finding import GateResult
     from qbench.run import gate as gates
-    from qbench.run.ab import Order
+    from qbench.run.ab.compare import Order
     from qbench.run.runner import terminable
     from qbench.suite.load import load_suite
     from qbench.suite.matrix import parse_filter

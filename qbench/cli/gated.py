@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qbench.errors import GateError
-from qbench.report.gate_github import add_summary, annotation_lines, on_github
-from qbench.report.gate_junit import junit
-from qbench.report.gate_markdown import markdown
-from qbench.report.gate_text import text
+from qbench.report.gate.github import add_summary, annotation_lines, on_github
+from qbench.report.gate.junit import junit
+from qbench.report.gate.markdown import markdown
+from qbench.report.gate.text import text
 from qbench.results.atomic import write_bytes_atomic
 from qbench.results.gate.finding import GateResult
 

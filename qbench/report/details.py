@@ -34,6 +34,17 @@ MOST_LAYERS = 2000
 Pairs = list[tuple[str, str]]
 
 
+@dataclass(frozen=True)
+class Entry:
+    """What was taken from one record, as JSON; small enough to come from another process."""
+
+    key: str
+    """`run/cell_id`."""
+    cell: str
+    layers: str | None
+    """The per-layer table; None where there are no layers."""
+
+
 @dataclass
 class Details:
     """`origins`: by run, what its manifest says of its suite."""
@@ -54,29 +65,34 @@ class Details:
     def watch(self, records: Iterable[Record]) -> Iterator[Record]:
         """The same records, each looked at as it passes."""
         for record in records:
-            self._take(record)
+            self.take(self.entry(record))
             yield record
+
+    def entry(self, record: Record) -> Entry:
+        """What a panel shows of the record; changes nothing here."""
+        layers = json_text(layer_table(record.layers)) if record.layers else None
+        return Entry(f"{record.run}/{record.cell.id}", json_text(self._cell(record)), layers)
+
+    def take(self, entry: Entry) -> None:
+        """Adds it, as far as the page has room."""
+        if self._size > BUDGET:
+            self.left_out += 1
+            return
+        text = entry.cell
+        if entry.layers and self._size > LAYERS_BUDGET:
+            self.without_layers += 1
+        elif entry.layers:
+            text = f'{text[:-1]},"layers":{entry.layers}}}'
+        self._keys.append(entry.key)
+        self._texts.append(text)
+        self._waiting += len(text)
+        if self._waiting > CHUNK:
+            self._flush()
 
     def data(self) -> dict[str, Any]:
         """For the page's script: chunks, each with the keys (`run/cell_id`) of its cells in order."""
         self._flush()
         return {"chunks": self.chunks, "without_layers": self.without_layers, "left_out": self.left_out}
-
-    def _take(self, record: Record) -> None:
-        if self._size > BUDGET:
-            self.left_out += 1
-            return
-        entry = self._entry(record)
-        if record.layers and self._size > LAYERS_BUDGET:
-            self.without_layers += 1
-        elif record.layers:
-            entry["layers"] = layer_table(record.layers)
-        text = json.dumps(entry, ensure_ascii=False, separators=(",", ":"))
-        self._keys.append(f"{record.run}/{record.cell.id}")
-        self._texts.append(text)
-        self._waiting += len(text)
-        if self._waiting > CHUNK:
-            self._flush()
 
     def _flush(self) -> None:
         if self._texts:
@@ -85,7 +101,7 @@ class Details:
             self._size += len(packed)
             self._keys, self._texts, self._waiting = [], [], 0
 
-    def _entry(self, record: Record) -> dict[str, Any]:
+    def _cell(self, record: Record) -> dict[str, Any]:
         origin = self.origins.get(record.run) or origin_of({"suite": record.suite})
         order = command(record.cell, origin)
         return {
@@ -97,6 +113,10 @@ class Details:
             "series": series(record),
             "layer_count": len(record.layers),
         }
+
+
+def json_text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _sections(record: Record) -> Iterator[tuple[str, Pairs]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,13 +11,17 @@ import pandas as pd
 
 from qbench.report.columnar import table_data
 from qbench.report.context import plain_rows, view_of
-from qbench.report.details import Details
+from qbench.report.details import Details, Entry
 from qbench.report.page import Plotlyjs, render_page, write_page
 from qbench.report.pictures.album import album
-from qbench.report.pictures.gather import Gathered
+from qbench.report.pictures.gather import Gathered, Taken, taken
+from qbench.results.base import Scored
 from qbench.results.export import parquet_bytes
-from qbench.results.frame import chosen_runs, from_records
-from qbench.results.store import Store
+from qbench.results.frame import chosen_runs, from_rows
+from qbench.results.parallel import uncollected
+from qbench.results.record import Record
+from qbench.results.rows import Row, row_of
+from qbench.results.store import Run, Store
 
 SCRIPTS = (
     "packed.js",
@@ -51,14 +55,26 @@ def write_report(
     chosen = chosen_runs(store, runs)
     manifests = {run.name: store.manifest(run) for run in chosen}
     gathered, details = Gathered(), Details.of(manifests)
-    records = (record for run in chosen for record in store.records(run))
-    frame = from_records(details.watch(gathered.watch(records)))
-    frame.attrs["problems"] = list(store.problems)
-    return write_page(
-        Path(output),
-        render(frame, manifests, gathered=gathered, details=details, plotlyjs=plotlyjs),
-        plotlyjs,
-    )
+    with uncollected():
+        frame = from_rows(_rows(store, chosen, gathered, details))
+        frame.attrs["problems"] = list(store.problems)
+        page = render(frame, manifests, gathered=gathered, details=details, plotlyjs=plotlyjs)
+    return write_page(Path(output), page, plotlyjs)
+
+
+def _rows(
+    store: Store, runs: Sequence[Run], gathered: Gathered, details: Details
+) -> Iterator[tuple[Row, Scored]]:
+    """Each record's row; what pictures and panels need of it goes to those two, from the same one reading."""
+
+    def read(record: Record) -> tuple[tuple[Row, Scored], Taken | None, Entry]:
+        return row_of(record), taken(record), details.entry(record)
+
+    for run in runs:
+        for row, seen, entry in store.each(run, read):
+            gathered.take(seen)
+            details.take(entry)
+            yield row
 
 
 def render(

@@ -11,11 +11,14 @@ from typing import Literal
 import pandas as pd
 
 from qbench import __version__
+from qbench.report.cells import Row
 from qbench.report.context import View, build_view, plain_rows
 from qbench.report.facts import Environment, Manifests
 from qbench.report.markdown_text import LIMIT, bullets, cut_note, details, escaped, table
-from qbench.report.rows import Field, Row, field_of
-from qbench.report.terminal import dimensions, in_order
+from qbench.report.names import short
+from qbench.report.rows import Field, field_of
+from qbench.report.table import ordered
+from qbench.report.terminal import dimensions
 from qbench.results.frame import chosen_runs, from_store
 from qbench.results.store import Store
 
@@ -43,7 +46,7 @@ def read_markdown(results: str | Path, runs: Literal["newest", "all"] = "newest"
 
 def markdown(frame: pd.DataFrame, manifests: Manifests | None = None) -> str:
     """The same of a frame (see `qbench.load`); at most `LIMIT` characters."""
-    view, rows = build_view(frame, manifests or {}), in_order(plain_rows(frame))
+    view, rows = build_view(frame, manifests or {}), ordered(plain_rows(frame))
     before = [_head(view), _answers(view), _problems(view)]
     after = [_failures(rows), _environments(view.environments)]
     room = LIMIT - _GAP - sum(map(len, (*before, *after)))
@@ -84,7 +87,7 @@ def _numbers(rows: list[Row], room: int) -> str:
     constant, varying = dimensions(rows)
     heads = ["Method", *varying.values(), *map(_title, fields)]
     body = [
-        [escaped(row["label"] or row["method"], 80), *(escaped(row[name], 60) for name in varying),
+        [escaped(short(row["label"] or row["method"]), 80), *(escaped(row[name], 60) for name in varying),
          *(_number(row, one) for one in fields)]
         for row in rows
     ]  # fmt: skip
@@ -96,8 +99,8 @@ def _numbers(rows: list[Row], room: int) -> str:
 
 
 def _title(one: Field) -> str:
-    arrow = {"lower": "↓", "higher": "↑"}.get(one.direction, "")
-    return " ".join(filter(None, (one.title, one.scale.unit, arrow)))
+    arrow = {"lower": "↓", "higher": "↑"}.get(one.column.direction, "")
+    return " ".join(filter(None, (one.column.title, one.scale.unit, arrow)))
 
 
 def _number(row: Row, one: Field) -> str:
@@ -115,7 +118,8 @@ def _failures(rows: Sequence[Row]) -> str:
 
 
 def _where(row: Row) -> str:
-    return " ".join(row[name] for name in ("model", "label", "dtype", "device") if row[name])
+    name = short(row["label"] or row["method"])
+    return " ".join((row["model"], name, row["dtype"], row["device"]))
 
 
 def _why(row: Row) -> str:

@@ -9,78 +9,38 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
 
 from qbench.errors import ResultsError, did_you_mean
-from qbench.report.digits import Scale, scale_for, significant, with_interval
-from qbench.report.table import SHOWN
+from qbench.report.cells import Row, number_text, scale_of
+from qbench.report.digits import Scale
+from qbench.report.shown import Shown, shown_as
 from qbench.results.columns import columns
-from qbench.results.metrics import METRICS
 
-Row = dict[str, Any]
 _BY_NAME = ("suite", "run", "cell_id", "status", "model", "method", "label", "dtype", "device", "runtime")
 """Columns that `--filter` knows beside the parameters of methods; `repetition` too."""
-_DIRECTIONS = {
-    "perplexity_ratio": "lower",
-    "weight_bytes_ratio": "lower",
-    "prefill_speedup": "higher",
-    "decode_speedup": "higher",
-}
 
 
 @dataclass(frozen=True)
 class Field:
     """A column of the frame as it is shown, scaled for the rows that it was made for."""
 
-    name: str
-    title: str
-    digits: int
-    ends: tuple[tuple[str, str], ...]
-    """Columns of the interval's ends, then of the extremes; the first that a row has are used."""
+    column: Shown
     scale: Scale
-    number: bool
-
-    @property
-    def direction(self) -> str:
-        """`lower` or `higher` where one is better."""
-        metric = METRICS.get(self.name)
-        return _DIRECTIONS.get(self.name) or (metric.direction if metric else None) or ""
 
     def text(self, row: Row) -> tuple[str, str]:
         """The value, and half the width of its interval (or range); `–` for null."""
-        value = row[self.name]
+        value = row[self.column.name]
         if value is None:
             return "–", ""
-        if not self.number:
-            return str(value), ""
-        factor = self.scale.factor
-        for low, high in self.ends:
-            if row[low] is not None and row[high] is not None:
-                return with_interval(value / factor, row[low] / factor, row[high] / factor, self.digits)
-        if isinstance(value, int) and factor == 1.0:
-            return str(value), ""  # a count has all its digits
-        return significant(value / factor, self.digits), ""
+        return number_text(row, self.column, self.scale) if self.column.number else (str(value), "")
 
 
 def field_of(name: str, rows: Iterable[Row]) -> Field:
     """ResultsError with near names where the frame has no such column."""
-    known = columns()
-    if name not in known:
-        raise ResultsError(f"no column {name!r}; {did_you_mean(name, known)}")
-    column, metric = known[name], METRICS.get(name)
-    usual = {shown.name: shown for shown in SHOWN}.get(name)
-    pairs = ((f"{name}_low", f"{name}_high"), (f"{name}_min", f"{name}_max"))
-    number = column.dtype in ("float64", "Int64")
-    unit = "" if column.unit == "bit" or not number else column.unit
-    scale = scale_for([row[name] for row in rows if row[name] is not None] if number else [], unit)
-    return Field(
-        name=name,
-        title=usual.title if usual else name,
-        digits=usual.digits if usual else metric.digits if metric else 4 if "perplexity" in name else 3,
-        ends=tuple(pair for pair in pairs if set(pair) <= set(known)),
-        scale=scale.per(usual.per) if usual and usual.per else scale,
-        number=number,
-    )
+    if name not in columns():
+        raise ResultsError(f"no column {name!r}; {did_you_mean(name, columns())}")
+    column = shown_as(name)
+    return Field(column, scale_of(column, rows) if column.number else Scale())
 
 
 def sorted_by(rows: Sequence[Row], word: str) -> list[Row]:

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from qbench.results.columns import Column, columns
+from qbench.results.columns import columns
 from qbench.results.metrics import METRICS
 
 DIMENSIONS = {
@@ -36,6 +36,7 @@ _GROUP_OF_SOURCE = {
     "phases": "Time",
     "latency": "Time",
     "energy": "Energy",
+    "model": "Energy",
 }
 _GROUP_OF_START = {
     "perplexity_protocol": "Facts",
@@ -114,8 +115,7 @@ class Shown:
 @functools.cache
 def catalogue() -> dict[str, Shown]:
     """Every column of the frame but the hidden ones, by name, in the frame's order."""
-    known = columns()
-    return {name: _shown(column, known) for name, column in known.items() if name not in HIDDEN}
+    return {name: shown_as(name) for name in columns() if name not in HIDDEN}
 
 
 _DEFAULT = (
@@ -124,8 +124,11 @@ _DEFAULT = (
 )  # fmt: skip
 
 
-def _shown(column: Column, known: dict[str, Column]) -> Shown:
-    name, metric = column.name, METRICS.get(column.name)
+@functools.cache
+def shown_as(name: str) -> Shown:
+    """How a column of the frame is headed and written, hidden ones too; KeyError for any other name."""
+    known, metric = columns(), METRICS.get(name)
+    column = known[name]
     companion = {end: name + end if name + end in known else "" for end in _ENDS}
     description = column.description
     if companion["_low"] or companion["_stderr"]:

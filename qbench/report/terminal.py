@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
+from typing import Literal
 
 import pandas as pd
 from rich.cells import cell_len
@@ -16,17 +16,20 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from qbench.report.cells import Row
 from qbench.report.context import plain_rows
-from qbench.report.rows import Field, Row, field_of, sorted_by, that_fit
+from qbench.report.names import short
+from qbench.report.rows import Field, field_of, sorted_by, that_fit
 from qbench.report.shown import DIMENSIONS
+from qbench.report.table import ordered
 
 COLUMNS = (
     "bits_per_weight",
-    "perplexity",
     "perplexity_ratio",
     "weight_bytes",
-    "prefill_s",
     "decode_s_per_token",
+    "perplexity",
+    "prefill_s",
     "kl_divergence",
     "top1_agreement",
     "task_accuracy",
@@ -41,8 +44,6 @@ _FEWEST = 2
 """Columns that stay however narrow it is."""
 _GAP = 2
 _LEAST_NAME = 16
-_STATUS = 7
-"""Characters of the longest status."""
 _MOST_FAILURES = 20
 
 
@@ -76,41 +77,34 @@ class Listing:
             names = min(names, max(_LEAST_NAME, options.max_width * 2 // 5))
             fields = self._fitting(options.max_width - names)
         yield self._table(fields, names) if self.rows else Text("No cell has finished yet.")
-        yield self._caption([one.title for one in self.fields[len(fields) :]])
+        yield self._caption([one.column.title for one in self.fields[len(fields) :]])
 
     def _fitting(self, width: int) -> list[Field]:
         """As many fields as fit beside the names."""
         for name, title in self.varying.items():
             width -= _GAP + _widest([title, *(str(row[name] or "–") for row in self.rows)])
-        width -= _GAP + _STATUS if self._with_status else 0
         kept = 0
         for one in self.fields:
             texts = [*_head(one).plain.split("\n"), *(_number(row, one).plain for row in self.rows)]
+            texts += [] if kept else [row["status"] for row in self.rows if row["status"] != "ok"]
             width -= _GAP + _widest(texts)
             if width < 0 and kept >= _FEWEST:
                 break
             kept += 1
         return self.fields[:kept]
 
-    @property
-    def _with_status(self) -> bool:
-        return any(row["status"] != "ok" for row in self.rows)
-
     def _table(self, fields: Sequence[Field], names: int) -> Table:
         drawn = Table(box=None, pad_edge=False, header_style="bold")
         drawn.add_column("Method", overflow="fold", max_width=names)
         for title in self.varying.values():
             drawn.add_column(title, overflow="fold")
-        if self._with_status:
-            drawn.add_column("Status")
         for one in fields:
-            drawn.add_column(
-                _head(one), justify="right" if one.number else "left", no_wrap=one.number, overflow="fold"
-            )
+            number = one.column.number
+            side: Literal["left", "right"] = "right" if number else "left"
+            drawn.add_column(_head(one), justify=side, no_wrap=number, overflow="fold")
         for row in self.rows:
-            status = [Text(row["status"], style=_COLOURS[row["status"]])] if self._with_status else []
             texts = (_name(row), *(str(row[name] if row[name] is not None else "–") for name in self.varying))
-            drawn.add_row(*map(Text, texts), *status, *(_number(row, one) for one in fields))
+            drawn.add_row(*map(Text, texts), *_cells(row, fields))
         return drawn
 
     def _caption(self, left_out: list[str]) -> Text:
@@ -131,31 +125,21 @@ def table(frame: pd.DataFrame, wanted: Wanted | None = None) -> Listing:
     """
     wanted = wanted or Wanted()
     rows = that_fit(plain_rows(frame), wanted.filters)
-    rows = sorted_by(rows, wanted.sort) if wanted.sort else in_order(rows)
+    rows = sorted_by(rows, wanted.sort) if wanted.sort else ordered(rows)
     fields = [field_of(name, rows) for name in wanted.columns or COLUMNS]
     if not wanted.columns:
-        fields = [one for one in fields if any(row[one.name] is not None for row in rows)]
+        measured = [one for one in fields if any(row[one.column.name] is not None for row in rows)]
+        fields = measured or fields[:1]  # a column has to say how the cells ended
     constant, varying = dimensions(rows)
     varying = {name: title for name, title in varying.items() if name not in wanted.columns}
     problems = list(frame.attrs.get("problems", []))
     return Listing(rows, fields, varying, constant, bool(wanted.columns), problems)
 
 
-def in_order(rows: list[Row]) -> list[Row]:
-    """As on the page: by model, base first, then by bits; what failed comes last."""
-
-    def place(row: Row) -> tuple[Any, ...]:
-        where = (row["suite"], row["run"], row["model"], row["dtype"], row["device"], row["runtime"])
-        worth = (row["status"] != "ok", row["method"] != "none", -(row["bits_per_weight"] or 0.0))
-        return (*where, *worth, row["label"] or "")
-
-    return sorted(rows, key=place)
-
-
 def dimensions(rows: list[Row]) -> tuple[dict[str, str], dict[str, str]]:
     """Those with one value, by title; those with several, by name. Kernels are for those who ask for them."""
     constant, varying = {}, {}
-    for name, title in {**DIMENSIONS, "run": "Run", "repetition": "Repetition"}.items():
+    for name, title in DIMENSIONS.items():
         values = {row[name] for row in rows if row[name] is not None}
         if len(values) > 1 and name != "kernels":
             varying[name] = title
@@ -181,19 +165,27 @@ def _why(row: Row) -> tuple[str, str]:
 
 
 def _name(row: Row) -> str:
-    return str(row["label"] or row["method"])
+    return short(row["label"] or row["method"])
 
 
 def _head(one: Field) -> Text:
-    arrow = {"lower": "↓", "higher": "↑"}.get(one.direction, "")
-    title = one.title.replace("Bits per weight", "Bits")
+    arrow = {"lower": "↓", "higher": "↑"}.get(one.column.direction, "")
+    title = one.column.title.replace("Bits per weight", "Bits")
     return Text(f"{title}\n{one.scale.unit} {arrow}".rstrip())
+
+
+def _cells(row: Row, fields: Sequence[Field]) -> list[Text]:
+    """Its numbers; where it has none because it did not end well, that comes first."""
+    numbers = [_number(row, one) for one in fields]
+    if row["status"] != "ok" and fields[0].column.number:
+        numbers[0] = Text(row["status"], _COLOURS[row["status"]])
+    return numbers
 
 
 def _number(row: Row, one: Field) -> Text:
     text, spread = one.text(row)
     drawn = Text(text)
-    if spread and one.name in _WITH_SPREAD:
+    if spread and one.column.name in _WITH_SPREAD:
         drawn.append(f" ± {spread}", style="bright_black")
     return drawn
 

@@ -18,7 +18,7 @@ from qbench.results.energy_windows import idle_w, worked
 from qbench.results.metric import Direction, Metric, fact
 from qbench.results.modelled import METRICS as MODELLED
 from qbench.results.record import Record
-from qbench.results.samples import Value, missing_reason, number, probe
+from qbench.results.samples import Value, number, probe
 from qbench.results.statistics import student_quantile
 
 PARTS = {"decode": "generated token", "prefill": "prompt token"}
@@ -113,18 +113,9 @@ def _limit_w(record: Record) -> Value:
     return None if limit_mw is None else limit_mw / 1000
 
 
-def lacking(name: str, what: str) -> Callable[[Record], str]:
-    """Why a column is null: energy's own reason where nothing was measured, else `what`."""
-
-    def reason(record: Record) -> str:
-        return what if probe(record, "energy") else missing_reason(record, "energy", name)
-
-    return reason
-
-
-def _where_measured(value: Callable[[Record], Value]) -> Callable[[Record], Value]:
-    """The same, asked only of a record that has energy: most have none, and there are many columns."""
-    return lambda record: value(record) if probe(record, "energy") else None
+def lacking(what: str) -> Callable[[Record], str | None]:
+    """Why a column is null where something was measured."""
+    return lambda record: what if probe(record, "energy") else None
 
 
 def _j(name: str, description: str, value: Callable[[Record], Value], null: str) -> Metric:
@@ -143,8 +134,7 @@ def _metric(
     value: Callable[[Record], Value],
     null: str,
 ) -> Metric:
-    measured = _where_measured(value)
-    return Metric(name, unit, direction, "timed", "energy", 3, description, measured, lacking(name, null))
+    return Metric(name, unit, direction, "timed", "energy", 3, description, value, lacking(null))
 
 
 _INTERVAL = "95 % interval of the mean over at least three trials, Student's t: the spread between windows"
@@ -217,11 +207,11 @@ METRICS = (
     fact(
         "energy_trials", "energy", "decode windows measured",
         lambda record: float(len(worked(probe(record, "energy"), "decode"))) or None,
-        lacking("energy_trials", _NO_DECODE),
+        lacking(_NO_DECODE),
     ),
     fact(
         "energy_other_processes", "energy", "other processes on the GPU; above none, its energy is not ours "
-        "alone", facts.other_processes, lacking("energy_other_processes", _NOT_TOLD),
+        "alone", facts.other_processes, lacking(_NOT_TOLD),
     ),
     _about(
         "energy_temperature_start_c", "°C", "GPU before the windows",

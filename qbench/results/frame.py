@@ -8,10 +8,12 @@ were not scored on the very same windows. Intervals of all cells with the same w
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -82,8 +84,14 @@ def from_rows(found: Iterable[tuple[Row, Scored]]) -> pd.DataFrame:
         row.update(_relative(row, cell, base))
     _add_intervals(rows, cells, related)
     for row, cell, base in zip(rows, cells, related, strict=True):
-        row["missing"] = json.dumps(missing.of_row(row, cell, base), ensure_ascii=False)
+        row["missing"] = _reasons_text(tuple(missing.of_row(row, cell, base).items()))
     return _typed(rows)
+
+
+@functools.lru_cache(maxsize=1024)
+def _reasons_text(reasons: tuple[tuple[str, str], ...]) -> str:
+    """As JSON; the rows of a folder lack few different sets of numbers."""
+    return json.dumps(dict(reasons), ensure_ascii=False)
 
 
 def _relative(row: Row, cell: Scored, base: Scored | None) -> Row:
@@ -153,14 +161,22 @@ def _fill(name: str, kind: Kind, tokens: tuple[float, ...], found: list[tuple[Ro
 
 def _typed(rows: list[Row]) -> pd.DataFrame:
     known = columns()
-    data = {name: series([row.get(name) for row in rows], column.dtype) for name, column in known.items()}
+    unrelated = dict.fromkeys(known)
+    ordered = itemgetter(*known)
+    by_column = (
+        zip(*(ordered({**unrelated, **row}) for row in rows), strict=True) if rows else ((),) * len(known)
+    )
+    data = {
+        column.name: series(values, column.dtype)
+        for column, values in zip(known.values(), by_column, strict=True)
+    }
     frame = pd.DataFrame(data)
     frame.attrs["units"] = {name: column.unit for name, column in known.items() if column.unit}
     frame.attrs["problems"] = []
     return frame
 
 
-def series(values: list[Any], dtype: str) -> pd.Series[Any]:
+def series(values: Sequence[Any], dtype: str) -> pd.Series[Any]:
     if dtype.startswith("datetime64"):
         times = pd.to_datetime(pd.Series(values, dtype="object"), utc=True, format="ISO8601")
         return times.dt.as_unit("us")

@@ -162,13 +162,11 @@ def _s(name: str, description: str, read: Read, why: Why | None = None) -> Metri
     return _first(in_seconds(name, "latency", description, _nothing), read, why)
 
 
-def _share(name: str, description: str, better: shares.Better, read: shares.Read) -> Metric:
+def _share(
+    name: str, description: str, better: shares.Better, read: Callable[[Corner], shares.Share]
+) -> Metric:
     metric = Metric(name, "", better, "timed", "latency", 3, description, _nothing)
-    return _first(
-        metric,
-        lambda corner: read(corner.record, corner.run).value,
-        lambda corner: read(corner.record, corner.run).reason,
-    )
+    return _first(metric, lambda corner: read(corner).value, lambda corner: read(corner).reason)
 
 
 def _fact_of(name: str, description: str, read: Read, why: Why | None = None) -> Metric:
@@ -230,21 +228,26 @@ METRICS = (
         "decode_outside_share",
         "part of a decode step outside the quantized layers (of an unquantized model: those that would be)",
         "lower",
-        shares.outside("decode"),
+        lambda corner: shares.outside(corner.run, "decode"),
     ),
-    _share("prefill_outside_share", "the same part of a prefill", "lower", shares.outside("prefill")),
+    _share(
+        "prefill_outside_share",
+        "the same part of a prefill",
+        "lower",
+        lambda corner: shares.outside(corner.run, "prefill"),
+    ),
     _share(
         "decode_bandwidth_share",
         "MBU: bytes that a step must read, over decode_s_per_token, over the read bandwidth measured here",
         "higher",
-        lambda record, run: shares.bandwidth(record, run, Corner(record, run).decode),
+        lambda corner: shares.bandwidth(corner.record, corner.run, corner.decode),
     ),
     _share(
         "prefill_flops_share",
         "MFU: operations of a prefill, over prefill_s, over the rate of a large product in the same "
         "arithmetic (int8 where the layers round their inputs), measured here",
         "higher",
-        lambda record, run: shares.operations(record, run, Corner(record, run).prefill),
+        lambda corner: shares.operations(corner.record, corner.run, corner.prefill),
     ),
     _s(
         "compile_s",

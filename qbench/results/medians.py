@@ -26,9 +26,8 @@ FEWEST = 6
 """Samples for a 95 % interval of a median: 1 − 2·½⁶ = 0.969, and 0.9375 for five."""
 
 
-def quantile(values: Sequence[float], fraction: float) -> float | None:
-    """Linear between neighbours, as numpy.quantile; None for no values."""
-    ordered = sorted(values)
+def quantile(ordered: Sequence[float], fraction: float) -> float | None:
+    """Of sorted values, linear between neighbours, as numpy.quantile; None for no values."""
     if not ordered:
         return None
     place = fraction * (len(ordered) - 1)

@@ -34,7 +34,7 @@ class Metric:
     kind: Kind
     """`deterministic` (same cell, same number), `timed` (it varies), `fact` (says how it was measured)."""
     source: str
-    """The probe it is read from, or `phases`, `layers`."""
+    """The probe it is read from, or `phases`, `layers`, `model`."""
     digits: int
     """Significant digits where no interval says how many are meant."""
     description: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from qbench.results.base import Scored
-from qbench.results.metrics import METRICS
+from qbench.results.metrics import reasons
 from qbench.results.record import Record
 from qbench.results.speedups import TIMES
 
@@ -25,9 +25,9 @@ def of_record(record: Record, row: Row) -> Reasons:
     """Of what was read from the record alone; nothing unless it is ok, for its `reason` says it for all."""
     if record.status != "ok":
         return {}
-    reasons = {name: metric.reason(record) for name, metric in METRICS.items() if row[name] is None}
-    no_accuracy = reasons.get("task_accuracy", "a task gives no standard error")
-    return {**reasons, "task_accuracy_stderr": no_accuracy}
+    found = reasons(record, row)
+    no_accuracy = found.get("task_accuracy", "a task gives no standard error")
+    return {**found, "task_accuracy_stderr": no_accuracy}
 
 
 def of_row(row: Row, cell: Scored, base: Scored | None) -> Reasons:

@@ -72,11 +72,11 @@ def products(record: Record) -> dict[str, float] | None:
     dtype = record.cell.dtype
     counted: dict[str, float] = {}
     for layer in record.layers:
-        shape = layer["shape"]
-        weights, apart = math.prod(shape), shape[0] * (layer.get("outlier_columns") or 0)
-        total -= weights - apart
+        shape, outliers = layer["shape"], layer.get("outlier_columns")
+        weights = math.prod(shape) - (shape[0] * outliers if outliers else 0)
+        total -= weights
         operands = _format(layer, dtype)
-        counted[operands] = counted.get(operands, 0.0) + weights - apart
+        counted[operands] = counted.get(operands, 0.0) + weights
     counted[dtype] = counted.get(dtype, 0.0) + total
     return {name: count for name, count in counted.items() if count}
 
@@ -121,7 +121,7 @@ def _metric(
     name: str, description: str, part: Callable[[Modelled], Value], reason: Callable[[Modelled], str | None]
 ) -> Metric:
     return Metric(
-        name, "J", "lower", "deterministic", "energy", 3,
+        name, "J", "lower", "deterministic", "model", 3,
         f"modelled, not measured: {description} per generated token; {SOURCE}",
         lambda record: None if record.status != "ok" else part(modelled(record)),
         lambda record: reason(modelled(record)),

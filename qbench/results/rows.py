@@ -13,7 +13,7 @@ from typing import Any
 from qbench.results import energy_facts, missing
 from qbench.results.base import Scored, scored
 from qbench.results.layers import kernels
-from qbench.results.metrics import METRICS
+from qbench.results.metrics import values
 from qbench.results.record import Record
 from qbench.results.samples import missing_reason, probe
 from qbench.results.speedups import TIMES
@@ -54,7 +54,7 @@ def _row(record: Record) -> Row:
         "started_at": record.started_at or None,
         "ended_at": record.ended_at or None,
     }
-    row.update({name: metric.value(record) for name, metric in METRICS.items()})
+    row.update(values(record))
     row["missing"] = missing.of_record(record, row)
     return row
 

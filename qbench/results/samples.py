@@ -15,7 +15,11 @@ from qbench.results.record import Record
 
 Value = float | None
 Found = TypeVar("Found")
-_OUTSIDE_PROBES = {"phases": "this phase did not run", "layers": "no quantized layers"}
+_OUTSIDE_PROBES = {
+    "phases": "this phase did not run",
+    "layers": "no quantized layers",
+    "model": "the record does not describe the model",
+}
 
 
 def remembered(function: Callable[[Record], Found]) -> Callable[[Record], Found]:
@@ -43,15 +47,25 @@ def probe(record: Record, name: str) -> Mapping[str, Any]:
     return {} if found.get("reason") is not None and found.get("value", None) is None else found
 
 
+def absent(record: Record, source: str) -> str | None:
+    """Why this probe gave nothing at all, whatever is asked of it; None where it gave something."""
+    if source in _OUTSIDE_PROBES:
+        return None
+    found = record.samples.get(source)
+    if found is None:
+        return f"{source} was not asked for"
+    return str(found["reason"]) if found.get("reason") and found.get("value") is None else None
+
+
 def missing_reason(record: Record, source: str, name: str) -> str:
-    """Why metric `name`, read from `source` (a probe, or `phases`, `layers`), is null in this record."""
+    """Why metric `name`, read from `source` (a probe, or `phases`, `layers`, `model`), is null here."""
     if record.status != "ok":
         return f"{record.status}: {record.reason or 'no reason was recorded'}"
     if source in _OUTSIDE_PROBES:
         return _OUTSIDE_PROBES[source]
-    found = record.samples.get(source)
-    if found is None:
-        return f"{source} was not asked for"
+    if nothing := absent(record, source):
+        return nothing
+    found = record.samples[source]
     given = found.get("reason") or found.get("reasons", {}).get(name)
     return str(given) if given else _structural_reason(found, source, name)
 

@@ -24,26 +24,19 @@ class Share(NamedTuple):
     reason: str | None = None
 
 
-Read = Callable[[Record, Mapping[str, Any]], Share]
-
-
-def outside(part: Literal["prefill", "decode"]) -> Read:
+def outside(run: Mapping[str, Any], part: Literal["prefill", "decode"]) -> Share:
     """1 − time inside the layers / time of the whole, less the timer's own; median over forwards."""
-
-    def read(record: Record, run: Mapping[str, Any]) -> Share:
-        found = run.get("outside")
-        if found is None:
-            return Share(None, "the layers were not timed by themselves")
-        if found.get("reason"):
-            return Share(None, str(found["reason"]))
-        whole, inside = (_flat(found[f"{part}{name}_s"]) for name in ("", "_inside"))
-        if not whole:
-            return Share(None, "undefined for fewer than two generated tokens")
-        own_s = found["layers"] * found["timer_s"]
-        pairs = zip(whole, inside, strict=True)
-        return Share(median(1 - within_s / (whole_s - own_s) for whole_s, within_s in pairs))
-
-    return read
+    found = run.get("outside")
+    if found is None:
+        return Share(None, "the layers were not timed by themselves")
+    if found.get("reason"):
+        return Share(None, str(found["reason"]))
+    whole, inside = (_flat(found[f"{part}{name}_s"]) for name in ("", "_inside"))
+    if not whole:
+        return Share(None, "undefined for fewer than two generated tokens")
+    own_s = found["layers"] * found["timer_s"]
+    pairs = zip(whole, inside, strict=True)
+    return Share(median(1 - within_s / (whole_s - own_s) for whole_s, within_s in pairs))
 
 
 def bandwidth(record: Record, run: Mapping[str, Any], decode: Sequence[float]) -> Share:

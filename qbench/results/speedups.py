@@ -51,8 +51,13 @@ def by_lap(base: Rounds, cell: Rounds, part: Part) -> list[float]:
     """Seconds of the base over those of the cell, of every lap that both have a round in."""
     if not base.since or base.since != cell.since:
         return []
-    theirs, own = (dict(zip(one.lap, getattr(one, part), strict=False)) for one in (base, cell))
-    return [theirs[lap] / seconds for lap, seconds in own.items() if lap in theirs and seconds > 0]
+    theirs, own = getattr(base, part), getattr(cell, part)
+    if base.lap != cell.lap:
+        by_number = dict(zip(base.lap, theirs, strict=False))
+        shared = [(by_number[lap], s) for lap, s in zip(cell.lap, own, strict=False) if lap in by_number]
+    else:  # as nearly always
+        shared = list(zip(theirs, own, strict=False))
+    return [above / below for above, below in shared if below > 0]
 
 
 @dataclass(frozen=True)

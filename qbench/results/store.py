@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic_core import from_json
+import orjson
 
 from qbench.errors import ResultsError
 from qbench.results.atomic import remove_leftovers, write_bytes_atomic, write_json_atomic
@@ -62,7 +62,7 @@ def new_run_name(now: datetime | None = None) -> str:
 def read_json(path: Path) -> Any:
     """The file's JSON; ResultsError names the file that is missing, truncated or no JSON."""
     try:
-        return from_json(path.read_bytes(), allow_inf_nan=False)  # twice as fast as the json module
+        return orjson.loads(path.read_bytes())  # three times as fast as the json module; refuses NaN
     except OSError as error:
         raise ResultsError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:

@@ -17,8 +17,9 @@ from qbench.results.gate.kept import kept_cells
 from qbench.results.gate.stored import gate_stored
 from qbench.results.record import Record
 from qbench.results.store import MANIFEST, Run, Store
-from qbench.run import ab, ab_install
-from qbench.run.ab_judge import words_of
+from qbench.run.ab import compare as ab
+from qbench.run.ab import install
+from qbench.run.ab.judge import words_of
 from qbench.run.plan import Planned
 from qbench.run.runner import run_suite
 from qbench.suite.cell import Cell
@@ -31,18 +32,18 @@ SAME = "baseline and candidate are the same commit: whatever differs is noise"
 
 def against_commit(suite: Suite, ref: str, order: ab.Order) -> GateResult:
     """The commit that `ref` names against the qbench that runs now. GateError, SuiteError."""
-    root = ab_install.repository()
+    root = install.repository()
     order.heard(f"laying {ref} out beside the packages of {sys.prefix}")
-    with ab_install.commit_installed(ref, root) as installed:
+    with install.commit_installed(ref, root) as installed:
         noted = dataclasses.replace(order, notes=(*order.notes, installed.how, *_candidate(ref, root)))
-        with ab.two_sides(installed, ab_install.here()) as sides:
+        with ab.two_sides(installed, install.here()) as sides:
             return ab.compare(suite, sides, noted)
 
 
 def between(suite: Suite, baseline: str, candidate: str | None, order: ab.Order) -> GateResult:
     """Two installed environments, named by their interpreters. GateError, SuiteError."""
-    second = ab_install.existing(candidate) if candidate else ab_install.here()
-    with ab.two_sides(ab_install.existing(baseline), second) as sides:
+    second = install.existing(candidate) if candidate else install.here()
+    with ab.two_sides(install.existing(baseline), second) as sides:
         return ab.compare(suite, sides, order)
 
 
@@ -134,6 +135,6 @@ def _candidate(ref: str, root: Path) -> list[str]:
 
     if not Path(qbench.__file__).resolve().is_relative_to(root):
         return [f"the candidate is the qbench installed in {sys.prefix}, and not the tree {root}"]
-    if ab_install.changed_since_commit(root):
+    if install.changed_since_commit(root):
         return [f"the candidate is the working tree {root} with changes that are in no commit"]
-    return [SAME] if ab_install.resolve("HEAD", root) == ab_install.resolve(ref, root) else []
+    return [SAME] if install.resolve("HEAD", root) == install.resolve(ref, root) else []

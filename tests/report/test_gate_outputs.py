@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from qbench.cli.gated import Outputs
-from qbench.report.gate_github import add_summary, annotation_lines, on_github
-from qbench.report.gate_junit import junit
-from qbench.report.gate_markdown import MOST_CHARACTERS, markdown
-from qbench.report.gate_text import line, text
-from qbench.report.gate_words import change, interval, plain, ranked, threshold, value
+from qbench.report.gate.github import add_summary, annotation_lines, on_github
+from qbench.report.gate.junit import junit
+from qbench.report.gate.markdown import MOST_CHARACTERS, markdown
+from qbench.report.gate.text import line, text
+from qbench.report.gate.words import change, interval, plain, ranked, threshold, value
 from qbench.results.gate.finding import GateResult
 from tests.report.gate_results import HOSTILE, finding, hostile, result
 

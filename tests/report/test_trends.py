@@ -17,11 +17,11 @@ import pytest
 
 from qbench.errors import ResultsError
 from qbench.report import page
-from qbench.report.changes import change_words, gap_words
 from qbench.report.digits import Scale
-from qbench.report.trend import BARS, sparkline
-from qbench.report.trend_figures import figure, span_of
-from qbench.report.trends import build_trends, render_trends, shown, write_trends
+from qbench.report.history.changes import change_words, gap_words
+from qbench.report.history.figures import figure, span_of
+from qbench.report.history.page import build_trends, render_trends, shown, write_trends
+from qbench.report.history.terminal import BARS, sparkline
 from qbench.results.history import read_series
 from qbench.results.series import Series
 from qbench.results.store import Store

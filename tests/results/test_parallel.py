@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from qbench.errors import ResultsError
+from qbench.report.leaderboard import write_report
 from qbench.results import parallel
 from qbench.results.frame import load
 from qbench.results.statistics import _quantiles
@@ -78,3 +79,9 @@ def test_quantiles_are_those_of_numpy_to_the_last_bit(draws: int) -> None:
     shares = (0.0, 0.025, 0.5, 0.975, 1.0)
     expected = np.quantile(values, shares, axis=1)
     np.testing.assert_array_equal(_quantiles(values.copy(), shares), expected)
+
+
+def test_children_read_the_same_page(folder: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    alone = write_report(folder, tmp_path / "alone.html", plotlyjs="cdn").read_bytes()
+    request.getfixturevalue("children")
+    assert write_report(folder, tmp_path / "together.html", plotlyjs="cdn").read_bytes() == alone

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from qbench.run.ab_duel import Duel
-from qbench.run.ab_install import Installed
-from qbench.run.ab_lanes import Crew
-from qbench.run.ab_pairs import Pair
-from qbench.run.ab_sampling import Sampling
-from qbench.run.ab_sides import SIDES, Entry, Name, Side
-from qbench.run.ab_units import units_of
+from qbench.run.ab.duel import Duel
+from qbench.run.ab.install import Installed
+from qbench.run.ab.lanes import Crew
+from qbench.run.ab.pairs import Pair
+from qbench.run.ab.sampling import Sampling
+from qbench.run.ab.sides import SIDES, Entry, Name, Side
+from qbench.run.ab.units import units_of
 from qbench.suite.cell import Cell, ModelRef
 
 THRESHOLDS = {"prefill_s": 1.03, "decode_s_per_token": 1.03, "quantize_s": 1.2}

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from qbench.errors import GateError
-from qbench.run import ab_install
-from qbench.run.ab_install import check_requirements, commit_installed, existing, here, resolve
-from qbench.run.ab_sides import check_facts, opened
+from qbench.run.ab import install
+from qbench.run.ab.install import check_requirements, commit_installed, existing, here, resolve
+from qbench.run.ab.sides import check_facts, opened
 from qbench.run.gate import SAME, _candidate
 
 PYPROJECT = """
@@ -145,9 +145,9 @@ def test_a_package_outside_a_checkout_says_so(
     monkeypatch.setattr(qbench, "__file__", str(tmp_path / "site" / "qbench" / "__init__.py"))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(GateError, match="--against needs a git checkout"):
-        ab_install.repository()
+        install.repository()
     monkeypatch.chdir(root / "qbench")
-    assert ab_install.repository() == root
+    assert install.repository() == root
 
 
 def fake_python(folder: Path, answer: str) -> str:
@@ -189,7 +189,7 @@ def test_an_environment_without_qbench_is_an_error(tmp_path: Path) -> None:
 def test_a_package_that_shadows_the_laid_out_one_is_an_error(tmp_path: Path) -> None:
     from qbench.run.protocol import PROTOCOL
 
-    installed = ab_install.Installed("python", "v1", "", tmp_path / "qbench")
+    installed = install.Installed("python", "v1", "", tmp_path / "qbench")
     facts = {"protocol": PROTOCOL, "folder": str(tmp_path / "qbench"), "strange_modules": []}
     check_facts(facts, "baseline v1", installed)
     for wrong in ({"folder": "/repo/qbench"}, {"strange_modules": ["qbench.methods.absmax"]}):
@@ -197,7 +197,7 @@ def test_a_package_that_shadows_the_laid_out_one_is_an_error(tmp_path: Path) -> 
             check_facts({**facts, **wrong}, "baseline v1", installed)
     mine = here().folder
     assert mine is not None
-    assert (mine / "run" / "ab_install.py").samefile(ab_install.__file__)
+    assert (mine / "run" / "ab" / "install.py").samefile(install.__file__)
 
 
 def test_an_interrupt_leaves_no_folder(root: Path) -> None:

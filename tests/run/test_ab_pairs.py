@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from qbench.run.ab_pairs import match
-from qbench.run.ab_sides import Entry
+from qbench.run.ab.pairs import match
+from qbench.run.ab.sides import Entry
 from qbench.suite.cell import ModelRef
 from tests.run.ab_stage import cell
 

@@ -9,9 +9,9 @@ from collections import Counter
 import pytest
 
 from qbench.results.gate.timed import TimedFamily
-from qbench.run.ab_lanes import believable
-from qbench.run.ab_sampling import MOST_JUMPS, WORTH_LAPS
-from qbench.run.ab_sides import SIDES, Name
+from qbench.run.ab.lanes import believable
+from qbench.run.ab.sampling import MOST_JUMPS, WORTH_LAPS
+from qbench.run.ab.sides import SIDES, Name
 from tests.run.ab_stage import THRESHOLDS, Needs, Play, noisy, steady
 
 

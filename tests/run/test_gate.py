@@ -20,8 +20,9 @@ from qbench.errors import GateError, ResultsError, SuiteError
 from qbench.results.gate.baseline import accept, baseline_file
 from qbench.results.gate.finding import Finding, GateResult
 from qbench.results.store import Run, Store
-from qbench.run import ab, ab_install
-from qbench.run.ab_sides import Name, Side, opened, text_without_gate
+from qbench.run.ab import compare as ab
+from qbench.run.ab import install
+from qbench.run.ab.sides import Name, Side, opened, text_without_gate
 from qbench.run.gate import Stored, with_baseline
 from qbench.run.pool import Pool
 from qbench.suite.load import parse_suite
@@ -81,10 +82,10 @@ def stepping(model):
 """
 
 
-def copied(folder: Path, faults: dict[str, list[tuple[str, str]]]) -> ab_install.Installed:
+def copied(folder: Path, faults: dict[str, list[tuple[str, str]]]) -> install.Installed:
     """An environment with a copy of this tree in which each fault replaced a piece of text."""
-    python = ab_install._environment(folder)
-    packages = ab_install._packages_folder(folder)
+    python = install._environment(folder)
+    packages = install._packages_folder(folder)
     shutil.copytree(ROOT / "qbench", packages / "qbench", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("methods", "suites"):
         shutil.copytree(ROOT / name, packages / "qbench" / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -96,13 +97,13 @@ def copied(folder: Path, faults: dict[str, list[tuple[str, str]]]) -> ab_install
             text = text.replace(old, new)
         path.write_text(text)
     (packages / "qbench" / "run" / "faults.py").write_text(FAULTS_MODULE)
-    return ab_install.Installed(str(python), "a faulty copy", "", packages / "qbench")
+    return install.Installed(str(python), "a faulty copy", "", packages / "qbench")
 
 
 @pytest.fixture
 def twins(pool: Pool) -> dict[Name, Side]:
     """Both sides on one warm server."""
-    here = ab_install.here()
+    here = install.here()
     return {"baseline": Side("baseline", here, pool), "candidate": Side("candidate", here, pool)}
 
 
@@ -128,7 +129,7 @@ def test_every_kind_of_regression_is_found_and_nothing_else(tmp_path: Path, pool
     )
     with opened("candidate", faulty) as candidate:
         sides: dict[Name, Side] = {
-            "baseline": Side("baseline", ab_install.here(), pool),
+            "baseline": Side("baseline", install.here(), pool),
             "candidate": candidate,
         }
         result = ab.compare(loaded, sides, ab.Order(confirm=False))
@@ -358,4 +359,4 @@ def test_the_command_line_says_what_it_lacks(tmp_path: Path) -> None:
 
 def test_two_environments_of_one_are_told(tmp_path: Path) -> None:
     with pytest.raises(GateError, match="no interpreter"):
-        ab_install.existing(str(tmp_path / "no" / "python"))
+        install.existing(str(tmp_path / "no" / "python"))

@@ -48,6 +48,16 @@ class Timed:
     decode_s_per_token: tuple[float, float, float] | None
 
 
+@dataclass(frozen=True)
+class Taken:
+    """What one record gives; small enough to come from another process."""
+
+    key: Key
+    layers: Layers | None
+    timed: list[Timed]
+    energy: dict[str, Any]
+
+
 @dataclass
 class Gathered:
     layers: dict[Key, Layers] = field(default_factory=dict)
@@ -59,29 +69,44 @@ class Gathered:
     def watch(self, records: Iterable[Record]) -> Iterator[Record]:
         """The same records, each looked at as it passes."""
         for record in records:
-            if record.status == "ok":
-                self._take((record.run, record.cell.id), record)
+            self.take(taken(record))
             yield record
 
-    def _take(self, key: Key, record: Record) -> None:
-        if record.layers:
-            self.layers[key] = self._layers(record)
-        if len(probe(record, "latency").get("runs") or ()) > 1:
-            self.timed[key] = [_timed(corner) for corner in corners(record)]
-        energy = probe(record, "energy")
-        if energy and len(self.energy) < ENERGY_CELLS:
-            self.energy[key] = dict(energy)
-        elif energy:
+    def take(self, found: Taken | None) -> None:
+        """Adds what `taken` gave."""
+        if found is None:
+            return
+        if found.layers:
+            names = self._names.setdefault(found.layers.names, found.layers.names)
+            self.layers[found.key] = Layers(names, found.layers.errors, found.layers.kernels)
+        if found.timed:
+            self.timed[found.key] = found.timed
+        if found.energy and len(self.energy) < ENERGY_CELLS:
+            self.energy[found.key] = found.energy
+        elif found.energy:
             self.energy_left_out += 1
 
-    def _layers(self, record: Record) -> Layers:
-        names = tuple(str(layer.get("name"))[:200] for layer in record.layers)
-        errors = (number(layer.get("weight_error")) for layer in record.layers)
-        return Layers(
-            self._names.setdefault(names, names),
-            array("d", (nan if error is None else error for error in errors)),
-            tuple(sys.intern(_kernels(layer)) for layer in record.layers),
-        )
+
+def taken(record: Record) -> Taken | None:
+    """What pictures need of the record; None unless it is ok."""
+    if record.status != "ok":
+        return None
+    several = len(probe(record, "latency").get("runs") or ()) > 1
+    return Taken(
+        key=(record.run, record.cell.id),
+        layers=_layers(record) if record.layers else None,
+        timed=[_timed(corner) for corner in corners(record)] if several else [],
+        energy=dict(probe(record, "energy")),
+    )
+
+
+def _layers(record: Record) -> Layers:
+    errors = (number(layer.get("weight_error")) for layer in record.layers)
+    return Layers(
+        tuple(str(layer.get("name"))[:200] for layer in record.layers),
+        array("d", (nan if error is None else error for error in errors)),
+        tuple(sys.intern(_kernels(layer)) for layer in record.layers),
+    )
 
 
 def _kernels(layer: dict[str, Any]) -> str:
@@ -95,7 +120,7 @@ def _timed(corner: Corner) -> Timed:
 
 
 def _spread(seconds: list[float]) -> tuple[float, float, float] | None:
-    middle = quantile(seconds, 0.5)
+    middle = quantile(sorted(seconds), 0.5)
     if middle is None:
         return None
     low, high = median_interval(seconds) or (min(seconds), max(seconds))

@@ -133,7 +133,7 @@
   };
 
   const figureOf = (picture) => {
-    const plot = element("div", { className: "plot", role: "img", "aria-label": `${picture.title}; the numbers stand in the table below it` });
+    const plot = element("div", { className: "plot", role: "group", "aria-label": `${picture.title}; the numbers stand in the table below it` });
     shown.set(plot, picture.views[0]);
     const { details, fill } = behind(picture, plot);
     const choice = picture.views.length > 1

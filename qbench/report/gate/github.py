@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from qbench.errors import ResultsError
-from qbench.report.gate_markdown import markdown
-from qbench.report.gate_words import figures, plain, ranked
+from qbench.report.gate.markdown import markdown
+from qbench.report.gate.words import figures, plain, ranked
 from qbench.results.gate.finding import Finding, GateResult
 
 MOST = 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from qbench.report.gate_words import effort, figures, plain, ranked, sides
+from qbench.report.gate.words import effort, figures, plain, ranked, sides
 from qbench.results.gate.finding import Finding, GateResult
 
 QUIET = frozenset({"same"})

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree as xml
 
-from qbench.report.gate_words import figures, plain, ranked
+from qbench.report.gate.words import figures, plain, ranked
 from qbench.results.gate.finding import Finding, GateResult
 
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from qbench.results.record import Record
-from qbench.run.ab_lanes import Crew, Lane
-from qbench.run.ab_pairs import Pair
-from qbench.run.ab_sides import SIDES, Name, Side
-from qbench.run.ab_units import Unit
+from qbench.run.ab.lanes import Crew, Lane
+from qbench.run.ab.pairs import Pair
+from qbench.run.ab.sides import SIDES, Name, Side
+from qbench.run.ab.units import Unit
 from qbench.run.flight import outcome
 
 

@@ -1,11 +1,11 @@
 """`qbench gate --against`: two versions of qbench on one machine in one job, cell by cell and lap by lap.
 
-    with ab.two_sides(here, other) as sides:
-        result = ab.compare(suite, sides, Order(...))
+    with two_sides(here, other) as sides:
+        result = compare(suite, sides, Order(...))
 
-Both plan the suite in their own environment; cells are matched by what they are in words (`ab_pairs.py`).
+Both plan the suite in their own environment; cells are matched by what they are in words (`pairs.py`).
 Each side's server forks a worker for its end of a cell (`rounds.py`), which runs the deterministic probes
-once and then takes its rounds by turns with the other side's (`ab_sampling.py`). What is deterministic is
+once and then takes its rounds by turns with the other side's (`sampling.py`). What is deterministic is
 compared exactly, what is timed by a sequential test over laps; both with the thresholds of the suite's
 section `gate`.
 """
@@ -24,14 +24,14 @@ from qbench.results.gate.kept import Kept, facts_of
 from qbench.results.gate.limits import by_kind, check_overrides, limits_of
 from qbench.results.gate.timed import TimedFamily
 from qbench.results.store import Run, new_run_name, write_manifest, write_record
-from qbench.run.ab_duel import Duel
-from qbench.run.ab_install import Installed
-from qbench.run.ab_judge import exact, once_a_load, one_sided, timed, words_of
-from qbench.run.ab_lanes import Crew
-from qbench.run.ab_pairs import Pair, match
-from qbench.run.ab_sampling import Sampling
-from qbench.run.ab_sides import SIDES, Name, Side, opened
-from qbench.run.ab_units import units_of
+from qbench.run.ab.duel import Duel
+from qbench.run.ab.install import Installed
+from qbench.run.ab.judge import exact, once_a_load, one_sided, timed, words_of
+from qbench.run.ab.lanes import Crew
+from qbench.run.ab.pairs import Pair, match
+from qbench.run.ab.sampling import Sampling
+from qbench.run.ab.sides import SIDES, Name, Side, opened
+from qbench.run.ab.units import units_of
 from qbench.run.bases import keep_base_outputs
 from qbench.run.manifest import SCHEMA
 from qbench.suite.spec import Suite

@@ -15,7 +15,7 @@ from typing import Any
 
 from qbench.results.record import Record
 from qbench.results.store import Run
-from qbench.run.ab_sides import Entry, Side
+from qbench.run.ab.sides import Entry, Side
 from qbench.run.flight import Flight, record_of
 from qbench.run.pool import Job
 

@@ -11,11 +11,11 @@ from qbench.results.gate.kept import Kept, kept_cells
 from qbench.results.gate.timed import TimedFamily
 from qbench.results.metrics import METRICS
 from qbench.results.record import Record
-from qbench.run.ab_duel import Duel
-from qbench.run.ab_pairs import Pair
-from qbench.run.ab_sampling import Sampling
-from qbench.run.ab_sides import SIDES, Name
-from qbench.run.ab_units import Unit
+from qbench.run.ab.duel import Duel
+from qbench.run.ab.pairs import Pair
+from qbench.run.ab.sampling import Sampling
+from qbench.run.ab.sides import SIDES, Name
+from qbench.run.ab.units import Unit
 from qbench.suite.cell import Cell
 from qbench.suite.spec import Suite
 

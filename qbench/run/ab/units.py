@@ -15,7 +15,7 @@ from typing import Any, Literal
 from qbench.results.medians import quantile
 from qbench.results.metrics import METRICS
 from qbench.results.record import Record
-from qbench.run.ab_pairs import Pair
+from qbench.run.ab.pairs import Pair
 from qbench.suite.cell import Cell
 
 Kind = Literal["round", "quantize", "energy"]

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from qbench.errors import ResultsError
-from qbench.report.changes import ChangeWords, GapWords, Sense, change_words, date, gap_words
 from qbench.report.digits import Scale, scale_for, significant
+from qbench.report.history.changes import ChangeWords, GapWords, Sense, change_words, date, gap_words
+from qbench.report.history.figures import figure, span_of
 from qbench.report.page import Plotlyjs, render_page, write_page
 from qbench.report.table import SHOWN
-from qbench.report.trend_figures import figure, span_of
 from qbench.results.history import direction, is_deterministic, unit
 from qbench.results.metrics import METRICS
 from qbench.results.series import Series

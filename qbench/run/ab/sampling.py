@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from qbench.results.gate.loads import LAPS
-from qbench.run.ab_duel import Duel, Round
-from qbench.run.ab_lanes import Crew, believable
-from qbench.run.ab_sides import SIDES, Name, Side
-from qbench.run.ab_units import Numbers, Unit
+from qbench.run.ab.duel import Duel, Round
+from qbench.run.ab.lanes import Crew, believable
+from qbench.run.ab.sides import SIDES, Name, Side
+from qbench.run.ab.units import Numbers, Unit
 from qbench.run.room import lacking
 
 WORTH_LAPS = 20

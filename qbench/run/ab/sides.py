@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from qbench.errors import GateError, QbenchError, SuiteError
-from qbench.run.ab_install import Installed
+from qbench.run.ab.install import Installed
 from qbench.run.pool import Job, Pool
 from qbench.run.protocol import PROTOCOL, SINCE
 from qbench.suite.cell import Cell

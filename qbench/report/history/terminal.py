@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from qbench.report.changes import ChangeWords, GapWords, change_words, gap_words
 from qbench.report.digits import scale_for, significant
+from qbench.report.history.changes import ChangeWords, GapWords, change_words, gap_words
 from qbench.results.history import unit
 from qbench.results.series import Point, Series
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from qbench.run.ab_sides import Entry, Name
+from qbench.run.ab.sides import Entry, Name
 from qbench.suite.cell import Cell
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from qbench.report.gate_words import change, effort, interval, plain, ranked, sides, threshold, values
+from qbench.report.gate.words import change, effort, interval, plain, ranked, sides, threshold, values
 from qbench.results.gate.finding import Finding, GateResult
 
 MOST_CHARACTERS = 60_000
