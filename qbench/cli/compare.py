@@ -32,18 +32,18 @@ def compare(
     import json as json_
 
     from qbench.cli.console import console, put
-    from qbench.report import compared
-    from qbench.report.comparison import drawn
+    from qbench.report import compare_page
+    from qbench.report.compare_terminal import drawn
     from qbench.results.atomic import write_bytes_atomic
     from qbench.results.compare import compare_sources, read_source
 
     sides = read_source(a), read_source(b)
     found = compare_sources(*sides)
     if format_ == "markdown":
-        put(compared.markdown(found, *sides), None)
+        put(compare_page.markdown(found, *sides), None)
     else:
         console().print(drawn(found))
     if html is not None:
-        compared.write_comparison(found, *sides, html)
+        compare_page.write_comparison(found, *sides, html)
     if json is not None:
         write_bytes_atomic(json, json_.dumps(found.to_dict(), indent=1, ensure_ascii=False).encode() + b"\n")

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qbench.report.digits import MINUS, scale_for, significant, with_interval
+from qbench.report.names import short
 from qbench.results.compare import Comparison, Difference, Pair, Source, Timed
 from qbench.results.metrics import METRICS
 
@@ -24,7 +25,9 @@ NOT_INTERLEAVED = (
     "The two runs did not take turns: a ratio of times holds what the machine did in between as well as what "
     "was changed."
 )
-_FEWEST_DIGITS, _MOST_DIGITS = 3, 17
+QUIET = 1.05
+"""A ratio of two single numbers up to which they count as about the same."""
+_MOST_DIGITS = 17
 _FULL = 6
 """Significant digits of numbers that no metric describes."""
 
@@ -34,7 +37,10 @@ class Line:
     """One number of one cell on both sides."""
 
     model: str
+    label: str
+    """Of the suite, whole."""
     method: str
+    """The label's short name."""
     dtype: str
     device: str
     metric: str
@@ -54,7 +60,12 @@ class Line:
 
     @property
     def cell(self) -> tuple[str, ...]:
-        return self.model, self.method, self.dtype, self.device
+        return self.model, self.label, self.dtype, self.device
+
+    @property
+    def quiet(self) -> bool:
+        """Of what is timed: no change to speak of, so that it need not stand in the way."""
+        return not self.changed and (bool(self.range) or self.sort <= QUIET)
 
 
 @dataclass(frozen=True)
@@ -80,9 +91,8 @@ class Side:
 
 
 @dataclass(frozen=True)
-class View:
+class ComparisonView:
     sides: tuple[Side, Side]
-    verdict: str
     alike: bool
     """Whether something was compared and all that is deterministic is equal."""
     times: str
@@ -103,18 +113,18 @@ class View:
     """Title → value of the others."""
 
 
-def build_view(found: Comparison, a: Source, b: Source) -> View:
-    differences = [_difference(pair, one) for pair in found.pairs for one in pair.differences]
+def build_comparison(found: Comparison, a: Source, b: Source) -> ComparisonView:
+    differences = differing_lines(found)
     timed = [_timed(pair, one) for pair in found.pairs for one in pair.timed if one.metric in TIMED]
     where = {name: {getattr(pair, name) for pair in found.pairs} for name in ("model", "dtype", "device")}
-    lacking = [("failed on a side", line) for line in found.not_ok]
-    lacking += [("only in A", line) for line in found.only_a] + [("only in B", line) for line in found.only_b]
-    return View(
+    lacking = [("failed on a side", shortened(line)) for line in found.not_ok]
+    lacking += [("only in A", shortened(line)) for line in found.only_a]
+    lacking += [("only in B", shortened(line)) for line in found.only_b]
+    return ComparisonView(
         sides=(_side("A", a), _side("B", b)),
-        verdict=found.verdict,
         alike=any(pair.compared for pair in found.pairs) and all(pair.identical for pair in found.pairs),
         times=_together(timed),
-        differences=_by_cell(differences),
+        differences=differences,
         timed=sorted(timed, key=lambda line: (not line.changed, -line.sort)),
         lacking=lacking,
         equal=[_name(pair) for pair in found.pairs if pair.identical and pair.compared],
@@ -122,6 +132,17 @@ def build_view(found: Comparison, a: Source, b: Source) -> View:
         varying=[name for name, values in where.items() if len(values) > 1],
         constant={name.capitalize(): values.pop() for name, values in where.items() if len(values) == 1},
     )
+
+
+def differing_lines(found: Comparison) -> list[Line]:
+    """What ought to be equal and is not: cells by their largest change, and so their numbers."""
+    return _by_cell([_difference(pair, one) for pair in found.pairs for one in pair.differences])
+
+
+def shortened(line: str) -> str:
+    """A cell in words with its short name; what comes after a colon is a reason and stays as it is."""
+    cell, colon, reason = line.partition(": ")
+    return f"{short(cell)}{colon}{reason}"
 
 
 def _by_cell(lines: Sequence[Line]) -> list[Line]:
@@ -183,7 +204,7 @@ def _line(
     pair: Pair, metric: str, what: str, texts: tuple[str, str], unit: str, change: str, interval: str,
     verdict: str, changed: bool, sort: float,
 ) -> Line:  # fmt: skip
-    where = (pair.model, pair.label, pair.dtype, pair.device)
+    where = (pair.model, pair.label, short(pair.label), pair.dtype, pair.device)
     return Line(*where, metric, what, *texts, unit, change, interval, verdict, changed, sort)
 
 
@@ -223,4 +244,4 @@ def _environment(a: Source, b: Source) -> list[Fact]:
 
 
 def _name(pair: Pair) -> str:
-    return " ".join((pair.model, pair.label, pair.dtype, pair.device))
+    return " ".join((pair.model, short(pair.label), pair.dtype, pair.device))

@@ -1,8 +1,9 @@
 """How long a reader of ten thousand rows waits, in Chromium: from the event to the frame with its result.
 
 Measured inside the page: `performance.now` before the event, and in the second animation frame after it, when
-the first has been painted. At 60 frames a second that alone is 17 to 33 ms; the aim is 100 ms on two cores.
-And how long the page takes to make, of a frame that is there.
+the first has been painted. At 60 frames a second that alone is 17 to 33 ms; on two cores the median of every
+event stays under 100 ms. And how long the page takes to make, of a frame that is there: records are read and
+reported in under 10 s together, and rendering may take half of that.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from tests.results import factory
 
 __all__ = ["browser"]
 ROWS = 10_000
+EVENT_MS = 100.0
+"""Median from an event to the painted frame with its result."""
+RENDER_S = 5.0
 MODELS, METHODS = ("small", "middle", "large"), ("absmax", "gptq", "hqq", "int4", "zeropoint")
 EVENTS = {
     "sort by a number": "click('perplexity')",
@@ -94,8 +98,12 @@ def test_from_the_event_to_the_painted_frame(benchmark: BenchmarkFixture, opened
     benchmark.extra_info["median_ms"] = statistics.median(taken)
     benchmark.extra_info["largest_ms"] = max(taken)
     print(f"\n{event}: median {statistics.median(taken):.0f} ms, largest {max(taken):.0f} ms")
+    if benchmark.enabled:  # --benchmark-disable only asks whether it runs
+        assert statistics.median(taken) < EVENT_MS, f"{event}: {taken}"
 
 
 def test_the_page_of_a_frame_that_is_there(benchmark: BenchmarkFixture, frame: pd.DataFrame) -> None:
     page = benchmark.pedantic(render, args=(frame,), rounds=2)
     benchmark.extra_info["page_mb"] = len(page) / 1e6
+    if benchmark.enabled:
+        assert benchmark.stats.stats.max < RENDER_S

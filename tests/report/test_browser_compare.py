@@ -1,4 +1,4 @@
-"""The comparison in a real browser: sorting, hiding, the theme, no overflow, no request, no error.
+"""The comparison in a real browser: sorting, what is folded, the theme, no overflow, no request, no error.
 
 The steps of a reader are appended to the page's own script, so that its policy's hash names them too.
 """
@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from qbench.report import page
-from qbench.report.compared import render
+from qbench.report.compare_page import render
 from qbench.results.compare import compare_sources
-from tests.report.test_compared import changed, source
+from tests.report.test_compare_page import changed, source
 from tests.results import factory
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -31,16 +31,15 @@ FLAGS = """
 HOSTILE = "</script><script>document.title='broken'</script><img src=x onerror=\"document.title='broken'\">"
 STEPS = """
 const seen = {};
-const column = (place) => [...document.querySelectorAll('#timed tbody tr')].filter((row) => row.offsetParent)
-  .map((row) => row.cells[place].textContent.trim());
-const heads = [...document.querySelectorAll('#timed thead th')];
+const column = (place, part) => [...document.querySelectorAll(part + ' tbody tr')]
+  .filter((row) => row.checkVisibility()).map((row) => row.cells[place].textContent.trim());
+const heads = [...document.querySelectorAll('#same thead th')];
 const head = (title) => heads.find((th) => th.textContent.trim() === title);
-seen.rows = column(0).length;
-seen.first = column(2).slice(0, 1);
-head('B/A').querySelector('button').click(); seen.rising = column(3); seen.aria = head('B/A').ariaSort;
-head('B/A').querySelector('button').click(); seen.falling = column(3);
-document.getElementById('only').click(); seen.only = column(2);
-document.getElementById('only').click(); seen.again = column(2).length;
+seen.loud = column(2, '#timed'); seen.folded = column(0, '#same').length;
+document.querySelector('#same summary').click(); seen.rows = column(0, '#same').length;
+head('B/A').querySelector('button').click(); seen.rising = column(3, '#same');
+seen.aria = head('B/A').ariaSort;
+head('B/A').querySelector('button').click(); seen.falling = column(3, '#same');
 const before = getComputedStyle(document.body).backgroundColor;
 document.getElementById('theme').click();
 seen.theme = getComputedStyle(document.body).backgroundColor !== before;
@@ -55,7 +54,7 @@ document.body.append(place);
 
 
 @pytest.mark.parametrize("width", [500, 820, 1400])
-def test_a_reader_sorts_hides_and_changes_the_theme(
+def test_a_reader_unfolds_sorts_and_changes_the_theme(
     width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = factory.samples(latency=factory.latency([0.05, 0.06, 0.07]), memory=factory.memory(1_000_000))
@@ -83,9 +82,11 @@ def check(seen: dict[str, Any]) -> None:
     ratios = [float(text.strip("× ")) for text in seen["rising"]]
     assert ratios == sorted(ratios)
     assert [float(text.strip("× ")) for text in seen["falling"]] == sorted(ratios, reverse=True)
-    assert len(ratios) == seen["rows"] == seen["again"] == 8
+    assert (seen["folded"], len(ratios)) == (0, seen["rows"])
+    assert seen["rows"] + len(seen["loud"]) == 8
     assert seen["aria"] == "ascending"
-    assert seen["first"] == seen["only"] == ["every round of B slower"]
+    assert seen["loud"][0] == "every round of B slower"
+    assert "rounds overlap" not in seen["loud"]
     assert seen["theme"] is True
     assert (seen["title"], seen["images"], seen["requests"]) == ("A and B compared · qbench", 0, [])
     assert seen["overflow"] is False

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from qbench.report import page
 from qbench.report.leaderboard import write_report
 from qbench.results.record import Record
 from tests.report.conftest import Opened, PageOf, cell
@@ -35,6 +36,43 @@ def test_only_the_table_scrolls_sideways(page_of: PageOf, width: int) -> None:
 def inside(opened: Opened, selector: str) -> bool:
     box = opened.page.locator(selector).bounding_box()
     return box["x"] >= 0 and box["x"] + box["width"] <= opened.page.viewport_size["width"]
+
+
+SEEN = """
+() => {
+  const box = document.querySelector("#leaderboard .scroll").getBoundingClientRect();
+  const stands = (head) => head.getBoundingClientRect().right <= box.right && head.dataset.key;
+  return Array.from(document.querySelectorAll("#table thead th")).map(stands).filter(Boolean);
+}
+"""
+
+EXAMPLE = Path(__file__).parents[2] / "results" / "examples"
+"""Two models with every method: names and numbers as long as real ones are."""
+
+
+@pytest.mark.parametrize(
+    ("width", "seen"),
+    [
+        (390, ["bits_per_weight", "perplexity_ratio"]),
+        (1440, ["model", "bits_per_weight", "perplexity_ratio", "kl_divergence", "weight_bytes",
+                "decode_s_per_token", "prefill_s"]),
+    ],
+)  # fmt: skip
+def test_the_columns_that_answer_stand_in_sight(
+    page_of: PageOf, tmp_path: Path, width: int, seen: list[str]
+) -> None:
+    opened = page_of(write_report(EXAMPLE, tmp_path / "page.html", plotlyjs="directory"), width=width)
+    opened.requests.remove((tmp_path / page.PLOTLY_FILE).as_uri())
+    assert opened.page.evaluate(SEEN)[: len(seen) + 1] == ["label", *seen]
+    under = opened.page.locator("#table .under").all_inner_texts()
+    assert set(under) == ({"austen-6m", "smollm2-135m"} if width < 600 else set())
+    opened.page.wait_for_selector("#leaderboard .scroll.after")  # the shadow that says there is more
+    opened.page.evaluate("document.querySelector('#leaderboard .scroll').scrollLeft = 9999")
+    opened.page.wait_for_selector("#leaderboard .scroll.before:not(.after)")
+    opened.page.set_viewport_size({"width": 1280, "height": 390})  # a phone that is turned
+    opened.head("model").wait_for()
+    assert opened.page.locator("#table .under").count() == 0
+    assert len(opened.labels()) == 28
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -68,11 +106,22 @@ def test_of_many_rows_those_near_the_window_stand_there(page_of: PageOf) -> None
     widths = "Array.from(document.querySelectorAll('#table thead th'), (head) => head.offsetWidth)"
     before = opened.page.evaluate(widths)
     opened.page.evaluate("document.querySelector('.scroll').scrollTop = 9000")
-    opened.page.wait_for_function("!document.querySelector('#table tr[aria-rowindex=\"1202\"]')")
+    opened.page.wait_for_selector('#table tr[aria-rowindex="1202"]', state="detached")
     assert opened.page.evaluate(widths) == before  # columns stand still while rows go by
     assert len(opened.labels()) < 120
     opened.search("absmax 0042")
     assert opened.labels() == ["absmax 0042"]
+
+
+def test_of_many_rows_on_a_phone_every_one_is_as_high_as_the_spacers_reckon(page_of: PageOf) -> None:
+    other = dataclasses.replace(MANY[1].cell, model=dataclasses.replace(MANY[1].cell.model, name="m" * 80))
+    opened = page_of([dataclasses.replace(MANY[1], cell=other), *MANY], width=390)
+    heights = "Array.from(document.querySelectorAll('#table tr[data-row]'), (row) => row.offsetHeight)"
+    assert opened.page.locator("#table .under").count() == len(opened.labels())
+    assert set(opened.page.evaluate(heights)) == {58}
+    opened.page.evaluate("document.querySelector('.scroll').scrollTop = 1e9")
+    opened.page.wait_for_selector('#table tr[aria-rowindex="1203"]')
+    assert set(opened.page.evaluate(heights)) == {58}
 
 
 def test_paper_gets_a_thousand_rows_and_says_what_is_left_out(page_of: PageOf) -> None:

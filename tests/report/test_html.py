@@ -211,8 +211,7 @@ def test_a_time_stands_with_its_interval_and_without_one_with_its_range(
     latency = factory.latency(seconds, [[0.005] * 3 for _ in seconds])
     record = factory.record(samples=factory.samples(latency=latency))
     table = build_table(plain_rows(from_records([record])))
-    place = [head.name for head in table.heads].index("prefill_s")
-    cell = table.rows[0].cells[place]
-    assert said in cell.title
-    assert float(cell.spread) == float(shown)
-    assert table.rows[0].cells[place + 1].spread == ""  # all the same: no spread at all
+    cells = {head.name: cell for head, cell in zip(table.heads, table.rows[0].cells, strict=True)}
+    assert said in cells["prefill_s"].title
+    assert float(cells["prefill_s"].spread) == float(shown)
+    assert cells["decode_s_per_token"].spread == ""  # all the same: no spread at all

@@ -148,18 +148,29 @@ def test_latency_by_length_and_batch_is_that_of_latency_runs() -> None:
     ]
     found = pictures(records)["Latency by prompt length and batch size"]
     assert [view["name"] for view in found["views"]] == [
-        "Prefill time, batch 1", "Prefill time, batch 4", "Decode time, batch 1", "Decode time, batch 4"
+        f"{what}{over}, batch {batch}"
+        for what in ("Prefill time", "Decode time") for batch in (1, 4) for over in (" × base", "")
     ]  # fmt: skip
     truth = {(row["method"], row["batch_size"], row["prompt_length"]): row for row in latency_runs(records)}
-    for view, batch in ((0, 1), (1, 4)):
+    for view, batch in ((0, 1), (1, 1), (2, 4), (3, 4)):
         for method, name in (("none", "none"), ("absmax", "a (absmax)")):
             line = trace(found, name, view)
             rows = [truth[method, batch, length] for length in (32, 128)]
-            assert line["y"] == pytest.approx([1000 * row["prefill_s"] for row in rows], rel=1e-5)
-            highs = [1000 * (row["prefill_s_high"] - row["prefill_s"]) for row in rows]
+            bases = [truth["none", batch, length]["prefill_s"] for length in (32, 128)]
+            units = [0.001, 0.001] if view % 2 else bases
+            medians = [row["prefill_s"] / unit for row, unit in zip(rows, units, strict=True)]
+            assert line["y"] == pytest.approx(medians, rel=1e-5)
+            highs = [
+                (row["prefill_s_high"] - row["prefill_s"]) / unit
+                for row, unit in zip(rows, units, strict=True)
+            ]
             assert line["error_y"]["array"] == pytest.approx(highs, rel=1e-4)
-            assert line["x"] == pytest.approx([32, 128], rel=0.02)
             assert [row[1] for row in found["views"][view]["table"]["rows"][:2]] == ["32", "128"]
+        places = [line["x"] for line in found["views"][view]["data"]]
+        assert places[0] < places[1]
+        assert [(one * other) ** 0.5 for one, other in zip(*places, strict=True)] == pytest.approx(
+            [32, 128], rel=1e-5
+        )
     assert "Latency by prompt length and batch size" in undrawn(RECORDS)
 
 
@@ -176,3 +187,21 @@ def test_models_side_by_side_have_the_same_axes() -> None:
         for one in panel["views"][0]["data"]:
             low, high = layouts[0]["xaxis"]["range"]
             assert all(low < x < high for x in one["x"])
+
+
+def test_one_disturbed_round_does_not_flatten_the_latencies() -> None:
+    slow = timed(0.0015)
+    slow["runs"][0]["prefill_s"] = [0.05, 0.06, 0.9]
+    records = [
+        factory.record(samples=factory.samples(latency=timed(0.001))),
+        quantized("a", 1.01, 5, samples={"latency": slow}),
+    ]
+    found = pictures(records)["Latency by prompt length and batch size"]
+    for view in (0, 1):
+        low, high = found["views"][view]["layout"]["yaxis"]["range"]
+        lines = [trace(found, name, view) for name in ("none", "a (absmax)")]
+        medians = [middle for line in lines for middle in line["y"]]
+        assert high == pytest.approx(1.5 * max(medians), rel=1e-5)
+        assert low < min(medians)
+        assert max(line["y"][0] + line["error_y"]["array"][0] for line in lines) > high  # drawn whole
+    assert "range" not in found["views"][4]["layout"]["yaxis"]  # no bar is too long: the axis is plotly's

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from qbench.report.packed import pack, unpack
 from qbench.report.pictures.labels import short_labels
 from qbench.report.pictures.marks import Marks
-from qbench.report.pictures.measures import axis
+from qbench.report.pictures.measures import RATIO, axis
 from qbench.report.pictures.picture import MOST, cut, words
 from tests.report.pictured import (
     HOSTILE,
@@ -117,3 +117,10 @@ def test_a_point_alone_is_no_picture_and_packing_is_lossless() -> None:
     value = {"a": [1, 2.5, None, "ü</script>\u2028"]}
     assert unpack(pack(value)) == value
     assert pack(value) == pack(value)
+
+
+def test_a_quality_that_is_ruined_makes_its_axis_logarithmic_early() -> None:
+    ratios = [1.0, 1.02, 3.2]
+    assert axis("t", ratios)["type"] == "linear"
+    assert axis("t", ratios, RATIO.wide)["type"] == "log"
+    assert axis("t", ratios[:2], RATIO.wide)["type"] == "linear"

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from qbench.errors import ResultsError
-from qbench.report.comparison import drawn
+from qbench.report.compare_terminal import drawn
 from qbench.results.compare import WINDOWS, Comparison, compare, compare_folders
 from qbench.results.facts import differing, facts
 from qbench.results.metrics import METRICS

@@ -58,7 +58,7 @@ def _view(group: Group, quality: Measure) -> View | None:
         seen[family[0]] += 1
     layout = {
         "xaxis": axis(BITS.title, []),
-        "yaxis": axis(quality.heading(scale), [row[quality.name] for row in rows]),
+        "yaxis": axis(quality.heading(scale), [row[quality.name] for row in rows], quality.wide),
     }
     points = [(names[family], row) for family, members in lines.items() for row in members]
     behind = table(

@@ -111,8 +111,8 @@ def scatter(
         chosen = sorted(own, key=lambda place: place.beaten)  # the legend shows the first: not a faded one
         traces.append(_points(group, chosen, x, y, scales))
     free = (
-        axis(x.heading(scales[0]), [row[x.name] for row in rows]),
-        axis(y.heading(scales[1]), [row[y.name] for row in rows]),
+        axis(x.heading(scales[0]), [row[x.name] for row in rows], x.wide),
+        axis(y.heading(scales[1]), [row[y.name] for row in rows], y.wide),
     )
     x_axis, y_axis = ranges or free
     return View(name, traces, {"xaxis": x_axis, "yaxis": y_axis}, _behind(group, found, x, y, scales))

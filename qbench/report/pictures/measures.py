@@ -10,6 +10,8 @@ from qbench.report.pictures.picture import Json, Row, kept
 
 WIDE_RANGE = 8.0
 """Largest over smallest from which an axis is logarithmic."""
+WIDE_QUALITY = 3.0
+"""The same for qualities: one method that ruins the model must not flatten all others to a line."""
 _DECADES = 1e4
 
 
@@ -28,6 +30,8 @@ class Measure:
     digits: int = 3
     bars: str = ""
     """What the error bars are; empty where there are none."""
+    wide: float = WIDE_RANGE
+    """From which range its axis is logarithmic."""
 
     def value(self, row: Row) -> float | None:
         found = row[self.name]
@@ -84,11 +88,12 @@ _TIMES = "95 % interval of the median, of fewer than six repetitions their range
 BITS = Measure("bits_per_weight", "Bits per weight", digits=3)
 RATIO = Measure(
     "perplexity_ratio", "Perplexity × base", low="perplexity_ratio_low", high="perplexity_ratio_high",
-    digits=4, bars=f"{_WINDOWS}, paired with the base",
+    digits=4, bars=f"{_WINDOWS}, paired with the base", wide=WIDE_QUALITY,
 )  # fmt: skip
 PERPLEXITY = Measure(
-    "perplexity", "Perplexity", low="perplexity_low", high="perplexity_high", digits=4, bars=_WINDOWS
-)
+    "perplexity", "Perplexity", low="perplexity_low", high="perplexity_high", digits=4, bars=_WINDOWS,
+    wide=WIDE_QUALITY,
+)  # fmt: skip
 KL = Measure(
     "kl_divergence", "KL divergence", "nat", "kl_divergence_low", "kl_divergence_high", bars=_WINDOWS
 )
@@ -122,16 +127,16 @@ def number(value: float | None, digits: int = 3) -> str:
     return "–" if value is None else significant(value, digits)
 
 
-def is_wide(values: Iterable[float | None]) -> bool:
+def is_wide(values: Iterable[float | None], wide: float = WIDE_RANGE) -> bool:
     """Whether these numbers want a logarithmic axis: all above zero, and far apart."""
     found = [value for value in values if value is not None]
-    return bool(found) and min(found) > 0 and max(found) / min(found) > WIDE_RANGE
+    return bool(found) and min(found) > 0 and max(found) / min(found) > wide
 
 
-def axis(title: str, values: Iterable[float | None]) -> Json:
-    """plotly's axis; logarithmic, and its title says so, where the range of the values demands it."""
+def axis(title: str, values: Iterable[float | None], wide: float = WIDE_RANGE) -> Json:
+    """plotly's axis; logarithmic, and its title says so, where the range of the values is over `wide`."""
     found = [value for value in values if value is not None]
-    if not is_wide(found):
+    if not is_wide(found, wide):
         return {"title": {"text": title}, "type": "linear"}
     step = "D2" if max(found) / min(found) < _DECADES else 1  # 1, 2, 5, 10 …, or powers of ten alone
     heading = {"text": f"{title}, logarithmic"}

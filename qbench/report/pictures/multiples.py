@@ -37,6 +37,6 @@ def multiples(groups: list[Group]) -> list[Picture | Undrawn]:
 def _range(rows: list[dict[str, object]], measure: Measure) -> Json:
     """An axis over all panels."""
     ends = [end for row in rows if row[measure.name] is not None for end in measure.ends(row)]
-    found = axis(measure.title, ends)
+    found = axis(measure.title, ends, measure.wide)
     shown = limits([log10(end) for end in ends] if found["type"] == "log" else ends)
     return {**found, "range": shown}

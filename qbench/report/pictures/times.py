@@ -1,9 +1,16 @@
-"""Latency by prompt length and batch size: a line for each cell, from every corner that was timed."""
+"""Latency by prompt length and batch size: a line for each cell, from every corner that was timed.
+
+Drawn over the base's median first: what a method gains or costs is a few percent, and what a longer prompt
+costs is many times that. One disturbed round must not flatten the rest, so that the axis ends soon above the
+largest median and longer bars run out of it; the table behind the picture has them whole.
+"""
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qbench.report.digits import Scale, scale_for, with_interval
 from qbench.report.pictures.gather import Timed
@@ -15,8 +22,10 @@ from qbench.report.pictures.picture import Json, Picture, Row, Undrawn, View, ke
 SECTION = "Latency by prompt length and batch size"
 LINES = 12
 """Lines that an eye can follow; the table behind the picture has all that are drawn, the records the rest."""
-DODGE = 0.012
-"""Each line stands aside from the next by this share of a length, so that their bars can be told apart."""
+DODGE = 0.35
+"""All lines of one length stand within this share of the way to the next, so that bars can be told apart."""
+CLIP = 1.5
+"""Where the axis ends, over the largest median."""
 Spread = tuple[float, float, float]
 
 
@@ -41,6 +50,9 @@ class Point:
     spread: Spread
 
 
+Lines = list[tuple[Row, list[Point]]]
+
+
 def times(group: Group) -> list[Picture | Undrawn]:
     rows = [row for row in group.shown if _corners(group, row)]
     if not rows:
@@ -50,7 +62,8 @@ def times(group: Group) -> list[Picture | Undrawn]:
     left = f"; {len(drawn)} of {len(rows)} cells, those that lose least" if len(drawn) < len(rows) else ""
     note = (
         "median; bars: 95 % interval of it, of fewer than six repetitions their range; a step of decoding "
-        f"gives one token to every sequence of the batch{left}"
+        "gives one token to every sequence of the batch; × base: over the base's median; where a bar is "
+        f"longer, the axis ends at {CLIP:g} × the largest median{left}"
     )
     return [Picture(SECTION, SECTION, note, views, wide=True)]
 
@@ -85,20 +98,45 @@ def _length_at(batch: int) -> Callable[[Timed], int | None]:
 def _view(
     group: Group, rows: list[Row], part: Part, which: str, title: str, at: Callable[[Timed], int | None]
 ) -> Iterator[View]:
+    """Over the base's, where that was timed too, and in seconds."""
     lines = [(row, points) for row in rows if (points := _points(group, row, part, at))]
     if not lines:
         return
-    values = [point.spread[0] for _, points in lines for point in points]
-    scale = scale_for(values, "s")
-    scale = scale.per(part.per) if part.per else scale
+    relative = _over_base(lines)
+    if len(relative) > 1:
+        yield _drawn(group, relative, f"{part.title} × base", which, title, Scale())
+    scale = scale_for([point.spread[0] for _, points in lines for point in points], "s")
+    yield _drawn(group, lines, part.title, which, title, scale.per(part.per) if part.per else scale)
+
+
+def _over_base(lines: Lines) -> Lines:
+    """Every spread over its base's median at the same place; without the places that the base lacks."""
+    medians = {_key(row, "cell_id"): {point.at: point.spread[0] for point in points} for row, points in lines}
+    over = []
+    for row, points in lines:
+        base = medians.get(_key(row, "cell_id" if row["method"] == "none" else "base_cell_id"), {})
+        over.append((row, [_divided(point, base[point.at]) for point in points if base.get(point.at)]))
+    return [(row, points) for row, points in over if points]
+
+
+def _key(row: Row, cell: str) -> tuple[str, str]:
+    return row["run"], row[cell]
+
+
+def _divided(point: Point, by: float) -> Point:
+    middle, low, high = point.spread
+    return replace(point, spread=(middle / by, low / by, high / by))
+
+
+def _drawn(group: Group, lines: Lines, name: str, which: str, title: str, scale: Scale) -> View:
     places = sorted({point.at for _, points in lines for point in points})
-    heading = f"{part.title} ({scale.unit})"
+    heading = f"{name} ({scale.unit})" if scale.unit else name
     layout = {
         "xaxis": {
             "title": {"text": title}, "type": "log", "tickmode": "array", "tickvals": places,
             "ticktext": [str(place) for place in places],
         },
-        "yaxis": axis(heading, values),
+        "yaxis": _clipped(heading, [point.spread for _, points in lines for point in points], scale),
     }  # fmt: skip
     behind = table(
         [point for _, points in lines for point in points],
@@ -108,11 +146,30 @@ def _view(
             (heading, lambda point: _text(point, scale), True),
         ],
     )
+    step = _step(places, len(lines))
     traces = [
-        _line(group, row, points, scale, place, place - (len(lines) - 1) / 2)
+        _line(group, row, points, scale, place, step ** (place - (len(lines) - 1) / 2))
         for place, (row, points) in enumerate(lines)
     ]
-    yield View(f"{part.title}{which}", traces, layout, behind, height=460)
+    return View(f"{name}{which}", traces, layout, behind, height=460)
+
+
+def _step(places: list[int], lines: int) -> float:
+    """By what a line's places are multiplied to stand aside from the line before."""
+    nearest = min((after / before for before, after in itertools.pairwise(places)), default=2.0)
+    return float(nearest ** (DODGE / max(1, lines - 1)))
+
+
+def _clipped(heading: str, spreads: list[Spread], scale: Scale) -> Json:
+    """The axis, with an end where a bar is longer than `CLIP` × the largest median."""
+    found = axis(heading, [middle for middle, _, _ in spreads])
+    top = CLIP * max(middle for middle, _, _ in spreads) / scale.factor
+    if max(high for _, _, high in spreads) / scale.factor <= top:
+        return found
+    bottom = 0.95 * min(low for _, low, _ in spreads) / scale.factor
+    if found["type"] == "log":
+        return {**found, "range": [kept(math.log10(end)) for end in (bottom, top)]}
+    return {**found, "range": [kept(bottom), kept(top)]}
 
 
 def _points(group: Group, row: Row, part: Part, at: Callable[[Timed], int | None]) -> list[Point]:
@@ -129,7 +186,7 @@ def _line(group: Group, row: Row, points: list[Point], scale: Scale, place: int,
     spreads = [tuple(value / scale.factor for value in point.spread) for point in points]
     return {
         "type": "scatter", "mode": "lines+markers", "name": group.tick(row),
-        "x": [kept(point.at * (1 + DODGE) ** aside) for point in points],
+        "x": [kept(point.at * aside) for point in points],
         "y": [kept(middle) for middle, _, _ in spreads],
         "error_y": {
             "type": "data", "array": [kept(high - middle) for middle, _, high in spreads],

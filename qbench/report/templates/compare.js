@@ -1,13 +1,6 @@
 "use strict";
-// Sorting by a click on a head, and hiding what did not change. Without it every row stands, what changed first.
+// Sorting by a click on a head. Without it every row stands, what changed first.
 (() => {
-  const box = document.getElementById("only");
-  if (box) {
-    const table = document.querySelector("#timed table");
-    box.parentElement.hidden = !table.querySelector("tr.changed");
-    box.addEventListener("change", () => table.classList.toggle("only-changed", box.checked));
-  }
-
   const key = (row, place) => {
     const cell = row.cells[place];
     const text = cell.dataset.sort ?? cell.textContent.trim();

@@ -56,7 +56,7 @@
 
   // As it looks, for a pull request.
   const markdown = () => {
-    const columns = grid.names().map((name) => view.columns.get(name));
+    const columns = ["label", ...view.chosen()].map((name) => view.columns.get(name));
     const safe = (text) => flat(text).replace(/[\\`*_{}[\]<>|#~!@&]/g, "\\$&");
     const line = (texts) => "| " + texts.join(" | ") + " |";
     const text = (column, row) => {

@@ -34,7 +34,7 @@
     found.scrollIntoView({ block: "nearest", inline: "nearest" });
   };
 
-  const page = () => Math.max(1, Math.floor(scroll.clientHeight / 37) - 2);
+  const page = () => Math.max(1, Math.floor(scroll.clientHeight / lineAt(place).offsetHeight) - 2);
   const MOVES = {
     ArrowDown: () => [place + 1, across], ArrowUp: () => [place - 1, across],
     ArrowRight: () => [place, across + 1], ArrowLeft: () => [place, across - 1],

@@ -106,5 +106,16 @@ const qbench = (() => {
     repaint();
   });
 
+  // A shadow at the edge behind which a table goes on.
+  for (const box of document.querySelectorAll(".scroll")) {
+    const hint = () => {
+      box.classList.toggle("before", box.scrollLeft > 1);
+      box.classList.toggle("after", box.scrollLeft + box.clientWidth < box.scrollWidth - 1);
+    };
+    box.addEventListener("scroll", hint, { passive: true });
+    const sizes = new ResizeObserver(hint);
+    for (const one of [box, ...box.children]) sizes.observe(one);
+  }
+
   return { data, make, colour, onTheme, state };
 })();

@@ -9,7 +9,9 @@ qbench.grid = (() => {
   const body = table.tBodies[0];
   const readout = document.getElementById("readout");
   const many = view.table.rows > FEW;
+  const phone = matchMedia("(max-width: 600px)");
   let names = null;
+  let under = []; // on a phone what cells differ in stands under the method, so that numbers have the width
   let rows = [];
   let kept = new Map();
 
@@ -98,6 +100,8 @@ qbench.grid = (() => {
     if (!label.toLowerCase().includes(method.toLowerCase())) open.append(" ", element("span", "method", method));
     open.title = [view.value("label", row), view.value("params", row)].filter(Boolean).join(": ");
     head.append(open);
+    const words = under.map((name) => view.text(name, row) ?? "–").join(" · ");
+    if (words) head.append(element("small", "under", words));
     return head;
   };
 
@@ -150,9 +154,12 @@ qbench.grid = (() => {
 
   const listeners = [];
   const draw = () => {
-    const next = view.chosen();
-    if (!names || next.join() !== names.join()) {
+    const chosen = view.chosen();
+    const below = chosen.filter((name) => phone.matches && view.isDimension(name));
+    const next = chosen.filter((name) => !below.includes(name));
+    if (!names || next.join() !== names.join() || below.join() !== under.join()) {
       names = next;
+      under = below;
       kept = new Map();
       drawHeads();
     } else markSorted();
@@ -182,8 +189,9 @@ qbench.grid = (() => {
     state.set("sort", turned + name);
   });
 
+  phone.addEventListener("change", draw);
   return {
-    table, body, many, lines, draw, show, onDraw: (tell) => listeners.push(tell),
+    table, body, many, phone, lines, draw, show, onDraw: (tell) => listeners.push(tell),
     names: () => ["label", ...names], rows: () => rows,
   };
 })();

@@ -32,10 +32,12 @@ qbench.view = (() => {
   const marked = new Map(Object.entries(table.best).map(([name, rows]) => [name, new Set(rows)]));
   const isBest = (name, row) => marked.has(name) && marked.get(name).has(row);
 
-  // Columns: dimensions, numbers, other texts, each in the order of the frame; the head of the row is not among them.
+  // Columns: dimensions, numbers, other texts, each in the usual order, then in that of the frame; the head of the
+  // row is not among them.
   const usual = new Set(table.defaults);
-  const known = table.columns.map((column) => column.name);
-  const place = (name) => (columns.get(name).number ? 1 : usual.has(name) && name !== "kernels" ? 0 : 2);
+  const known = Array.from(new Set([...table.defaults, ...table.columns.map((column) => column.name)]));
+  const isDimension = (name) => !columns.get(name).number && usual.has(name) && name !== "kernels" && name !== "reason";
+  const place = (name) => (columns.get(name).number ? 1 : isDimension(name) ? 0 : 2);
   const chosen = () => {
     const asked = (state.get("columns") || "").split(",").filter((name) => known.includes(name));
     const names = new Set(asked.length ? asked : table.defaults);
@@ -148,7 +150,7 @@ qbench.view = (() => {
   };
 
   return {
-    table, columns, value, text, reason, isBest, chosen, sorting, filters, asked, rows, warm: haystack,
+    table, columns, value, text, reason, isBest, isDimension, chosen, sorting, filters, asked, rows, warm: haystack,
     key: (row) => table.keys[row],
   };
 })();

@@ -16,7 +16,9 @@
   });
   const sizer = element("tr", "sizer");
   sizer.setAttribute("aria-hidden", "true");
-  let height = 37;
+  const { phone } = grid;
+  const tall = () => (phone.matches ? 58 : 37); // as the style sheet has it
+  let height = tall();
   let from = -1;
   let to = -1;
 
@@ -40,10 +42,11 @@
   };
 
   const near = () => {
+    height = tall();
     const top = Math.max(0, scroll.scrollTop);
     const first = Math.max(0, Math.floor(top / height) - AROUND);
-    const tall = Math.max(scroll.clientHeight, innerHeight); // before the first rows stand, the former is nothing
-    const last = Math.ceil((top + tall) / height) + AROUND;
+    const seen = Math.max(scroll.clientHeight, innerHeight); // before the first rows stand, the former is nothing
+    const last = Math.ceil((top + seen) / height) + AROUND;
     return [first, Math.min(grid.rows().length, last)];
   };
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from rich.console import Group
+from rich.console import Group as Parts
 from rich.table import Table
 from rich.text import Text
 
+from qbench.report.compare_headline import headline
+from qbench.report.differences import differing_lines, shortened
 from qbench.report.digits import significant
+from qbench.report.names import short
 from qbench.results.compare import Comparison, Difference, Pair, Timed
 from qbench.results.metrics import METRICS
 
@@ -14,17 +17,18 @@ TIMED = {"prefill_s": "Prefill", "decode_s_per_token": "Decode", "peak_memory_by
 """Timed metrics that stand in the table, with their titles; the JSON holds all of them."""
 
 
-def drawn(found: Comparison) -> Group:
+def drawn(found: Comparison) -> Parts:
     """Everything as rich text, ready to print; texts from records are literal."""
     wrong = any(not pair.identical for pair in found.pairs)
     parts: list[Table | Text] = [_rows(found.pairs)] if found.pairs else []
-    parts.append(Text(found.verdict, style="bold red" if wrong else "bold"))
+    said = headline(found, differing_lines(found))
+    parts.append(Text(said, style="bold red" if wrong else "bold"))
     parts += [_line(pair, one) for pair in found.pairs for one in pair.differences]
-    parts += _section("did not end well on both sides", found.not_ok)
-    parts += _section("only in A", found.only_a)
-    parts += _section("only in B", found.only_b)
+    parts += _section("did not end well on both sides", _short(found.not_ok))
+    parts += _section("only in A", _short(found.only_a))
+    parts += _section("only in B", _short(found.only_b))
     parts += _section("environments differ", found.environment) or [Text("environments: equal")]
-    return Group(*parts)
+    return Parts(*parts)
 
 
 def _rows(pairs: tuple[Pair, ...]) -> Table:
@@ -35,7 +39,7 @@ def _rows(pairs: tuple[Pair, ...]) -> Table:
         table.add_column(f"{title}\nB/A (rounds)", justify="right", no_wrap=True)
     for pair in pairs:
         timed = {one.metric: one for one in pair.timed}
-        words = (pair.model, pair.label, pair.dtype, pair.device, _verdict(pair))
+        words = (pair.model, short(pair.label), pair.dtype, pair.device, _verdict(pair))
         table.add_row(*map(Text, words), *(_ratio(timed.get(name)) for name in TIMED))
     return table
 
@@ -58,17 +62,20 @@ def _ratio(timed: Timed | None) -> Text:
 def _line(pair: Pair, one: Difference) -> Text:
     digits = METRICS[one.metric].digits if one.metric in METRICS else 6
     values = [f"{name} {_value(value)}" for name, value in (("A", one.a), ("B", one.b))]
-    short = ""
+    relative = ""
     if one.a and one.b:
-        short = f" (B/A − 1 = {significant(one.b / one.a - 1, min(digits, 2))})"
-    return Text(
-        f"  {pair.model} {pair.label} {pair.dtype} {pair.device}: {one.metric}: {', '.join(values)}{short}"
-    )
+        relative = f" (B/A − 1 = {significant(one.b / one.a - 1, min(digits, 2))})"
+    cell = f"{pair.model} {short(pair.label)} {pair.dtype} {pair.device}"
+    return Text(f"  {cell}: {one.metric}: {', '.join(values)}{relative}")
 
 
 def _value(value: float | None) -> str:
     """Every digit: two numbers that are not equal must not look so."""
     return "none" if value is None else repr(value)
+
+
+def _short(lines: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(shortened, lines))
 
 
 def _section(title: str, lines: tuple[str, ...]) -> list[Text]:

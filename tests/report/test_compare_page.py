@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
@@ -11,11 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from qbench.cli.app import app
-from qbench.report.compared import markdown, render
-from qbench.report.differences import build_view
+from qbench.report.compare_page import markdown, render
+from qbench.report.compare_terminal import drawn
+from qbench.report.differences import build_comparison
+from qbench.report.digits import MINUS
 from qbench.report.markdown_text import LIMIT
 from qbench.results.compare import Source, compare_sources
 from qbench.results.record import Record
@@ -41,7 +45,7 @@ def scored(record: Record, nll: list[float]) -> Record:
 
 
 def view_of(a: Source, b: Source) -> Any:
-    return build_view(compare_sources(a, b), a, b)
+    return build_comparison(compare_sources(a, b), a, b)
 
 
 def test_equal_sides_say_so_and_show_no_change() -> None:
@@ -180,8 +184,52 @@ def test_the_command_writes_the_page_and_prints_markdown(tmp_path: Path) -> None
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith("### qbench: A and B compared\n")
     assert "| none | weight\\_bytes |" in done.stdout or "| none | weight_bytes |" in done.stdout
-    assert "Identical bit for bit: 2 of 3 cells." in Reader(target.read_text()).text
+    said = "1 of 3 cells differs: none, weight bytes -100 %. The other 2 are identical bit for bit."
+    assert said.replace("-", MINUS) in Reader(target.read_text()).text
     assert json.loads(data.read_text())["pairs"][0]["perplexity"]["ratio"] == 1.0
     (folder / "0123456789abcdef.json").write_text('{"schema"')
     broken = CliRunner().invoke(app, [*words, "--html", str(target)])
     assert "0123456789abcdef.json is no whole JSON file" in str(broken.exception)
+
+
+LONG = factory.record("gptq", cell=factory.cell("gptq", label="gptq num_bits=4 strategy=group group_size=64"))
+
+
+def worse(record: Record, by: float) -> Record:
+    return scored(record, [nll + 511 * math.log(1 + by) for nll in factory.LOSSES])
+
+
+@pytest.mark.parametrize(
+    ("later", "said"),
+    [
+        ((worse(LONG, 0.004), RECORDS[1], RECORDS[2]),
+         "1 of 3 cells differs: gptq 4-bit g64, perplexity worse by 0.40 %. The other 2 are identical"),
+        ((worse(LONG, 0.004), worse(RECORDS[1], -0.2), RECORDS[2]),  # worse stands before better
+         "2 of 3 cells differ: gptq 4-bit g64, perplexity worse by 0.40 %; absmax, perplexity better by "
+         "20 %. The other is identical"),
+        ((changed(LONG, "memory", weight_bytes=None), RECORDS[1], RECORDS[2]),
+         "1 of 3 cells differs: gptq 4-bit g64, weight bytes: B has none."),
+        ((LONG, RECORDS[1], RECORDS[2]), "Identical bit for bit: 3 of 3 cells."),
+    ],
+)  # fmt: skip
+def test_the_first_sentence_says_what_differs(later: tuple[Record, ...], said: str) -> None:
+    sides = source(LONG, *RECORDS[1:]), source(*later)
+    found = compare_sources(*sides)
+    page = Reader(render(found, *sides)).text
+    assert said in page
+    assert said in markdown(found, *sides).replace("\\", "")
+    out = io.StringIO()
+    Console(file=out, width=300).print(drawn(found))
+    assert said in out.getvalue()
+    assert "num_bits" not in page + out.getvalue()
+
+
+def test_what_is_about_the_same_is_folded_and_a_large_change_without_rounds_is_not() -> None:
+    base = replace(RECORDS[0], samples=factory.samples(latency=factory.latency([0.010, 0.011, 0.012])))
+    later = changed(base, "memory", peak_memory_bytes=10 * factory.samples()["memory"]["peak_memory_bytes"])
+    view = view_of(source(base), source(later))
+    loud = [line.metric for line in view.timed if not line.quiet]
+    assert loud == ["peak_memory_bytes"]
+    sides = source(base), source(later)
+    text = markdown(compare_sources(*sides), *sides)
+    assert f"{len(view.timed) - 1} more about the same" in text.replace("\\", "")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from qbench.report.differences import NOT_INTERLEAVED, Fact, Line, View, build_view
+from qbench.report.compare_headline import headline
+from qbench.report.differences import NOT_INTERLEAVED, QUIET, ComparisonView, Fact, Line, build_comparison
 from qbench.report.markdown_text import LIMIT, bullets, cut_note, details, escaped, table
 from qbench.report.page import render_page, write_page
 from qbench.results.compare import Comparison, Source
@@ -16,8 +17,14 @@ _LACKING, _ENVIRONMENT, _GAP = 8_000, 8_000, 1_500
 
 def render(found: Comparison, a: Source, b: Source) -> str:
     """The HTML page; it opens from disk and asks the network for nothing."""
-    view = build_view(found, a, b)
-    context = {"view": view, "title": "A and B compared", "note": NOT_INTERLEAVED}
+    view = build_comparison(found, a, b)
+    context = {
+        "view": view,
+        "headline": headline(found, view.differences),
+        "title": "A and B compared",
+        "note": NOT_INTERLEAVED,
+        "quiet": QUIET,
+    }
     return render_page("compare.html.j2", context, scripts=["compare.js"], styles=["compare.css"])
 
 
@@ -28,21 +35,28 @@ def write_comparison(found: Comparison, a: Source, b: Source, target: Path) -> P
 
 def markdown(found: Comparison, a: Source, b: Source) -> str:
     """The same as Markdown, at most `LIMIT` characters."""
-    view = build_view(found, a, b)
+    view = build_comparison(found, a, b)
     head = ["### qbench: A and B compared\n",
             *(f"**{side.name}** {escaped(side.folder)}: {escaped(side.runs)} "
             f"({side.cells})  " for side in view.sides)]  # fmt: skip
-    parts = ["\n".join(head) + "\n", f"> {escaped(view.verdict)}\n", _lacking(view), _facts(view.environment)]
+    parts = [
+        "\n".join(head) + "\n",
+        f"> {escaped(headline(found, view.differences))}\n",
+        _lacking(view),
+        _facts(view.environment),
+    ]
     room = LIMIT - _GAP - sum(map(len, parts))
     changed = _lines(view, view.differences, ("Change", "B/A"), "differences are", room)
     timed = ""
     if view.timed:
-        body = _lines(view, view.timed, ("B/A", "Rounds"), "timed numbers are", room - len(changed) - _GAP)
+        loud = [line for line in view.timed if not line.quiet]
+        body = _lines(view, loud, ("B/A", "Rounds"), "timed numbers are", room - len(changed) - _GAP)
+        body += _about_the_same(len(view.timed) - len(loud))
         timed = f"{escaped(view.times)} {NOT_INTERLEAVED}\n\n" + details("Times, peaks and energy", body)
     return "\n".join(filter(None, (parts[0], parts[1], changed, parts[2], timed, parts[3])))
 
 
-def _lines(view: View, lines: Sequence[Line], titles: tuple[str, str], of: str, room: int) -> str:
+def _lines(view: ComparisonView, lines: Sequence[Line], titles: tuple[str, str], of: str, room: int) -> str:
     if not lines:
         return ""
     heads = ["Method", *(name.capitalize() for name in view.varying), "Number", "Verdict", *titles, "A", "B"]
@@ -57,7 +71,13 @@ def _lines(view: View, lines: Sequence[Line], titles: tuple[str, str], of: str, 
     return text + cut_note(left, of)
 
 
-def _lacking(view: View) -> str:
+def _about_the_same(count: int) -> str:
+    if not count:
+        return ""
+    return f"\n{count} more about the same: rounds overlap, or two single numbers within {QUIET - 1:.0%}.\n"
+
+
+def _lacking(view: ComparisonView) -> str:
     lines = [f"**{where}** {escaped(line)}" for where, line in view.lacking]
     text, left = bullets(lines, _LACKING)
     return f"**Not compared:**\n\n{text}{cut_note(left, 'are')}" if lines else ""

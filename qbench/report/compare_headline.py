@@ -1,0 +1,68 @@
+"""The first sentence of a comparison: what differs, in the cell that it matters most to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qbench.report.differences import Line
+from qbench.results.compare import Comparison
+from qbench.results.metrics import METRICS
+
+_NAMED = 3
+"""Cells that the sentence names."""
+
+
+def headline(found: Comparison, lines: Sequence[Line]) -> str:
+    """`1 of 27 cells differs: zeropoint 8-bit g64, perplexity worse by 0.40 %. The other 26 are identical …`.
+
+    `lines`: of what ought to be equal and is not. Where all is equal, or nothing was compared, the
+    comparison's own verdict.
+    """
+    compared = sum(bool(pair.compared) for pair in found.pairs)
+    if not lines or not compared:
+        return f"{found.verdict[:1].upper()}{found.verdict[1:]}."
+    cells: dict[tuple[str, ...], list[Line]] = {}
+    for line in lines:
+        cells.setdefault(line.cell, []).append(line)
+    leading = sorted(map(_leading, cells.values()), key=_weight)
+    named = "; ".join(f"{_cell(line, found)}, {_words(line)}" for line in leading[:_NAMED])
+    more = f"; and {len(cells) - _NAMED} more" if len(cells) > _NAMED else ""
+    said = f"{len(cells)} of {compared} cells differ{'s' if len(cells) == 1 else ''}: {named}{more}."
+    same = compared - len(cells)
+    if not same:
+        return said
+    return f"{said} The other{f' {same} are' if same > 1 else ' is'} identical bit for bit."
+
+
+def _leading(lines: list[Line]) -> Line:
+    """Of one cell: its perplexity, else another metric, the largest change first."""
+    return min(lines, key=lambda line: (line.metric != "perplexity", line.metric not in METRICS, -line.sort))
+
+
+def _weight(line: Line) -> tuple[bool, bool, float]:
+    """What is worse first, then other metrics than raw values, then by size."""
+    return not _is_worse(line), line.metric not in METRICS, -line.sort
+
+
+def _is_worse(line: Line) -> bool:
+    return line.verdict.startswith("worse")
+
+
+def _cell(line: Line, found: Comparison) -> str:
+    """The method, and of model, dtype and device what is not the same in all cells."""
+    names = ("model", "dtype", "device")
+    where = [getattr(line, name) for name in names if len({getattr(pair, name) for pair in found.pairs}) > 1]
+    return f"{line.method} ({' '.join(where)})" if where else line.method
+
+
+def _words(line: Line) -> str:
+    """`perplexity worse by 0.40 %`, `weight bytes +50 %`, `weight bytes: B has none`."""
+    name = line.metric.replace("_", " ")
+    if line.verdict.endswith("has none"):
+        return f"{name}: {line.verdict}"
+    way, _, beyond = line.verdict.partition(", ")
+    if beyond == "beyond the interval":
+        return f"{name} {way} by {line.change[1:]}"
+    if beyond:
+        return f"{name} {line.change}, {beyond}"
+    return f"{name} {line.change}" if line.change else f"{name} differs"
