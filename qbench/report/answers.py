@@ -44,10 +44,7 @@ def _least_loss(rows: list[Row]) -> str:
     best = min(rows, key=lambda row: row["perplexity_ratio"])
     ties = [row for row in rows if name_of(row) != name_of(best) and _overlap(row, best)]
     unsure = [row for row in rows if row["perplexity_ratio_low"] is None]
-    value, half = with_interval(
-        best["perplexity_ratio"], _low(best, "perplexity_ratio"), _high(best, "perplexity_ratio"), 4
-    )
-    facts = [f"perplexity {value}{f'{GLUE}±{GLUE}{half}' if half else ''}{GLUE}×{GLUE}base"]
+    facts = [f"perplexity {_spread(best, 'perplexity_ratio', 4)}{GLUE}×{GLUE}base"]
     facts += [
         f"{_factor(best, name)}{GLUE}×{GLUE}{noun}"
         for name, noun in (("weight_bytes_ratio", "weight memory"), ("decode_speedup", "decode speed"))
@@ -64,11 +61,14 @@ def _least_loss(rows: list[Row]) -> str:
 
 
 def _factor(row: Row, name: str) -> str:
-    """With half its interval where it has one."""
-    if row.get(f"{name}_low") is None:
-        return significant(row[name], 2)
-    value, half = with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], 2)
-    return f"{value}{f'{GLUE}±{GLUE}{half}' if half else ''}"
+    """With its interval where it has one."""
+    return significant(row[name], 2) if row.get(f"{name}_low") is None else _spread(row, name, 2)
+
+
+def _spread(row: Row, name: str, digits: int) -> str:
+    """Value and interval on one line."""
+    texts = with_interval(row[name], _low(row, name), _high(row, name), digits)
+    return " ".join(filter(None, texts)).replace(" ", GLUE)
 
 
 def _ties(ties: list[Row]) -> str:
@@ -88,23 +88,17 @@ def _without_ratio(rows: list[Row]) -> str:
         bits = significant(fewest["bits_per_weight"], 3)
         return f"{name_of(fewest)} stores least, {bits} bits per weight; quality was not measured."
     best = min(scored, key=lambda row: row["perplexity"])
-    return (
-        f"{name_of(best)} has the lowest perplexity, {_perplexity(best)}; there is no base to relate it to."
-    )
+    value = _spread(best, "perplexity", 4)
+    return f"{name_of(best)} has the lowest perplexity, {value}; there is no base to relate it to."
 
 
 def _only_base(rows: list[Row]) -> str:
     best = rows[0]
-    facts = [f"perplexity {_perplexity(best)}"] if best["perplexity"] is not None else []
+    facts = [f"perplexity {_spread(best, 'perplexity', 4)}"] if best["perplexity"] is not None else []
     if best["weight_bytes"] is not None:
         scale = scale_for([best["weight_bytes"]], "B")
         facts.append(f"{significant(best['weight_bytes'] / scale.factor, 3)} {scale.unit} of weights")
     return f"Only the unquantized model finished{': ' if facts else ''}{', '.join(facts)}."
-
-
-def _perplexity(row: Row) -> str:
-    value, half = with_interval(row["perplexity"], _low(row, "perplexity"), _high(row, "perplexity"), 4)
-    return f"{value}{GLUE}±{GLUE}{half}" if half else value
 
 
 def _overlap(one: Row, other: Row) -> bool:

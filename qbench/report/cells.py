@@ -19,7 +19,7 @@ _Z = 1.959964
 
 @dataclass(frozen=True)
 class CellView:
-    """One number: its text, the half-width or range of it, or why there is none."""
+    """One number: its text, the spread to print after it, or why there is none."""
 
     text: str
     spread: str = ""
@@ -48,7 +48,7 @@ def cell_view(row: Row, column: Shown, scale: Scale, best: bool) -> CellView:
 
 
 def number_text(row: Row, column: Shown, scale: Scale) -> tuple[str, str]:
-    """Value and half-width of a number that is there; the half-width may be empty."""
+    """Value and spread (see `with_interval`) of a number that is there; the spread may be empty."""
     factor = scale.factor
     value = row[column.name] / factor
     low, high = ends(row, column)

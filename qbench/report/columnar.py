@@ -165,6 +165,6 @@ def _texts(column: Shown, scale: Scale, rows: list[Row]) -> list[str | None]:
         numbers = tuple([row[name] for name in names])
         if numbers not in known:
             text, spread = number_text(row, column, scale)
-            known[numbers] = f"{text} ± {spread}" if spread else text
+            known[numbers] = f"{text} {spread}" if spread else text
         found.append(known[numbers])
     return found

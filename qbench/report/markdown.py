@@ -102,7 +102,7 @@ def _title(one: Field) -> str:
 
 def _number(row: Row, one: Field) -> str:
     text, spread = one.text(row)
-    return f"{text} ± {spread}" if spread else text
+    return f"{text} {spread}" if spread else text
 
 
 def _failures(rows: Sequence[Row]) -> str:

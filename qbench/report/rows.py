@@ -47,7 +47,7 @@ class Field:
         return _DIRECTIONS.get(self.name) or (metric.direction if metric else None) or ""
 
     def text(self, row: Row) -> tuple[str, str]:
-        """The value, and half the width of its interval (or range); `–` for null."""
+        """The value, and the spread to print after it (see `with_interval`); `–` for null."""
         value = row[self.name]
         if value is None:
             return "–", ""

@@ -130,7 +130,7 @@ def _shown(column: Column, known: dict[str, Column]) -> Shown:
     companion = {end: name + end if name + end in known else "" for end in _ENDS}
     description = column.description
     if companion["_low"] or companion["_stderr"]:
-        description += "; ± half the 95 % interval"
+        description += "; ± half the 95 % interval, its ends where it is lopsided"
         description += ", where there is none half the range" if companion["_min"] else ""
     return Shown(
         name=name,

@@ -194,7 +194,7 @@ def _number(row: Row, one: Field) -> Text:
     text, spread = one.text(row)
     drawn = Text(text)
     if spread and one.name in _WITH_SPREAD:
-        drawn.append(f" ± {spread}", style="bright_black")
+        drawn.append(f" {spread}", style="bright_black")
     return drawn
 
 

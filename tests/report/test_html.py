@@ -214,5 +214,5 @@ def test_a_time_stands_with_its_interval_and_without_one_with_its_range(
     place = [head.name for head in table.heads].index("prefill_s")
     cell = table.rows[0].cells[place]
     assert said in cell.title
-    assert float(cell.spread) == float(shown)
+    assert cell.spread == f"± {shown}"
     assert table.rows[0].cells[place + 1].spread == ""  # all the same: no spread at all
