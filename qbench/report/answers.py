@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from qbench.report.cells import cut
 from qbench.report.digits import scale_for, significant, with_interval
 from qbench.report.names import name_of
 
@@ -25,7 +26,7 @@ def answer(rows: list[Row]) -> str:
     """One sentence about cells of the same model, dtype, device and protocol; `rows` must not be empty."""
     finished = [row for row in rows if row["status"] == "ok"]
     if not finished:
-        return f"No number yet: none of the {_cells(len(rows))} finished. First reason: {_first_reason(rows)}"
+        return _none_finished(rows)
     quantized = [row for row in finished if row["method"] != "none" and row["bits_per_weight"] is not None]
     if not quantized:
         return _only_base(finished)
@@ -42,7 +43,7 @@ def answer(rows: list[Row]) -> str:
 
 def _least_loss(rows: list[Row]) -> str:
     best = min(rows, key=lambda row: row["perplexity_ratio"])
-    ties = [row for row in rows if name_of(row) != name_of(best) and _overlap(row, best)]
+    ties = [row for row in rows if _method(row) != _method(best) and _overlap(row, best)]
     unsure = [row for row in rows if row["perplexity_ratio_low"] is None]
     facts = [f"perplexity {_spread(best, 'perplexity_ratio', 4)}{GLUE}×{GLUE}base"]
     facts += [
@@ -50,14 +51,24 @@ def _least_loss(rows: list[Row]) -> str:
         for name, noun in (("weight_bytes_ratio", "weight memory"), ("decode_speedup", "decode speed"))
         if best[name] is not None
     ]
-    if len(rows) == 1:
+    if len(set(map(_method, rows))) == 1:
         return f"{name_of(best)} is the one measured: {', '.join(facts)}."
-    if unsure:  # of one window nothing is known of the spread: no method can be told from another
-        return (
-            f"{name_of(best)} measured lowest: {', '.join(facts)}. One window gives no interval to judge by."
-        )
+    if unsure:  # of unknown spread: no method can be told from another
+        return f"{name_of(best)} measured lowest: {', '.join(facts)}. {_no_interval(unsure, rows)}"
     verb = "ties for the least loss" if ties else "loses least"
     return f"{name_of(best)} {verb}: {', '.join(facts)}{_ties(ties)}."
+
+
+def _method(row: Row) -> tuple[Any, ...]:
+    """What repetitions of a cell share, and no other."""
+    return row["method"], row["label"], row["params"]
+
+
+def _no_interval(unsure: list[Row], rows: list[Row]) -> str:
+    """Why nobody wins."""
+    which = "" if len(unsure) == len(rows) else f"{name_of(unsure[0])} has "
+    reason = cut(unsure[0]["missing"].get("perplexity_ratio_low") or "the reason was not recorded")
+    return f"{which or 'There is '}no interval to judge by: {reason}."
 
 
 def _factor(row: Row, name: str) -> str:
@@ -114,10 +125,9 @@ def _high(row: Row, name: str) -> float:
     return float(row[name] if row[f"{name}_high"] is None else row[f"{name}_high"])
 
 
-def _cells(count: int) -> str:
-    return "one cell" if count == 1 else f"{count} cells"
-
-
-def _first_reason(rows: list[Row]) -> str:
+def _none_finished(rows: list[Row]) -> str:
     first = rows[0]
-    return f"{name_of(first)}, {first['status']}: {first['reason'] or 'none was recorded'}"
+    reason = f"{name_of(first)}, {first['status']}: {cut(first['reason'] or 'no reason was recorded')}"
+    if len(rows) == 1:
+        return f"No number yet: the one cell did not finish. Its reason: {reason}"
+    return f"No number yet: none of the {len(rows)} cells finished. First reason: {reason}"

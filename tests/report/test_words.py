@@ -194,13 +194,38 @@ def test_one_window_claims_no_winner() -> None:
         records.append(dataclasses.replace(one, samples=changed))
     said = say(*records)
     assert "absmax a measured lowest: perplexity 1.020 × base" in said
-    assert said.endswith("One window gives no interval to judge by.")
+    assert said.endswith("There is no interval to judge by: one window says nothing of the spread.")
 
 
-def test_repetitions_of_the_best_are_no_rivals_of_it() -> None:
+def test_repetitions_of_a_cell_are_no_rivals_of_it() -> None:
     twice = [cell("absmax a", 4.25, 1.05, 20.0), cell("absmax a", 4.25, 1.051, 20.0)]
     twice[1] = dataclasses.replace(twice[1], cell=dataclasses.replace(twice[1].cell, repetition=1))
-    assert "absmax a loses least" in say(factory.record(), *twice)
+    assert "absmax a is the one measured: perplexity" in say(factory.record(), *twice)
+    worse = cell("absmax b", 4.25, 1.4, 20.0)
+    assert "absmax a loses least: perplexity" in say(factory.record(), *twice, worse)
+
+
+def test_who_has_no_interval_is_named_with_the_reason() -> None:
+    rows = plain_rows(
+        from_records([factory.record(), cell("absmax a", 4.25, 1.05), cell("absmax b", 4.25, 1.1)])
+    )
+    lacking = next(row for row in rows if row["label"] == "absmax b")
+    lacking |= {"perplexity_ratio_low": None, "perplexity_ratio_high": None}
+    lacking["missing"] = {**lacking["missing"], "perplexity_ratio_low": "too large for a number"}
+    assert answer(rows).endswith("absmax b has no interval to judge by: too large for a number.")
+
+
+def test_a_long_label_or_reason_is_cut_and_still_told_from_another() -> None:
+    long = "gptq " + 1_000_000 * "x"
+    said = say(factory.record(), cell(f"{long}a", 4.25, 1.05), cell(f"{long}b", 4.25, 1.4))
+    assert said.count("absmax") == 1
+    assert "loses least" in said
+    assert "(1000006 characters)" in said
+    assert len(said) < 500
+    failed = factory.failed()
+    failed = dataclasses.replace(failed, error={**(failed.error or {}), "message": 1_000_000 * "y"})
+    assert len(say(failed)) < 1000
+    assert "the one cell did not finish" in say(failed)
 
 
 def test_without_a_base_perplexity_stands_alone() -> None:
