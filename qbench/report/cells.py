@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from qbench.report.digits import Scale, scale_for, significant, with_interval
-from qbench.report.shown import Shown
+from qbench.report.digits import Scale, decimals_for, fixed, scale_for, significant, with_interval
+from qbench.report.shown import Shown, catalogue
 
 Row = dict[str, Any]
 LONGEST = 240
@@ -30,8 +30,9 @@ class CellView:
 
 
 def scale_of(column: Shown, rows: Iterable[Row]) -> Scale:
-    """One unit for the whole column."""
-    scale = scale_for([row[column.name] for row in rows if row[column.name] is not None], column.unit)
+    """One unit for the whole column; the end of an interval has that of its number."""
+    name = column.of or column.name
+    scale = scale_for([row[name] for row in rows if row[name] is not None], column.unit)
     return scale.per(column.per) if column.per else scale
 
 
@@ -51,6 +52,9 @@ def number_text(row: Row, column: Shown, scale: Scale) -> tuple[str, str]:
     """Value and spread (see `with_interval`) of a number that is there; the spread may be empty."""
     factor = scale.factor
     value = row[column.name] / factor
+    decimals = _decimals_of_its_number(row, column, factor)
+    if decimals is not None:
+        return fixed(value, decimals), ""
     low, high = ends(row, column)
     if low is None or high is None:
         if isinstance(row[column.name], int) and factor == 1.0:
@@ -59,8 +63,20 @@ def number_text(row: Row, column: Shown, scale: Scale) -> tuple[str, str]:
     return with_interval(value, low / factor, high / factor, column.digits)
 
 
+def _decimals_of_its_number(row: Row, column: Shown, factor: float) -> int | None:
+    """Of an end of an interval or a range: as many as the number itself is shown with."""
+    if not column.of or column.name.endswith("_stderr") or row[column.of] is None:
+        return None
+    number = catalogue()[column.of]
+    low, high = ends(row, number)
+    if low is None or high is None:
+        return None
+    return decimals_for(row[column.of] / factor, low / factor, high / factor, number.digits)
+
+
 def reason_of(row: Row, name: str) -> str:
-    return cut(row["missing"].get(name) or row["reason"] or "not recorded")
+    missing = row["missing"].get(name)
+    return cut(missing.replace("`", "") if missing else row["reason"] or "not recorded")
 
 
 def ends(row: Row, column: Shown) -> tuple[float | None, float | None]:

@@ -25,8 +25,9 @@ _LATENCY = ("prompt_length", "generated_tokens", "batch_size")
 def table_data(rows: list[Row]) -> dict[str, Any]:
     """What `view.js` reads; `rows` are the frame's (as dicts, nulls as None).
 
-    `values[name]` as measured (a text cut where it is long), `texts[name]` what is shown of a number,
-    `reasons[name]` why it is null, `best[name]` the places of the marked rows.
+    `values[name]` as measured (a text cut where it is long), `texts[name]` what is shown of a number in the
+    unit of its column, `alone[name]` by row in a unit of its own where that is another, `reasons[name]` why
+    it is null, `best[name]` the places of the marked rows.
     """
     rows = ordered(rows)
     varying = split_dimensions(rows)[1]
@@ -48,6 +49,9 @@ def table_data(rows: list[Row]) -> dict[str, Any]:
         "keys": [f"{row['run']}/{row['cell_id']}" for row in rows],
         "values": {column.name: packed(_values(column, measured[column.name])) for column in present},
         "texts": {column.name: packed(_texts(column, scales[column.name], rows)) for column in numbers},
+        "alone": {
+            column.name: found for column in numbers if (found := _alone(column, scales[column.name], rows))
+        },
         "reasons": {
             column.name: packed(
                 [
@@ -155,7 +159,8 @@ _TEXTS: dict[str, Callable[[Any], str]] = {
 
 def _texts(column: Shown, scale: Scale, rows: list[Row]) -> list[str | None]:
     """`1.021 ± 0.004`; None where there is no number. The same numbers are worded once."""
-    names = (column.name, *column.companions)
+    number = catalogue()[column.of] if column.of else column
+    names = (column.name, number.name, *number.companions)
     known: dict[tuple[Any, ...], str] = {}
     found: list[str | None] = []
     for row in rows:
@@ -164,7 +169,24 @@ def _texts(column: Shown, scale: Scale, rows: list[Row]) -> list[str | None]:
             continue
         numbers = tuple([row[name] for name in names])
         if numbers not in known:
-            text, spread = number_text(row, column, scale)
-            known[numbers] = f"{text} {spread}" if spread else text
+            known[numbers] = _text(row, column, scale)
         found.append(known[numbers])
+    return found
+
+
+def _text(row: Row, column: Shown, scale: Scale) -> str:
+    text, spread = number_text(row, column, scale)
+    return f"{text} {spread}" if spread else text
+
+
+def _alone(column: Shown, scale: Scale, rows: list[Row]) -> dict[int, list[str]]:
+    """Place of a row → text and unit, of numbers that another unit than their column's suits better."""
+    found = {}
+    number = column.of or column.name
+    for place, row in enumerate(rows):
+        if row[column.name] is None or row[number] is None or 1 <= abs(row[number]) / scale.factor < 1000:
+            continue
+        own = scale_of(column, [row])
+        if row[number] and own != scale:
+            found[place] = [_text(row, column, own), own.unit]
     return found

@@ -145,3 +145,30 @@ def test_what_was_scored_by_two_protocols_is_not_compared() -> None:
     assert [len(members) for _, members in groups] == [4, 3]
     for _, members in groups:
         assert len({one["perplexity_protocol"] for one in members} - {None}) == 1
+
+
+def timed(label: str, steps: list[float]) -> Record:
+    one = cell(label, 4.25, 1.1)
+    latency = factory.latency([0.01] * len(steps), [[seconds] for seconds in steps])
+    return dataclasses.replace(one, samples={**one.samples, "latency": latency})
+
+
+def test_the_ends_of_an_interval_have_unit_and_digits_of_its_number() -> None:
+    nll = [2000.0 + 3 * (-1) ** place for place in range(4)]
+    base = factory.record(samples=factory.samples(perplexity=factory.perplexity(nll)))
+    rows = plain_rows(
+        from_records([base, timed("slow", [30.0, 35.0, 41.0]), timed("a", [0.0042, 0.005, 0.006])])
+    )
+    data = table_data(rows)
+    heads = {column["name"]: column for column in data["columns"]}
+    texts = {name: unpacked(values) for name, values in data["texts"].items()}
+    value, _, spread = texts["perplexity"][0].partition(" ± ")
+    assert len(texts["perplexity_low"][0].partition(".")[2]) == len(value.partition(".")[2]) > 0
+    assert float(texts["perplexity_high"][0]) == pytest.approx(float(value) + float(spread), rel=0.01)
+    name = "decode_s_per_token"
+    assert heads[f"{name}_min"]["unit"] == heads[name]["unit"] == "ms/token"
+    slow = unpacked(data["labels"]).index("slow")
+    assert data["alone"][name][slow] == ["35 ± 6", "s/token"]
+    assert data["alone"][f"{name}_min"][slow] == ["30", "s/token"]
+    assert data["alone"][f"{name}_max"][slow] == ["41", "s/token"]
+    assert unpacked(data["labels"]).index("a") not in data["alone"][name]

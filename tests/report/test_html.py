@@ -143,7 +143,7 @@ def test_plotlyjs_comes_once_or_from_elsewhere(tmp_path: Path, plotlyjs: str, si
 
 def test_one_cell_all_failed_and_no_cell_are_pages_not_blanks(tmp_path: Path) -> None:
     assert "Only the unquantized model finished" in page_of(factory.record()).text
-    assert "none of the one cell finished" in page_of(factory.failed()).text
+    assert "the one cell did not finish" in page_of(factory.failed()).text
     assert "stored no cell yet" in page_of().text
 
 
