@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qbench.report.cells import cut
+from qbench.report.cells import LONGEST_REASON, cut, reason_of
 from qbench.report.digits import scale_for, significant, with_interval
 from qbench.report.names import name_of
 
@@ -67,7 +67,7 @@ def _method(row: Row) -> tuple[Any, ...]:
 def _no_interval(unsure: list[Row], rows: list[Row]) -> str:
     """Why nobody wins."""
     which = "" if len(unsure) == len(rows) else f"{name_of(unsure[0])} has "
-    reason = cut(unsure[0]["missing"].get("perplexity_ratio_low") or "the reason was not recorded")
+    reason = reason_of(unsure[0], "perplexity_ratio_low")
     return f"{which or 'There is '}no interval to judge by: {reason}."
 
 
@@ -127,7 +127,8 @@ def _high(row: Row, name: str) -> float:
 
 def _none_finished(rows: list[Row]) -> str:
     first = rows[0]
-    reason = f"{name_of(first)}, {first['status']}: {cut(first['reason'] or 'no reason was recorded')}"
+    said = cut(first["reason"] or "no reason was recorded", LONGEST_REASON)
+    reason = f"{name_of(first)}, {first['status']}: {said}"
     if len(rows) == 1:
         return f"No number yet: the one cell did not finish. Its reason: {reason}"
     return f"No number yet: none of the {len(rows)} cells finished. First reason: {reason}"

@@ -8,11 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from qbench.report.digits import Scale, decimals_for, fixed, scale_for, significant, with_interval
+from qbench.report.reasons import in_words
 from qbench.report.shown import Shown, catalogue
 
 Row = dict[str, Any]
 LONGEST = 240
 """Characters of a text out of a record that a page shows."""
+LONGEST_REASON = 600
+"""Of why a cell failed: the point often stands at the end."""
+_NOTE = 30
+"""Characters that the mark of a cut may take: no fewer are cut."""
 _Z = 1.959964
 """Half the 95 % interval in standard errors."""
 
@@ -76,7 +81,8 @@ def _decimals_of_its_number(row: Row, column: Shown, factor: float) -> int | Non
 
 def reason_of(row: Row, name: str) -> str:
     missing = row["missing"].get(name)
-    return cut(missing.replace("`", "") if missing else row["reason"] or "not recorded")
+    said = in_words(missing, row["device"]) if missing else row["reason"]
+    return cut(said or "not recorded", LONGEST_REASON)
 
 
 def ends(row: Row, column: Shown) -> tuple[float | None, float | None]:
@@ -109,4 +115,4 @@ def parameters(params: str) -> list[str]:
 
 def cut(text: str, longest: int = LONGEST) -> str:
     """A long text cut, and marked as cut."""
-    return text if len(text) <= longest else f"{text[:longest]} … ({len(text)} characters)"
+    return text if len(text) <= longest + _NOTE else f"{text[:longest]} … ({len(text)} characters)"

@@ -12,7 +12,16 @@ from datetime import datetime
 from typing import Any
 
 from qbench.report.best import find_best
-from qbench.report.cells import Row, cut, number_text, parameters, reason_of, scale_of
+from qbench.report.cells import (
+    LONGEST,
+    LONGEST_REASON,
+    Row,
+    cut,
+    number_text,
+    parameters,
+    reason_of,
+    scale_of,
+)
 from qbench.report.digits import Scale
 from qbench.report.names import short
 from qbench.report.shown import GROUPS, SHOWN, Shown, catalogue
@@ -139,7 +148,8 @@ def _values(column: Shown, values: list[Any]) -> list[Any]:
     if column.number:
         return values
     as_text = _TEXTS.get(column.name, str)
-    return [None if value is None else cut(as_text(value)) for value in values]
+    longest = LONGEST_REASON if column.name == "reason" else LONGEST
+    return [None if value is None else cut(as_text(value), longest) for value in values]
 
 
 def _parameters(params: str) -> str:

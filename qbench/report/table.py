@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qbench.report.best import find_best
-from qbench.report.cells import CellView, Row, cell_view, cut, parameters, scale_of
+from qbench.report.cells import LONGEST_REASON, CellView, Row, cell_view, cut, parameters, reason_of, scale_of
 from qbench.report.shown import DIMENSIONS, SHOWN, Shown
 
 __all__ = ["SHOWN", "CellView", "Head", "Row", "RowView", "Table", "build_table", "ordered", "parameters"]
@@ -77,7 +77,7 @@ def build_table(rows: list[Row], limit: int | None = None) -> Table:
                 cell_view(row, column, scales[column.name], (index, column.name) in best) for column in shown
             ],
             kernels=cut(row[KERNELS] or "–"),
-            reason=cut(row["reason"] or ""),
+            reason=cut(row["reason"] or "", LONGEST_REASON),
         )
         for index, row in enumerate(rows[:limit])
     ]
@@ -118,7 +118,7 @@ def notes(rows: list[Row]) -> list[str]:
     empty = [column for column in SHOWN if finished and all(row[column.name] is None for row in rows)]
     found = []
     for column in empty:
-        reasons = sorted({cut(row["missing"].get(column.name, "not recorded")) for row in finished})
+        reasons = sorted({reason_of(row, column.name) for row in finished})
         title = column.title.replace("× base", "Perplexity × base")
         more = f"; and {len(reasons) - 3} other reasons" if len(reasons) > 3 else ""
         found.append(f"{title}: not measured ({'; '.join(reasons[:3])}{more})")

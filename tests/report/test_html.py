@@ -83,7 +83,7 @@ def test_failures_and_nulls_stand_with_their_reasons() -> None:
     assert "ValueError: group_size 7" in reader.text
     assert "the clock broke" in reader.text
     assert any(attributes.get("title") == "the clock broke" for _, attributes in reader.tags)
-    assert "Energy: not measured (no_driver)" in reader.text
+    assert "Energy: not measured (this machine or its kernel has no RAPL counter)" in reader.text
 
 
 def test_nothing_of_a_record_becomes_markup() -> None:

@@ -7,15 +7,20 @@ import math
 import re
 from decimal import Decimal
 from fractions import Fraction
+from typing import get_args
 
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from qbench.measure.meter import Reason
 from qbench.report.answers import answer
+from qbench.report.cells import cut
 from qbench.report.context import plain_rows
 from qbench.report.digits import scale_for, significant, with_interval
+from qbench.report.markdown_text import escaped
 from qbench.report.pareto import front
+from qbench.report.reasons import in_words
 from qbench.results.frame import from_records
 from qbench.results.record import Record
 from tests.results import factory
@@ -250,3 +255,18 @@ def test_all_failed_gives_the_first_reason() -> None:
     assert say(factory.failed(), factory.failed("awq", "oom", "x")) == (
         "No number yet: none of the 2 cells finished. First reason: gptq, failed: ValueError: group_size 7"
     )
+
+
+@pytest.mark.parametrize("code", get_args(Reason))
+def test_every_code_of_a_probe_has_words(code: str) -> None:
+    for device in ("cpu", "cuda:0"):
+        assert " " in in_words(code, device)
+    assert in_words("no ok `none` cell", "cpu") == "no ok none cell"
+
+
+def test_a_cut_takes_more_than_its_mark_needs() -> None:
+    for longest, text in ((240, 252 * "x"), (240, 270 * "x"), (600, 612 * "y")):
+        assert cut(text, longest) == text
+        assert escaped(text, longest) == text
+    for text in (cut(271 * "x", 240), escaped(271 * "x", 240)):
+        assert text == 240 * "x" + " … (271 characters)"

@@ -26,9 +26,9 @@
     element("tr", {}, element("th", { scope: "row", textContent: name }), element("td", { textContent: text })))));
 
   // What the row of the leaderboard says.
-  const standing = (row) => {
+  const standing = (row, told) => {
     const status = view.value("status", row);
-    const reason = status === "ok" ? "" : " " + view.reason("status", row).replace(/^not recorded$/, "");
+    const reason = status === "ok" || told ? "" : " " + view.reason("status", row).replace(/^not recorded$/, "");
     const pill = element("span", { className: `status ${["ok", "failed", "oom", "timeout", "skipped"].includes(status) ? status : ""}`, textContent: status });
     return element("p", {}, pill, reason);
   };
@@ -158,7 +158,7 @@
 
   const fill = (key, entry) => {
     const row = rowOf(key);
-    const parts = [row < 0 ? null : standing(row)];
+    const parts = [row < 0 ? null : standing(row, Boolean(entry && entry.error))];
     if (entry) parts.push(...[failure(entry.error), command(entry)].flat());
     else parts.push(soft(`The details of this cell are left out of this page to keep it small; they stand in results/…/${key}.json.`));
     if (row >= 0) parts.push(...metrics(row));
