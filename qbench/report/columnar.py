@@ -51,7 +51,7 @@ def table_data(rows: list[Row]) -> dict[str, Any]:
         "rows": len(rows),
         "groups": GROUPS,
         "columns": [_head(column, scales.get(column.name, Scale()), shared) for column in present],
-        "defaults": _defaults(varying, {column.name for column in present}),
+        "defaults": _defaults(varying, {column.name for column in present}, rows),
         "filters": list(filters(rows, varying)),
         "labels": packed([cut(row["label"] or row["method"]) for row in rows]),
         "names": packed([cut(short(row["label"] or row["method"])) for row in rows]),
@@ -89,11 +89,12 @@ def packed(values: Sequence[Hashable]) -> Packed:
     return {"of": list(places), "at": at} if 2 * len(places) <= len(values) else list(values)
 
 
-def _defaults(varying: Mapping[str, str], present: set[str]) -> list[str]:
+def _defaults(varying: Mapping[str, str], present: set[str], rows: list[Row]) -> list[str]:
     """What differs, then the numbers, and the kernels last: they are long."""
-    numbers = [column.name for column in SHOWN if column.name in present]
+    finished = any(row["status"] == "ok" for row in rows)
+    numbers = [column.name for column in SHOWN if finished and column.name in present]
     first = [name for name in varying if name != "kernels"]
-    if not numbers:  # nothing finished: the reasons are what there is
+    if not finished:  # the reasons are what there is
         first.append("reason")
     return [*first, *numbers, *(["kernels"] if "kernels" in varying else [])]
 

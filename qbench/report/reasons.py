@@ -6,13 +6,13 @@ _CPU = {
     "no_driver": "this machine or its kernel has no RAPL counter",
     "not_supported": "the RAPL counter cannot be read or stands still",
     "no_permission": "only root may read the RAPL counter",
-    "window_too_long": "a step of the work outlasts a wrap of the RAPL counter",
 }
 _ANY = {
     "no_driver": "no NVIDIA driver or library",
     "not_supported": "the GPU has neither an energy counter nor instant power, or its counter stands still",
     "no_permission": "this user may not read the GPU's energy counter",
     "mig": "the energy counter knows only the whole GPU, and MIG is on",
+    "window_too_long": "a step of the work outlasts a wrap of the energy counter",
     "window_too_short": "the window is too short for the energy counter; raise energy.min_window_s",
 }
 """Codes of `qbench.measure.meter.Reason`."""

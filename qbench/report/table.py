@@ -63,7 +63,8 @@ def build_table(rows: list[Row], limit: int | None = None) -> Table:
     rows = ordered(rows)
     constant, varying = split_dimensions(rows)
     with_kernels = varying.pop(KERNELS, None) is not None
-    shown = [column for column in SHOWN if any(row[column.name] is not None for row in rows)]
+    finished = any(row["status"] == "ok" for row in rows)  # else the reasons are what there is
+    shown = [one for one in SHOWN if finished and any(row[one.name] is not None for row in rows)]
     scales = {column.name: scale_of(column, rows) for column in shown}
     best = find_best(rows, shown)
     views = [

@@ -67,7 +67,7 @@ qbench.grid = (() => {
 
   const cellOf = (name, row) => {
     const column = view.columns.get(name);
-    const cell = element("td", column.number ? "number" : "text");
+    const cell = element("td", column.number ? "number" : name === "reason" ? "text why" : "text");
     cell.tabIndex = -1;
     const text = view.text(name, row);
     cell.title = spelled(name, row);
