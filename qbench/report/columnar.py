@@ -22,7 +22,7 @@ from qbench.report.cells import (
     reason_of,
     scale_of,
 )
-from qbench.report.digits import Scale
+from qbench.report.digits import Scale, has_steps
 from qbench.report.names import short
 from qbench.report.shown import GROUPS, SHOWN, Shown, catalogue
 from qbench.report.table import filters, ordered, split_dimensions
@@ -192,8 +192,10 @@ def _text(row: Row, column: Shown, scale: Scale) -> str:
 
 def _alone(column: Shown, scale: Scale, rows: list[Row]) -> dict[int, list[str]]:
     """Place of a row → text and unit, of numbers that another unit than their column's suits better."""
-    found = {}
+    found: dict[int, list[str]] = {}
     number = column.of or column.name
+    if not has_steps(column.unit):
+        return found
     for place, row in enumerate(rows):
         if row[column.name] is None or row[number] is None or 1 <= abs(row[number]) / scale.factor < 1000:
             continue

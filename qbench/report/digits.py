@@ -40,6 +40,11 @@ def scale_for(values: Iterable[float], unit: str) -> Scale:
     return Scale(factor, name)
 
 
+def has_steps(unit: str) -> bool:
+    """Whether numbers of this unit are written in thousands or thousandths of it too."""
+    return unit in _STEPS
+
+
 def significant(value: float, digits: int) -> str:
     """`digits` significant digits without an exponent, up to a hundred thousand."""
     if value == 0:
