@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from qbench.report.cells import LONGEST_REASON, cut, reason_of
 from qbench.report.digits import scale_for, significant, with_interval
 from qbench.report.names import name_of
 
@@ -25,7 +26,7 @@ def answer(rows: list[Row]) -> str:
     """One sentence about cells of the same model, dtype, device and protocol; `rows` must not be empty."""
     finished = [row for row in rows if row["status"] == "ok"]
     if not finished:
-        return f"No number yet: none of the {_cells(len(rows))} finished. First reason: {_first_reason(rows)}"
+        return _none_finished(rows)
     quantized = [row for row in finished if row["method"] != "none" and row["bits_per_weight"] is not None]
     if not quantized:
         return _only_base(finished)
@@ -42,33 +43,43 @@ def answer(rows: list[Row]) -> str:
 
 def _least_loss(rows: list[Row]) -> str:
     best = min(rows, key=lambda row: row["perplexity_ratio"])
-    ties = [row for row in rows if name_of(row) != name_of(best) and _overlap(row, best)]
+    ties = [row for row in rows if _method(row) != _method(best) and _overlap(row, best)]
     unsure = [row for row in rows if row["perplexity_ratio_low"] is None]
-    value, half = with_interval(
-        best["perplexity_ratio"], _low(best, "perplexity_ratio"), _high(best, "perplexity_ratio"), 4
-    )
-    facts = [f"perplexity {value}{f'{GLUE}±{GLUE}{half}' if half else ''}{GLUE}×{GLUE}base"]
+    facts = [f"perplexity {_spread(best, 'perplexity_ratio', 4)}{GLUE}×{GLUE}base"]
     facts += [
         f"{_factor(best, name)}{GLUE}×{GLUE}{noun}"
         for name, noun in (("weight_bytes_ratio", "weight memory"), ("decode_speedup", "decode speed"))
         if best[name] is not None
     ]
-    if len(rows) == 1:
+    if len(set(map(_method, rows))) == 1:
         return f"{name_of(best)} is the one measured: {', '.join(facts)}."
-    if unsure:  # of one window nothing is known of the spread: no method can be told from another
-        return (
-            f"{name_of(best)} measured lowest: {', '.join(facts)}. One window gives no interval to judge by."
-        )
+    if unsure:  # of unknown spread: no method can be told from another
+        return f"{name_of(best)} measured lowest: {', '.join(facts)}. {_no_interval(unsure, rows)}"
     verb = "ties for the least loss" if ties else "loses least"
     return f"{name_of(best)} {verb}: {', '.join(facts)}{_ties(ties)}."
 
 
+def _method(row: Row) -> tuple[Any, ...]:
+    """What repetitions of a cell share, and no other."""
+    return row["method"], row["label"], row["params"]
+
+
+def _no_interval(unsure: list[Row], rows: list[Row]) -> str:
+    """Why nobody wins."""
+    which = "" if len(unsure) == len(rows) else f"{name_of(unsure[0])} has "
+    reason = reason_of(unsure[0], "perplexity_ratio_low")
+    return f"{which or 'There is '}no interval to judge by: {reason}."
+
+
 def _factor(row: Row, name: str) -> str:
-    """With half its interval where it has one."""
-    if row.get(f"{name}_low") is None:
-        return significant(row[name], 2)
-    value, half = with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], 2)
-    return f"{value}{f'{GLUE}±{GLUE}{half}' if half else ''}"
+    """With its interval where it has one."""
+    return significant(row[name], 2) if row.get(f"{name}_low") is None else _spread(row, name, 2)
+
+
+def _spread(row: Row, name: str, digits: int) -> str:
+    """Value and interval on one line."""
+    texts = with_interval(row[name], _low(row, name), _high(row, name), digits)
+    return " ".join(filter(None, texts)).replace(" ", GLUE)
 
 
 def _ties(ties: list[Row]) -> str:
@@ -88,23 +99,17 @@ def _without_ratio(rows: list[Row]) -> str:
         bits = significant(fewest["bits_per_weight"], 3)
         return f"{name_of(fewest)} stores least, {bits} bits per weight; quality was not measured."
     best = min(scored, key=lambda row: row["perplexity"])
-    return (
-        f"{name_of(best)} has the lowest perplexity, {_perplexity(best)}; there is no base to relate it to."
-    )
+    value = _spread(best, "perplexity", 4)
+    return f"{name_of(best)} has the lowest perplexity, {value}; there is no base to relate it to."
 
 
 def _only_base(rows: list[Row]) -> str:
     best = rows[0]
-    facts = [f"perplexity {_perplexity(best)}"] if best["perplexity"] is not None else []
+    facts = [f"perplexity {_spread(best, 'perplexity', 4)}"] if best["perplexity"] is not None else []
     if best["weight_bytes"] is not None:
         scale = scale_for([best["weight_bytes"]], "B")
         facts.append(f"{significant(best['weight_bytes'] / scale.factor, 3)} {scale.unit} of weights")
     return f"Only the unquantized model finished{': ' if facts else ''}{', '.join(facts)}."
-
-
-def _perplexity(row: Row) -> str:
-    value, half = with_interval(row["perplexity"], _low(row, "perplexity"), _high(row, "perplexity"), 4)
-    return f"{value}{GLUE}±{GLUE}{half}" if half else value
 
 
 def _overlap(one: Row, other: Row) -> bool:
@@ -120,10 +125,10 @@ def _high(row: Row, name: str) -> float:
     return float(row[name] if row[f"{name}_high"] is None else row[f"{name}_high"])
 
 
-def _cells(count: int) -> str:
-    return "one cell" if count == 1 else f"{count} cells"
-
-
-def _first_reason(rows: list[Row]) -> str:
+def _none_finished(rows: list[Row]) -> str:
     first = rows[0]
-    return f"{name_of(first)}, {first['status']}: {first['reason'] or 'none was recorded'}"
+    said = cut(first["reason"] or "no reason was recorded", LONGEST_REASON)
+    reason = f"{name_of(first)}, {first['status']}: {said}"
+    if len(rows) == 1:
+        return f"No number yet: the one cell did not finish. Its reason: {reason}"
+    return f"No number yet: none of the {len(rows)} cells finished. First reason: {reason}"

@@ -19,13 +19,12 @@ def find_best(rows: list[Row], shown: Iterable[Shown]) -> set[tuple[int, str]]:
     for index, row in enumerate(rows):
         if row["status"] == "ok" and row["method"] != "none":
             groups[tuple(row[name] for name in _ALIKE)].append(index)
-    found = set()
+    found: set[tuple[int, str]] = set()
     for column in filter(_can_be_best, shown):
         for members in groups.values():
             measured = [index for index in members if rows[index][column.name] is not None]
-            best = _winner([rows[index] for index in measured], column)
-            if best is not None:
-                found.add((measured[best], column.name))
+            winners = _winners([rows[index] for index in measured], column)
+            found |= {(measured[at], column.name) for at in winners}
     return found
 
 
@@ -37,19 +36,26 @@ def _can_be_best(column: Shown) -> bool:
     return bool(column.low or column.stderr) or (metric is not None and metric.kind == "deterministic")
 
 
-def _winner(rows: list[Row], column: Shown) -> int | None:
-    """The row whose worst end beats the best end of every other; None of one, or if any has no ends."""
-    if len(rows) < 2:
-        return None
+def _winners(rows: list[Row], column: Shown) -> list[int]:
+    """The rows of the method whose worst end beats the best end of every other method.
+
+    Repetitions of a cell are one method; none of one method alone, or if any row has no ends.
+    """
     sign = 1.0 if column.direction == "lower" else -1.0
-    worst, best = [], []
+    ends: dict[tuple[Any, ...], list[tuple[float, float]]] = defaultdict(list)
     for row in rows:
         low, high = interval(row, column) if column.low or column.stderr else (row[column.name],) * 2
         if low is None or high is None:
-            return None
+            return []
         near, far = sorted((sign * float(low), sign * float(high)))
-        best.append(near)
-        worst.append(far)
-    chosen = min(range(len(rows)), key=worst.__getitem__)
-    others = min(end for index, end in enumerate(best) if index != chosen)
-    return chosen if worst[chosen] < others else None
+        ends[_method(row)].append((near, far))
+    if len(ends) < 2:
+        return []
+    worst = {method: max(far for _, far in pairs) for method, pairs in ends.items()}
+    chosen = min(worst, key=worst.__getitem__)
+    others = min(near for method, pairs in ends.items() if method != chosen for near, _ in pairs)
+    return [at for at, row in enumerate(rows) if _method(row) == chosen] if worst[chosen] < others else []
+
+
+def _method(row: Row) -> tuple[Any, ...]:
+    return row["method"], row["label"], row["params"]

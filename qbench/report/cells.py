@@ -7,19 +7,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from qbench.report.digits import Scale, scale_for, significant, with_interval
-from qbench.report.shown import Shown
+from qbench.report.digits import Scale, decimals_for, fixed, scale_for, significant, with_interval
+from qbench.report.reasons import in_words
+from qbench.report.shown import Shown, catalogue
 
 Row = dict[str, Any]
 LONGEST = 240
 """Characters of a text out of a record that a page shows."""
+LONGEST_REASON = 600
+"""Of why a cell failed: the point often stands at the end."""
+_NOTE = 30
+"""Characters that the mark of a cut may take: no fewer are cut."""
 _Z = 1.959964
 """Half the 95 % interval in standard errors."""
 
 
 @dataclass(frozen=True)
 class CellView:
-    """One number: its text, the half-width or range of it, or why there is none."""
+    """One number: its text, the spread to print after it, or why there is none."""
 
     text: str
     spread: str = ""
@@ -30,8 +35,9 @@ class CellView:
 
 
 def scale_of(column: Shown, rows: Iterable[Row]) -> Scale:
-    """One unit for the whole column."""
-    scale = scale_for([row[column.name] for row in rows if row[column.name] is not None], column.unit)
+    """One unit for the whole column; the end of an interval has that of its number."""
+    name = column.of or column.name
+    scale = scale_for([row[name] for row in rows if row[name] is not None], column.unit)
     return scale.per(column.per) if column.per else scale
 
 
@@ -48,9 +54,12 @@ def cell_view(row: Row, column: Shown, scale: Scale, best: bool) -> CellView:
 
 
 def number_text(row: Row, column: Shown, scale: Scale) -> tuple[str, str]:
-    """Value and half-width of a number that is there; the half-width may be empty."""
+    """Value and spread (see `with_interval`) of a number that is there; the spread may be empty."""
     factor = scale.factor
     value = row[column.name] / factor
+    decimals = _decimals_of_its_number(row, column, factor)
+    if decimals is not None:
+        return fixed(value, decimals), ""
     low, high = ends(row, column)
     if low is None or high is None:
         if isinstance(row[column.name], int) and factor == 1.0:
@@ -59,8 +68,21 @@ def number_text(row: Row, column: Shown, scale: Scale) -> tuple[str, str]:
     return with_interval(value, low / factor, high / factor, column.digits)
 
 
+def _decimals_of_its_number(row: Row, column: Shown, factor: float) -> int | None:
+    """Of an end of an interval or a range: as many as the number itself is shown with."""
+    if not column.of or column.name.endswith("_stderr") or row[column.of] is None:
+        return None
+    number = catalogue()[column.of]
+    low, high = ends(row, number)
+    if low is None or high is None:
+        return None
+    return decimals_for(row[column.of] / factor, low / factor, high / factor, number.digits)
+
+
 def reason_of(row: Row, name: str) -> str:
-    return cut(row["missing"].get(name) or row["reason"] or "not recorded")
+    missing = row["missing"].get(name)
+    said = in_words(missing, row["device"]) if missing else row["reason"]
+    return cut(said or "not recorded", LONGEST_REASON)
 
 
 def ends(row: Row, column: Shown) -> tuple[float | None, float | None]:
@@ -93,4 +115,4 @@ def parameters(params: str) -> list[str]:
 
 def cut(text: str, longest: int = LONGEST) -> str:
     """A long text cut, and marked as cut."""
-    return text if len(text) <= longest else f"{text[:longest]} … ({len(text)} characters)"
+    return text if len(text) <= longest + _NOTE else f"{text[:longest]} … ({len(text)} characters)"

@@ -12,8 +12,17 @@ from datetime import datetime
 from typing import Any
 
 from qbench.report.best import find_best
-from qbench.report.cells import Row, cut, number_text, parameters, reason_of, scale_of
-from qbench.report.digits import Scale
+from qbench.report.cells import (
+    LONGEST,
+    LONGEST_REASON,
+    Row,
+    cut,
+    number_text,
+    parameters,
+    reason_of,
+    scale_of,
+)
+from qbench.report.digits import Scale, has_steps
 from qbench.report.names import short
 from qbench.report.shown import GROUPS, SHOWN, Shown, catalogue
 from qbench.report.table import filters, ordered, split_dimensions
@@ -25,8 +34,9 @@ _LATENCY = ("prompt_length", "generated_tokens", "batch_size")
 def table_data(rows: list[Row]) -> dict[str, Any]:
     """What `view.js` reads; `rows` are the frame's (as dicts, nulls as None).
 
-    `values[name]` as measured (a text cut where it is long), `texts[name]` what is shown of a number,
-    `reasons[name]` why it is null, `best[name]` the places of the marked rows.
+    `values[name]` as measured (a text cut where it is long), `texts[name]` what is shown of a number in the
+    unit of its column, `alone[name]` by row in a unit of its own where that is another, `reasons[name]` why
+    it is null, `best[name]` the places of the marked rows.
     """
     rows = ordered(rows)
     varying = split_dimensions(rows)[1]
@@ -41,13 +51,16 @@ def table_data(rows: list[Row]) -> dict[str, Any]:
         "rows": len(rows),
         "groups": GROUPS,
         "columns": [_head(column, scales.get(column.name, Scale()), shared) for column in present],
-        "defaults": _defaults(varying, {column.name for column in present}),
+        "defaults": _defaults(varying, {column.name for column in present}, rows),
         "filters": list(filters(rows, varying)),
         "labels": packed([cut(row["label"] or row["method"]) for row in rows]),
         "names": packed([cut(short(row["label"] or row["method"])) for row in rows]),
         "keys": [f"{row['run']}/{row['cell_id']}" for row in rows],
         "values": {column.name: packed(_values(column, measured[column.name])) for column in present},
         "texts": {column.name: packed(_texts(column, scales[column.name], rows)) for column in numbers},
+        "alone": {
+            column.name: found for column in numbers if (found := _alone(column, scales[column.name], rows))
+        },
         "reasons": {
             column.name: packed(
                 [
@@ -76,11 +89,12 @@ def packed(values: Sequence[Hashable]) -> Packed:
     return {"of": list(places), "at": at} if 2 * len(places) <= len(values) else list(values)
 
 
-def _defaults(varying: Mapping[str, str], present: set[str]) -> list[str]:
+def _defaults(varying: Mapping[str, str], present: set[str], rows: list[Row]) -> list[str]:
     """What differs, then the numbers, and the kernels last: they are long."""
-    numbers = [column.name for column in SHOWN if column.name in present]
+    finished = any(row["status"] == "ok" for row in rows)
+    numbers = [column.name for column in SHOWN if finished and column.name in present]
     first = [name for name in varying if name != "kernels"]
-    if not numbers:  # nothing finished: the reasons are what there is
+    if not finished:  # the reasons are what there is
         first.append("reason")
     return [*first, *numbers, *(["kernels"] if "kernels" in varying else [])]
 
@@ -135,7 +149,8 @@ def _values(column: Shown, values: list[Any]) -> list[Any]:
     if column.number:
         return values
     as_text = _TEXTS.get(column.name, str)
-    return [None if value is None else cut(as_text(value)) for value in values]
+    longest = LONGEST_REASON if column.name == "reason" else LONGEST
+    return [None if value is None else cut(as_text(value), longest) for value in values]
 
 
 def _parameters(params: str) -> str:
@@ -155,7 +170,8 @@ _TEXTS: dict[str, Callable[[Any], str]] = {
 
 def _texts(column: Shown, scale: Scale, rows: list[Row]) -> list[str | None]:
     """`1.021 ± 0.004`; None where there is no number. The same numbers are worded once."""
-    names = (column.name, *column.companions)
+    number = catalogue()[column.of] if column.of else column
+    names = (column.name, number.name, *number.companions)
     known: dict[tuple[Any, ...], str] = {}
     found: list[str | None] = []
     for row in rows:
@@ -164,7 +180,26 @@ def _texts(column: Shown, scale: Scale, rows: list[Row]) -> list[str | None]:
             continue
         numbers = tuple([row[name] for name in names])
         if numbers not in known:
-            text, spread = number_text(row, column, scale)
-            known[numbers] = f"{text} ± {spread}" if spread else text
+            known[numbers] = _text(row, column, scale)
         found.append(known[numbers])
+    return found
+
+
+def _text(row: Row, column: Shown, scale: Scale) -> str:
+    text, spread = number_text(row, column, scale)
+    return f"{text} {spread}" if spread else text
+
+
+def _alone(column: Shown, scale: Scale, rows: list[Row]) -> dict[int, list[str]]:
+    """Place of a row → text and unit, of numbers that another unit than their column's suits better."""
+    found: dict[int, list[str]] = {}
+    number = column.of or column.name
+    if not has_steps(column.unit):
+        return found
+    for place, row in enumerate(rows):
+        if row[column.name] is None or row[number] is None or 1 <= abs(row[number]) / scale.factor < 1000:
+            continue
+        own = scale_of(column, [row])
+        if row[number] and own != scale:
+            found[place] = [_text(row, column, own), own.unit]
     return found

@@ -177,8 +177,8 @@ def _perplexity(pair: Pair) -> tuple[str, str]:
     paired = pair.perplexity
     if paired is None or paired.low is None or paired.high is None:
         return "", "differs; one window says nothing of the spread"
-    value, half = with_interval(paired.ratio, paired.low, paired.high, 5)
-    text = f"× {value} ± {half}" if half else f"× {value}"
+    value, spread = with_interval(paired.ratio, paired.low, paired.high, 5)
+    text = f"× {value} {spread}" if spread else f"× {value}"
     if paired.low > 1:
         return text, "worse, beyond the interval"
     if paired.high < 1:

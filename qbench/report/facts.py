@@ -26,6 +26,7 @@ def facts(rows: list[Row], manifests: Manifests) -> dict[str, str]:
     facts = {
         "Models": _some(distinct(rows, "model")),
         "Hardware": _some(sorted(filter(None, map(hardware, manifests.values())))),
+        "Load average": _some(sorted(filter(None, map(load, manifests.values())))),
         "Quality": _some(distinct(rows, "perplexity_protocol")),
         "Measured": _when(rows),
         "qbench": _some(sorted(filter(None, map(_version, manifests.values())))),
@@ -48,13 +49,43 @@ def environment_of(run: str, manifest: Mapping[str, Any]) -> Environment:
 
 
 def hardware(manifest: Mapping[str, Any]) -> str:
-    """The CPU's and the GPUs' names as far as the manifest says them."""
+    """The CPU's name and cores and the GPUs' names as far as the manifest says them."""
     environment = _mapping(manifest.get("environment"))
     cpu = environment.get("cpu")
     name = _mapping(cpu).get("model") if isinstance(cpu, Mapping) else cpu
     gpus = environment.get("gpus")
     names = [str(_mapping(gpu).get("name", gpu)) for gpu in gpus] if isinstance(gpus, list) else []
-    return " + ".join([*([str(name)] if name else []), *names])
+    cores = _cores(manifest)
+    said = f"{name}, {cores} core{'s' * (cores != 1)}" if name and cores else str(name or "")
+    return " + ".join([*([said] if said else []), *names])
+
+
+def load(manifest: Mapping[str, Any]) -> str:
+    """What is to be said of a machine that had more to do than the run; empty of one that had not.
+
+    The averages over one and five minutes when a launch ended, and over one when it began: those speak of the
+    time of measuring. The run itself is a part of them, so that what counts is more than its cores and one.
+    """
+    cores, launches = _cores(manifest), manifest.get("launches")
+    found = list[float]()
+    for launch in map(_mapping, launches if isinstance(launches, list) else []):
+        for name, first in (("load_average", 1), ("load_average_at_end", 2)):
+            averages = launch.get(name)
+            found += [
+                one for one in (averages if isinstance(averages, list) else [])[:first] if _is_number(one)
+            ]
+    if not cores or not found or max(found) <= cores + 1:
+        return ""
+    return f"up to {max(found):.0f} on {cores} core{'s' * (cores != 1)} while measuring"
+
+
+def _cores(manifest: Mapping[str, Any]) -> int | None:
+    cores = _mapping(_mapping(manifest.get("environment")).get("cpu")).get("cores")
+    return cores if isinstance(cores, int) and cores > 0 else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _version(manifest: Mapping[str, Any]) -> str:

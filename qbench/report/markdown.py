@@ -11,7 +11,7 @@ from typing import Literal
 import pandas as pd
 
 from qbench import __version__
-from qbench.report.cells import Row
+from qbench.report.cells import LONGEST_REASON, Row
 from qbench.report.context import View, build_view, plain_rows
 from qbench.report.facts import Environment, Manifests
 from qbench.report.markdown_text import LIMIT, bullets, cut_note, details, escaped, table
@@ -105,14 +105,16 @@ def _title(one: Field) -> str:
 
 def _number(row: Row, one: Field) -> str:
     text, spread = one.text(row)
-    return f"{text} ± {spread}" if spread else text
+    return f"{text} {spread}" if spread else text
 
 
 def _failures(rows: Sequence[Row]) -> str:
     failed = [row for row in rows if row["status"] != "ok"]
     if not failed:
         return ""
-    lines = [f"**{row['status']}** {escaped(_where(row))}: {escaped(_why(row))}" for row in failed]
+    lines = [
+        f"**{row['status']}** {escaped(_where(row))}: {escaped(_why(row), LONGEST_REASON)}" for row in failed
+    ]
     text, left = bullets(lines, _FAILURES)
     return f"**{len(failed)} did not finish:**\n\n{text}{cut_note(left, 'failures are')}"
 

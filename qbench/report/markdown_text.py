@@ -14,6 +14,8 @@ LIMIT = 65_536
 """Characters of a comment on GitHub."""
 NOTHING = "\u200b"
 """A space of no width."""
+_NOTE = 30
+"""Characters that the mark of a cut may take: no fewer are cut."""
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _PUNCTUATION = re.compile(r"[\\`*\[\]|~$#!]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _FOUND_LATER = re.compile(
@@ -27,7 +29,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\s]+")
 def escaped(text: object, longest: int = 300) -> str:
     """One line of literal text, at most about so long."""
     line = _CONTROL.sub(" ", str(text)).strip()
-    if len(line) > longest:
+    if len(line) > longest + _NOTE:
         line = f"{line[:longest]} … ({len(line)} characters)"
     line = _FOUND_LATER.sub(NOTHING, line)
     line = _PUNCTUATION.sub(lambda match: f"\\{match[0]}", line)

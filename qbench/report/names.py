@@ -8,6 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from qbench.report.cells import cut
+
+LONGEST = 120
+"""Characters of a label or a method in a sentence."""
 _BARE = ("strategy", "format")
 _WORDS = {
     "activations=none": "weights only",
@@ -19,8 +23,8 @@ _WORDS = {
 
 
 def name_of(row: Mapping[str, Any]) -> str:
-    """The short name, with the method where it does not say it."""
-    label, method = short(row["label"] or row["method"]), row["method"]
+    """The short name, with the method where it does not say it; cut where it is too long for a sentence."""
+    label, method = cut(short(row["label"] or row["method"]), LONGEST), cut(row["method"], LONGEST)
     return label if method.lower() in label.lower() else f"{label} ({method})"
 
 

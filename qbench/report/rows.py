@@ -28,7 +28,7 @@ class Field:
     scale: Scale
 
     def text(self, row: Row) -> tuple[str, str]:
-        """The value, and half the width of its interval (or range); `–` for null."""
+        """The value, and the spread to print after it (see `with_interval`); `–` for null."""
         value = row[self.column.name]
         if value is None:
             return "–", ""

@@ -103,6 +103,8 @@ class Shown:
     """Columns of the extremes, shown where there is no interval."""
     stderr: str = ""
     """Column of the standard error, where that is what the frame has."""
+    of: str = ""
+    """Of an end of an interval or of a range: the column that it belongs to, whose unit and digits it has."""
     per: str = ""
     digits: int = 3
 
@@ -129,10 +131,11 @@ def shown_as(name: str) -> Shown:
     """How a column of the frame is headed and written, hidden ones too; KeyError for any other name."""
     known, metric = columns(), METRICS.get(name)
     column = known[name]
+    ended = next((end for end in _ENDS if name.endswith(end) and name.removesuffix(end) in known), "")
     companion = {end: name + end if name + end in known else "" for end in _ENDS}
-    description = column.description
+    description = column.description.replace("`", "")
     if companion["_low"] or companion["_stderr"]:
-        description += "; ± half the 95 % interval"
+        description += "; ± half the 95 % interval, its ends where it is lopsided"
         description += ", where there is none half the range" if companion["_min"] else ""
     return Shown(
         name=name,
@@ -147,6 +150,7 @@ def shown_as(name: str) -> Shown:
         least=companion["_min"],
         most=companion["_max"],
         stderr=companion["_stderr"],
+        of=name.removesuffix(ended) if ended else "",
         per="token" if "_per_token" in name and column.unit in ("s", "J") else "",
         digits=_DIGITS.get(name, metric.digits if metric else 3),
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qbench.report.best import find_best
-from qbench.report.cells import CellView, Row, cell_view, cut, parameters, scale_of
+from qbench.report.cells import LONGEST_REASON, CellView, Row, cell_view, cut, parameters, reason_of, scale_of
 from qbench.report.shown import DIMENSIONS, SHOWN, Shown
 
 __all__ = ["SHOWN", "CellView", "Head", "Row", "RowView", "Table", "build_table", "ordered", "parameters"]
@@ -63,7 +63,8 @@ def build_table(rows: list[Row], limit: int | None = None) -> Table:
     rows = ordered(rows)
     constant, varying = split_dimensions(rows)
     with_kernels = varying.pop(KERNELS, None) is not None
-    shown = [column for column in SHOWN if any(row[column.name] is not None for row in rows)]
+    finished = any(row["status"] == "ok" for row in rows)  # else the reasons are what there is
+    shown = [one for one in SHOWN if finished and any(row[one.name] is not None for row in rows)]
     scales = {column.name: scale_of(column, rows) for column in shown}
     best = find_best(rows, shown)
     views = [
@@ -77,7 +78,7 @@ def build_table(rows: list[Row], limit: int | None = None) -> Table:
                 cell_view(row, column, scales[column.name], (index, column.name) in best) for column in shown
             ],
             kernels=cut(row[KERNELS] or "–"),
-            reason=cut(row["reason"] or ""),
+            reason=cut(row["reason"] or "", LONGEST_REASON),
         )
         for index, row in enumerate(rows[:limit])
     ]
@@ -118,7 +119,7 @@ def notes(rows: list[Row]) -> list[str]:
     empty = [column for column in SHOWN if finished and all(row[column.name] is None for row in rows)]
     found = []
     for column in empty:
-        reasons = sorted({cut(row["missing"].get(column.name, "not recorded")) for row in finished})
+        reasons = sorted({reason_of(row, column.name) for row in finished})
         title = column.title.replace("× base", "Perplexity × base")
         more = f"; and {len(reasons) - 3} other reasons" if len(reasons) > 3 else ""
         found.append(f"{title}: not measured ({'; '.join(reasons[:3])}{more})")

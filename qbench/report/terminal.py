@@ -186,7 +186,7 @@ def _number(row: Row, one: Field) -> Text:
     text, spread = one.text(row)
     drawn = Text(text)
     if spread and one.column.name in _WITH_SPREAD:
-        drawn.append(f" ± {spread}", style="bright_black")
+        drawn.append(f" {spread}", style="bright_black")
     return drawn
 
 

@@ -106,7 +106,7 @@ def test_of_many_rows_those_near_the_window_stand_there(page_of: PageOf) -> None
     widths = "Array.from(document.querySelectorAll('#table thead th'), (head) => head.offsetWidth)"
     before = opened.page.evaluate(widths)
     opened.page.evaluate("document.querySelector('.scroll').scrollTop = 9000")
-    opened.page.wait_for_selector('#table tr[aria-rowindex="1202"]', state="detached")
+    opened.page.locator('#table tr[aria-rowindex="1202"]').wait_for(state="detached")
     assert opened.page.evaluate(widths) == before  # columns stand still while rows go by
     assert len(opened.labels()) < 120
     opened.search("absmax 0042")

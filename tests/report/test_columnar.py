@@ -93,23 +93,37 @@ def row(value: float, spread: float | None, **changes: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 0.3)), min_size=2, max_size=6))
-def test_the_marked_one_beats_every_other_beyond_both_intervals(found: list[tuple[float, float]]) -> None:
-    rows = [row(value, spread) for value, spread in found]
+ONE = st.tuples(st.floats(0, 1), st.floats(0, 0.3), st.sampled_from("abc"))
+
+
+@given(st.lists(ONE, min_size=2, max_size=6))
+def test_the_marked_ones_beat_every_other_method_beyond_both_intervals(
+    found: list[tuple[float, float, str]],
+) -> None:
+    rows = [row(value, spread, label=label) for value, spread, label in found]
     shown = [catalogue()["top1_agreement"], catalogue()["perplexity"]]
     expected = set()
-    for one, (value, spread) in enumerate(found):
-        others = [pair for place, pair in enumerate(found) if place != one]
-        if all(value - spread > other + wide for other, wide in others):
-            expected.add((one, "top1_agreement"))  # higher is better
-        if all(value + spread < other - wide for other, wide in others):
-            expected.add((one, "perplexity"))
+    for method in "abc":
+        own = [one for one in found if one[2] == method]
+        others = [one for one in found if one[2] != method]
+        marked = [place for place, one in enumerate(found) if one[2] == method and others]
+        if all(one[0] - one[1] > other[0] + other[1] for one in own for other in others):
+            expected |= {(place, "top1_agreement") for place in marked}  # higher is better
+        if all(one[0] + one[1] < other[0] - other[1] for one in own for other in others):
+            expected |= {(place, "perplexity") for place in marked}
     assert find_best(rows, shown) == expected
+
+
+def test_repetitions_that_agree_to_the_last_bit_are_both_marked() -> None:
+    shown = [catalogue()["weight_bytes"]]
+    rows = [row(0.5, 0.1, label=label, repetition=n, weight_bytes=size)
+            for label, size in (("a", 10), ("b", 20)) for n in (0, 1)]  # fmt: skip
+    assert find_best(rows, shown) == {(0, "weight_bytes"), (1, "weight_bytes")}
 
 
 def test_nothing_is_marked_where_one_has_no_interval() -> None:
     shown = [catalogue()["top1_agreement"], catalogue()["decode_s_per_token"]]
-    rows = [row(0.9, 0.01), row(0.5, None)]
+    rows = [row(0.9, 0.01), row(0.5, None, label="y")]
     for place, one in enumerate(rows):  # ranges of few rounds are no intervals
         one.update(
             decode_s_per_token=1.0 + place,
@@ -131,3 +145,30 @@ def test_what_was_scored_by_two_protocols_is_not_compared() -> None:
     assert [len(members) for _, members in groups] == [4, 3]
     for _, members in groups:
         assert len({one["perplexity_protocol"] for one in members} - {None}) == 1
+
+
+def timed(label: str, steps: list[float]) -> Record:
+    one = cell(label, 4.25, 1.1)
+    latency = factory.latency([0.01] * len(steps), [[seconds] for seconds in steps])
+    return dataclasses.replace(one, samples={**one.samples, "latency": latency})
+
+
+def test_the_ends_of_an_interval_have_unit_and_digits_of_its_number() -> None:
+    nll = [2000.0 + 3 * (-1) ** place for place in range(4)]
+    base = factory.record(samples=factory.samples(perplexity=factory.perplexity(nll)))
+    rows = plain_rows(
+        from_records([base, timed("slow", [30.0, 35.0, 41.0]), timed("a", [0.0042, 0.005, 0.006])])
+    )
+    data = table_data(rows)
+    heads = {column["name"]: column for column in data["columns"]}
+    texts = {name: unpacked(values) for name, values in data["texts"].items()}
+    value, _, spread = texts["perplexity"][0].partition(" ± ")
+    assert len(texts["perplexity_low"][0].partition(".")[2]) == len(value.partition(".")[2]) > 0
+    assert float(texts["perplexity_high"][0]) == pytest.approx(float(value) + float(spread), rel=0.01)
+    name = "decode_s_per_token"
+    assert heads[f"{name}_min"]["unit"] == heads[name]["unit"] == "ms/token"
+    slow = unpacked(data["labels"]).index("slow")
+    assert data["alone"][name][slow] == ["35 ± 6", "s/token"]
+    assert data["alone"][f"{name}_min"][slow] == ["30", "s/token"]
+    assert data["alone"][f"{name}_max"][slow] == ["41", "s/token"]
+    assert unpacked(data["labels"]).index("a") not in data["alone"][name]

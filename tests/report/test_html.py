@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import json
 import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from qbench.errors import ResultsError
+from qbench.report.columnar import table_data
 from qbench.report.context import plain_rows
+from qbench.report.facts import facts
 from qbench.report.leaderboard import SCRIPTS, render, write_report
 from qbench.report.page import embedded_json
 from qbench.report.table import build_table
@@ -65,7 +69,7 @@ def test_the_first_screen_says_what_on_what_when_and_how_many() -> None:
     for expected in (
         "quickstart",
         "austen-6m",
-        "AMD EPYC 9B45 + NVIDIA H100",
+        "AMD EPYC 9B45, 2 cores + NVIDIA H100",
         "2026-11-21 10:56 UTC",
         "qbench 0.1.0",
         "name: quickstart",
@@ -83,7 +87,7 @@ def test_failures_and_nulls_stand_with_their_reasons() -> None:
     assert "ValueError: group_size 7" in reader.text
     assert "the clock broke" in reader.text
     assert any(attributes.get("title") == "the clock broke" for _, attributes in reader.tags)
-    assert "Energy: not measured (no_driver)" in reader.text
+    assert "Energy: not measured (this machine or its kernel has no RAPL counter)" in reader.text
 
 
 def test_nothing_of_a_record_becomes_markup() -> None:
@@ -143,7 +147,7 @@ def test_plotlyjs_comes_once_or_from_elsewhere(tmp_path: Path, plotlyjs: str, si
 
 def test_one_cell_all_failed_and_no_cell_are_pages_not_blanks(tmp_path: Path) -> None:
     assert "Only the unquantized model finished" in page_of(factory.record()).text
-    assert "none of the one cell finished" in page_of(factory.failed()).text
+    assert "the one cell did not finish" in page_of(factory.failed()).text
     assert "stored no cell yet" in page_of().text
 
 
@@ -213,5 +217,31 @@ def test_a_time_stands_with_its_interval_and_without_one_with_its_range(
     table = build_table(plain_rows(from_records([record])))
     cells = {head.name: cell for head, cell in zip(table.heads, table.rows[0].cells, strict=True)}
     assert said in cells["prefill_s"].title
-    assert float(cells["prefill_s"].spread) == float(shown)
+    assert cells["prefill_s"].spread == f"± {shown}"
     assert cells["decode_s_per_token"].spread == ""  # all the same: no spread at all
+
+
+def test_where_nothing_finished_stand_reasons_and_no_number_or_legend() -> None:
+    timed = dataclasses.replace(factory.failed(), phases={"quantize": 1.5})
+    rows = plain_rows(from_records([timed, factory.failed("awq", "oom", "x")]))
+    assert build_table(rows).heads == []
+    assert table_data(rows)["defaults"] == ["reason"]
+    assert "is better" not in page_of(timed).text
+    assert "is better" in page_of(timed, factory.record()).text
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "said"),
+    [
+        ([0.5, 9.0, 9.0], [2.9, 2.5, 9.0], ""),  # before it, and the run itself
+        ([0.5, 0.1, 0.1], [4.04, 10.07, 9.8], "up to 10 on 2 cores while measuring"),
+        ([6.95, 0.1, 0.1], [2.0, 2.0, 2.0], "up to 7 on 2 cores while measuring"),
+        (None, ["x", None, 3], ""),
+    ],
+)
+def test_a_loaded_machine_is_said_in_the_head(start: Any, end: Any, said: str) -> None:
+    manifest = {**factory.MANIFEST, "launches": [{"load_average": start, "load_average_at_end": end}]}
+    assert (
+        facts(plain_rows(from_records([factory.record()])), {"run": manifest}).get("Load average", "") == said
+    )
+    assert "Load average" not in facts([], {"run": {**manifest, "environment": {}}})

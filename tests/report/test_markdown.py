@@ -157,7 +157,7 @@ def test_a_record_of_one_megabyte_stays_small() -> None:
 
 
 def test_all_failed_one_cell_and_none_are_texts_that_say_so(tmp_path: Path) -> None:
-    assert "none of the one cell finished" in markdown(from_records([factory.failed()]))
+    assert "the one cell did not finish" in markdown(from_records([factory.failed()]))
     assert "Only the unquantized model finished" in markdown(from_records([factory.record()]))
     assert "stored no cell yet" in markdown(from_records([]))
     with pytest.raises(ResultsError, match="no runs in"):

@@ -76,10 +76,10 @@ def test_whatever_the_width_no_line_is_longer_and_no_number_is_cut(width: int) -
     if width == 200:
         assert "No room for: " not in text
         for _, row in picked.iterrows():
-            value, half = with_interval(
+            value, spread = with_interval(
                 row["perplexity_ratio"], row["perplexity_ratio_low"], row["perplexity_ratio_high"], 4
             )
-            assert (f"{value} ± {half}" if half else value) in text
+            assert (f"{value} {spread}" if spread else value) in text
 
 
 @pytest.mark.parametrize(

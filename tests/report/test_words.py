@@ -1,69 +1,27 @@
-"""Digits, fronts and sentences: what the page says, against hand calculations and brute force."""
+"""Fronts, sentences and reasons: what the page says, against hand calculations and brute force."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qbench.measure.meter import Reason
 from qbench.report.answers import answer
+from qbench.report.cells import cut
 from qbench.report.context import plain_rows
-from qbench.report.digits import scale_for, significant, with_interval
+from qbench.report.markdown_text import escaped
 from qbench.report.pareto import front
+from qbench.report.reasons import in_words
 from qbench.results.frame import from_records
 from qbench.results.record import Record
 from tests.results import factory
 
 BASE = factory.LOSSES
-
-
-@pytest.mark.parametrize(
-    ("value", "digits", "text"),
-    [
-        (0, 3, "0"),
-        (11.6, 3, "11.6"),
-        (1234.5, 3, "1230"),
-        (0.012345, 3, "0.0123"),
-        (-2.5, 2, "−2.5"),
-        (3.2e7, 3, "3.2×10⁷"),
-    ],
-)
-def test_significant_digits(value: float, digits: int, text: str) -> None:
-    assert significant(value, digits) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "half", "text"),
-    [
-        (1.05, 1e-16, ("1.050", "")),
-        (1.02137, 0.0042, ("1.021", "0.004")),
-        (1.02137, 0.0012, ("1.0214", "0.0012")),
-        (50.586, 1.92, ("50.6", "1.9")),
-        (50.586, 9.6, ("51", "10")),
-        (1234.0, 160.0, ("1230", "160")),
-        (1.0, 0.0, ("1.000", "")),
-    ],
-)
-def test_as_many_digits_as_the_interval_supports(value: float, half: float, text: tuple[str, str]) -> None:
-    assert with_interval(value, value - half, value + half, 4) == text
-
-
-@given(st.floats(1e-6, 9e4), st.floats(1e-4, 0.5))
-def test_rounding_never_moves_a_value_out_of_its_interval(value: float, relative: float) -> None:
-    half = value * relative
-    text, spread = with_interval(value, value - half, value + half, 4)
-    assert abs(float(text) - value) <= half
-    assert float(spread) == pytest.approx(half, rel=0.2)
-
-
-def test_one_unit_for_a_column() -> None:
-    assert scale_for([0.004, 0.005, 2.0], "s").unit == "ms"
-    assert scale_for([11_600_000, 5_000_000], "B").unit == "MB"
-    assert scale_for([], "s").unit == "µs"
-    assert scale_for([40.0], "").unit == ""
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=12))
@@ -131,13 +89,38 @@ def test_one_window_claims_no_winner() -> None:
         records.append(dataclasses.replace(one, samples=changed))
     said = say(*records)
     assert "absmax a measured lowest: perplexity 1.020 × base" in said
-    assert said.endswith("One window gives no interval to judge by.")
+    assert said.endswith("There is no interval to judge by: one window says nothing of the spread.")
 
 
-def test_repetitions_of_the_best_are_no_rivals_of_it() -> None:
+def test_repetitions_of_a_cell_are_no_rivals_of_it() -> None:
     twice = [cell("absmax a", 4.25, 1.05, 20.0), cell("absmax a", 4.25, 1.051, 20.0)]
     twice[1] = dataclasses.replace(twice[1], cell=dataclasses.replace(twice[1].cell, repetition=1))
-    assert "absmax a loses least" in say(factory.record(), *twice)
+    assert "absmax a is the one measured: perplexity" in say(factory.record(), *twice)
+    worse = cell("absmax b", 4.25, 1.4, 20.0)
+    assert "absmax a loses least: perplexity" in say(factory.record(), *twice, worse)
+
+
+def test_who_has_no_interval_is_named_with_the_reason() -> None:
+    rows = plain_rows(
+        from_records([factory.record(), cell("absmax a", 4.25, 1.05), cell("absmax b", 4.25, 1.1)])
+    )
+    lacking = next(row for row in rows if row["label"] == "absmax b")
+    lacking |= {"perplexity_ratio_low": None, "perplexity_ratio_high": None}
+    lacking["missing"] = {**lacking["missing"], "perplexity_ratio_low": "too large for a number"}
+    assert answer(rows).endswith("absmax b has no interval to judge by: too large for a number.")
+
+
+def test_a_long_label_or_reason_is_cut_and_still_told_from_another() -> None:
+    long = "gptq " + 1_000_000 * "x"
+    said = say(factory.record(), cell(f"{long}a", 4.25, 1.05), cell(f"{long}b", 4.25, 1.4))
+    assert said.count("absmax") == 1
+    assert "loses least" in said
+    assert "(1000006 characters)" in said
+    assert len(said) < 500
+    failed = factory.failed()
+    failed = dataclasses.replace(failed, error={**(failed.error or {}), "message": 1_000_000 * "y"})
+    assert len(say(failed)) < 1000
+    assert "the one cell did not finish" in say(failed)
 
 
 def test_without_a_base_perplexity_stands_alone() -> None:
@@ -162,3 +145,18 @@ def test_all_failed_gives_the_first_reason() -> None:
     assert say(factory.failed(), factory.failed("awq", "oom", "x")) == (
         "No number yet: none of the 2 cells finished. First reason: gptq, failed: ValueError: group_size 7"
     )
+
+
+@pytest.mark.parametrize("code", get_args(Reason))
+def test_every_code_of_a_probe_has_words(code: str) -> None:
+    for device in ("cpu", "cuda:0"):
+        assert " " in in_words(code, device)
+    assert in_words("no ok `none` cell", "cpu") == "no ok none cell"
+
+
+def test_a_cut_takes_more_than_its_mark_needs() -> None:
+    for longest, text in ((240, 252 * "x"), (240, 270 * "x"), (600, 612 * "y")):
+        assert cut(text, longest) == text
+        assert escaped(text, longest) == text
+    for text in (cut(271 * "x", 240), escaped(271 * "x", 240)):
+        assert text == 240 * "x" + " … (271 characters)"

@@ -172,5 +172,5 @@ def _base_line(at: float) -> Json:
 
 
 def _text(relative: Relative, found: tuple[float, float, float]) -> str:
-    value, half = with_interval(*found, relative.measure.digits)
-    return f"{value} ± {half}" if half else value
+    value, spread = with_interval(*found, relative.measure.digits)
+    return f"{value} {spread}" if spread else value

@@ -58,8 +58,8 @@ class Measure:
         if value is None:
             return "–"
         low, high = (end / scale.factor for end in self.ends(row))
-        shown, half = with_interval(value / scale.factor, low, high, self.digits)
-        return f"{shown} ± {half}" if half else shown
+        shown, spread = with_interval(value / scale.factor, low, high, self.digits)
+        return f"{shown} {spread}" if spread else shown
 
     def drawn(self, rows: list[Row], scale: Scale) -> list[float | None]:
         return [kept(None if row[self.name] is None else row[self.name] / scale.factor) for row in rows]

@@ -207,5 +207,5 @@ def _hover(group: Group, point: Point, scale: Scale) -> str:
 
 def _text(point: Point, scale: Scale) -> str:
     middle, low, high = (part / scale.factor for part in point.spread)
-    value, half = with_interval(middle, low, high, 3)
-    return f"{value} ± {half}" if half else value
+    value, spread = with_interval(middle, low, high, 3)
+    return f"{value} {spread}" if spread else value

@@ -26,9 +26,9 @@
     element("tr", {}, element("th", { scope: "row", textContent: name }), element("td", { textContent: text })))));
 
   // What the row of the leaderboard says.
-  const standing = (row) => {
+  const standing = (row, told) => {
     const status = view.value("status", row);
-    const reason = status === "ok" ? "" : " " + view.reason("status", row).replace(/^not recorded$/, "");
+    const reason = status === "ok" || told ? "" : " " + view.reason("status", row).replace(/^not recorded$/, "");
     const pill = element("span", { className: `status ${["ok", "failed", "oom", "timeout", "skipped"].includes(status) ? status : ""}`, textContent: status });
     return element("p", {}, pill, reason);
   };
@@ -38,15 +38,21 @@
     const ends = new Set(view.table.columns.flatMap((column) => [column.low, column.high, column.least, column.most]));
     const shown = [];
     const missing = [];
-    const between = (low, high, words) =>
-      view.columns.has(low) && view.columns.has(high) && view.text(low, row) !== null && view.text(high, row) !== null ? `${view.text(low, row)} to ${view.text(high, row)}${words}` : "";
+    const between = (low, high, words) => {
+      if (!view.columns.has(low) || !view.columns.has(high)) return "";
+      const [first, last] = [low, high].map((name) => view.alone(name, row)[0]);
+      return first !== null && last !== null ? `${first} to ${last}${words}` : "";
+    };
     for (const column of view.table.columns) {
       if (!column.number || ends.has(column.name)) continue;
-      const text = view.text(column.name, row);
+      const [text, unit] = view.alone(column.name, row);
       const name = element("th", { scope: "row" }, column.title, element("small", { textContent: column.description || "" }));
       if (text === null) missing.push([column.title, view.reason(column.name, row)]);
-      else shown.push(element("tr", {}, name, element("td", { className: "number" }, column.unit ? `${text} ${column.unit}` : text,
-        element("small", { textContent: between(column.low, column.high, "") || between(column.least, column.most, " (range)") }))));
+      else {
+        const ends = between(column.low, column.high, "") || between(column.least, column.most, " (range)");
+        const value = ends ? text.replace(/ \(.*/, "") : text; // the ends stand below, once
+        shown.push(element("tr", {}, name, element("td", { className: "number" }, unit ? `${value} ${unit}` : value, element("small", { textContent: ends }))));
+      }
     }
     const heads = ["Metric", "Value; 95 % interval"].map((text, at) => element("th", { scope: "col", className: at ? "number" : "", textContent: text }));
     const table = element("table", { className: "numbers metrics" }, element("caption", { className: "sr", textContent: "Metrics of the cell" }),
@@ -152,7 +158,7 @@
 
   const fill = (key, entry) => {
     const row = rowOf(key);
-    const parts = [row < 0 ? null : standing(row)];
+    const parts = [row < 0 ? null : standing(row, Boolean(entry && entry.error))];
     if (entry) parts.push(...[failure(entry.error), command(entry)].flat());
     else parts.push(soft(`The details of this cell are left out of this page to keep it small; they stand in results/…/${key}.json.`));
     if (row >= 0) parts.push(...metrics(row));

@@ -69,7 +69,7 @@ qbench.grid = (() => {
 
   const cellOf = (name, row) => {
     const column = view.columns.get(name);
-    const cell = element("td", column.number ? "number" : "text");
+    const cell = element("td", column.number ? "number" : name === "reason" ? "text why" : "text");
     cell.tabIndex = -1;
     const text = view.text(name, row);
     cell.title = spelled(name, row);
@@ -78,9 +78,9 @@ qbench.grid = (() => {
       cell.append("–", element("span", "sr", " " + cell.title));
       return cell;
     }
-    const [value, spread] = column.number ? text.split(" ± ") : [text];
-    cell.append(value);
-    if (spread) cell.append(element("span", "spread", " ± " + spread));
+    const end = column.number ? text.indexOf(" ") : -1; // the spread follows: "± 0.018" or "(1.83 to 3.50)"
+    cell.append(end < 0 ? text : text.slice(0, end));
+    if (end >= 0) cell.append(element("span", "spread", text.slice(end)));
     if (view.isBest(name, row)) {
       cell.classList.add("best");
       cell.append(element("span", "sr", " (best)"));

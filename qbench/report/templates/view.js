@@ -27,6 +27,8 @@ qbench.view = (() => {
   };
   const value = (name, row) => list("values", name)[row] ?? null;
   const text = (name, row) => list(columns.get(name).number || name === "label" ? "texts" : "values", name)[row] ?? null;
+  // Text and unit of a number that stands for itself, beside none of its column.
+  const alone = (name, row) => (has(table.alone, name) && table.alone[name][row]) || [text(name, row), columns.get(name).unit || ""];
   const reason = (name, row) => list("reasons", name)[row] || list("values", "reason")[row] || "not recorded";
 
   const marked = new Map(Object.entries(table.best).map(([name, rows]) => [name, new Set(rows)]));
@@ -150,7 +152,8 @@ qbench.view = (() => {
   };
 
   return {
-    table, columns, value, text, reason, isBest, isDimension, chosen, sorting, filters, asked, rows, warm: haystack,
+    table, columns, value, text, alone, reason, isBest, isDimension, chosen, sorting, filters, asked, rows,
+    warm: haystack,
     key: (row) => table.keys[row],
   };
 })();
