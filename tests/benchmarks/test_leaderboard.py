@@ -20,10 +20,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from qbench.report.leaderboard import render
 from qbench.results.frame import from_records
 from qbench.results.record import Record
-from tests.report.conftest import browser, cell
+from tests.report.conftest import cell
 from tests.results import factory
 
-__all__ = ["browser"]
 ROWS = 10_000
 EVENT_MS = 100.0
 """Median from an event to the painted frame with its result."""

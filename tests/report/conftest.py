@@ -1,4 +1,4 @@
-"""A page in a real browser: Debian's Chromium through Playwright, skipped where there is none.
+"""A page in a real browser (see the fixture `browser`).
 
 Whatever a test does, at its end the page has asked the network for nothing and its console has no error.
 """
@@ -6,7 +6,6 @@ Whatever a test does, at its end the page has asked the network for nothing and 
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,6 @@ from qbench.results.frame import from_records
 from qbench.results.record import Record
 from tests.results import factory
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 STUB = "var Plotly = new Proxy({}, {get: () => () => Promise.resolve()});"
 """In place of plotly.js, which takes a second to start, where a test is not about pictures."""
 
@@ -58,17 +56,6 @@ class Opened:
 
 
 PageOf = Callable[..., Opened]
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    if BROWSER is None:
-        pytest.skip("no Chromium is installed")
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
-        yield launched
-        launched.close()
 
 
 @pytest.fixture
