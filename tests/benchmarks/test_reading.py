@@ -23,7 +23,7 @@ LOAD_S, REPORT_S = 2.0, 10.0
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     """Ten thousand records where timing is on."""
-    if request.config.getoption("--benchmark-disable"):
+    if not request.config.getoption("benchmark_enable"):  # the project's own options disable it otherwise
         return write_many(tmp_path_factory.mktemp("few"), 40)
     return write_many(tmp_path_factory.mktemp("many"), RECORDS)
 
