@@ -117,5 +117,20 @@ const qbench = (() => {
     for (const one of [box, ...box.children]) sizes.observe(one);
   }
 
-  return { data, make, colour, onTheme, state };
+  // Draws each element that it is told to observe, once, shortly before it comes into view.
+  const watcher = (draw) => {
+    const observer = new IntersectionObserver(
+      (entries) => {
+        for (const entry of entries) {
+          if (!entry.isIntersecting) continue;
+          observer.unobserve(entry.target);
+          draw(entry.target);
+        }
+      },
+      { rootMargin: "600px" },
+    );
+    return observer;
+  };
+
+  return { watcher, data, make, colour, onTheme, state };
 })();

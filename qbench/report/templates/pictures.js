@@ -110,16 +110,7 @@
     if (key) state.set("cell", key);
   };
 
-  const watcher = new IntersectionObserver(
-    (entries) => {
-      for (const entry of entries) {
-        if (!entry.isIntersecting) continue;
-        watcher.unobserve(entry.target);
-        draw(entry.target);
-      }
-    },
-    { rootMargin: "600px" },
-  );
+  const watcher = qbench.watcher(draw);
 
   // The table behind a picture is built when it is opened.
   const behind = (picture, plot) => {

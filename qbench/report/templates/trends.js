@@ -38,16 +38,7 @@
   };
 
   const plots = document.querySelectorAll(".plot");
-  const watcher = new IntersectionObserver(
-    (entries) => {
-      for (const entry of entries) {
-        if (!entry.isIntersecting) continue;
-        watcher.unobserve(entry.target);
-        draw(entry.target);
-      }
-    },
-    { rootMargin: "600px" },
-  );
+  const watcher = qbench.watcher(draw);
   plots.forEach((plot) => watcher.observe(plot));
   addEventListener("beforeprint", () => plots.forEach(draw));
   qbench.onTheme(() => drawn.forEach(draw));
