@@ -87,7 +87,7 @@ def test_places_are_looked_at_before_anything_is_measured(tmp_path: Path) -> Non
 
 def test_a_place_where_this_user_may_not_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.access", lambda place, mode: Path(place) != tmp_path)  # for root all is allowed
-    with pytest.raises(ResultsError, match="--keep .* may not write in"):
+    with pytest.raises(ResultsError, match=r"--keep .* may not write in"):
         check_places({}, tmp_path / "kept")
 
 
