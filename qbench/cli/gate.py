@@ -121,16 +121,16 @@ def gate(
                 "--keep": keep,
             },
         )
+        store = store or Path("results")
         loaded = load_suite(suite)
         rules = [parse_filter(text) for text in filter_]
-        check_places({"--junit": junit, "--json": json, "--markdown": markdown}, keep)
         order = Order(rules, budget, loaded.seed if seed is None else seed, keep=keep, heard=heard)
         with terminable():
+            check_places({"--junit": junit, "--json": json, "--markdown": markdown}, keep)
             if baseline is not None:
                 keys = [key for text in accept_environment for key in text.split(",") if key]
                 result = gates.with_baseline(
-                    loaded,
-                    gates.Stored(baseline, results, store or Path("results"), rules, gate_timed, keys, heard),
+                    loaded, gates.Stored(baseline, results, store, rules, gate_timed, keys, heard)
                 )
             elif against is not None:
                 result = gates.against_commit(loaded, against, order)
