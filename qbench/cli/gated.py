@@ -46,13 +46,11 @@ class Outputs:
             _done(deliver)
         return USAGE
 
-    def write(self, result: GateResult) -> None:
-        """All of them; on GitHub the job's summary too. ResultsError where one cannot be written."""
-        for deliver in self._deliveries(result):
-            deliver()
-
     def _deliveries(self, result: GateResult) -> Iterator[Callable[[], None]]:
-        """Each by itself, so that one which fails keeps none of the others back."""
+        """Each file, and on GitHub the job's summary and annotations.
+
+        Each by itself, so that one which fails keeps none of the others back.
+        """
         if (file := self.junit) is not None:
             yield lambda: write_bytes_atomic(file, junit(result))
         if (whole := self.json) is not None:

@@ -19,6 +19,7 @@ from qbench.errors import ResultsError
 from qbench.results.atomic import make_folder, remove_leftovers
 
 LOCK_FILE = ".lock"
+TURN_FILE = ".turn"
 
 
 @contextlib.contextmanager
@@ -45,26 +46,36 @@ def lock(run_folder: Path) -> Iterator[None]:
 def turn(folder: Path) -> Iterator[None]:
     """Waits until no other process has its turn in the folder, and has it; for what takes a moment.
 
-    The lock is the folder's own: nothing is left in a folder that is committed. Raises ResultsError where
-    the folder cannot be had or its file system knows no locks.
+    Its file goes when the turn is over, for the folder may be one that is committed. (The folder itself
+    would do as well, but not on NFS, where only what is open for writing can be locked.) Raises ResultsError
+    where the folder cannot be had, or its file system knows no locks.
     """
     make_folder(folder)
+    path = folder / TURN_FILE
     try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = _taken(path)
     except OSError as error:
-        raise ResultsError(f"cannot open the folder {folder}: {error.strerror or error}") from error
+        raise ResultsError(f"cannot lock {path}: {error.strerror or error}") from error
     try:
-        _wait_for(descriptor, folder)
         yield
     finally:
+        path.unlink(missing_ok=True)  # while it is held, so that nobody else's is removed
         os.close(descriptor)
 
 
-def _wait_for(descriptor: int, folder: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    except OSError as error:
-        raise ResultsError(f"cannot lock the folder {folder}: {error.strerror or error}") from error
+def _taken(path: Path) -> int:
+    """A descriptor of the file that lies there, locked; one that went while this process waited is none."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), path.stat()):
+                    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
 
 
 def _sign(file: IO[str]) -> None:

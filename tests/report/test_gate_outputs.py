@@ -84,7 +84,7 @@ def test_hostile_texts_break_no_junit() -> None:
 
 
 def test_hostile_texts_break_no_json(tmp_path: Path) -> None:
-    Outputs(json=tmp_path / "gate.json").write(hostile())
+    assert Outputs(json=tmp_path / "gate.json").publish(hostile()) == 1
     found = json.loads((tmp_path / "gate.json").read_bytes())
     assert found["findings"][0]["cell"] == HOSTILE
     assert found["exit_code"] == 1

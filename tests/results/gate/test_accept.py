@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from qbench.errors import ResultsError
 from qbench.results.atomic import write_bytes_atomic
 from qbench.results.gate.baseline import accept, baseline_file, read_baseline
 from qbench.results.gate.choose import only_run
-from qbench.results.store import write_manifest
+from qbench.results.store import Run, write_manifest
 from tests.results import factory
 
 RECORDS = [factory.record(), factory.record("absmax")]
@@ -59,6 +60,26 @@ def test_two_acceptances_at_once_are_both_kept(tmp_path: Path) -> None:
     assert slow.wait(timeout=60) == 0
     assert [one.reason for one in read_baseline(path).acceptances] == ["the slow one", "the quick one"]
     assert [file.name for file in path.parent.iterdir()] == [path.name], "no lock is left to be committed"
+
+
+def _accepts(run: Run, path: Path, process: int) -> None:
+    for number in range(10):
+        accept(run, path, f"{process}.{number}", allow_failed=True)
+
+
+def test_none_of_many_acceptances_is_lost(tmp_path: Path) -> None:
+    run = only_run(factory.write_run(tmp_path / "a", RECORDS))
+    path = baseline_file(tmp_path, "quickstart")
+    fork = multiprocessing.get_context("fork")
+    workers = [fork.Process(target=_accepts, args=(run, path, process)) for process in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+    reasons = [one.reason for one in read_baseline(path).acceptances]
+    assert sorted(reasons) == [f"{process}.{number}" for process in range(4) for number in range(10)]
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
 def test_an_acceptance_that_is_refused_gives_its_turn_back(tmp_path: Path) -> None:
