@@ -90,7 +90,8 @@ def _print(lines: str) -> None:
     """Whoever reads along may leave (`| head`): the exit code and the files still say what was found."""
     try:
         if lines:
-            print(lines, flush=True)
+            encoding = sys.stdout.encoding or "utf-8"  # of a terminal that may know no arrow
+            print(lines.encode(encoding, "replace").decode(encoding), flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered goes nowhere
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -68,6 +69,13 @@ def test_the_verdict_is_said_although_no_file_can_be_written(
         f"qbench: cannot write {tmp_path}/none/gate.md",
     ]
     assert json.loads((tmp_path / "gate.json").read_text())["exit_code"] == 1, "the others are written"
+
+
+def test_a_terminal_that_knows_no_arrow_hears_the_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(heard := io.BytesIO(), encoding="ascii"))
+    assert Outputs().publish(RED) == 1
+    assert b"12.1 ms ? 12.73 ms" in heard.getvalue()
+    assert heard.getvalue().endswith(b"gate regression: 1 worse\n")
 
 
 def test_an_output_that_fails_itself_keeps_no_other_back(
