@@ -15,12 +15,11 @@ from qbench.report.details import Details, Entry
 from qbench.report.page import Plotlyjs, render_page, write_page
 from qbench.report.pictures.album import album
 from qbench.report.pictures.gather import Gathered, Taken, taken
-from qbench.results.base import Scored
 from qbench.results.export import parquet_bytes
-from qbench.results.frame import chosen_runs, from_rows
+from qbench.results.frame import from_parts
 from qbench.results.parallel import uncollected
+from qbench.results.parts import Part, part_of
 from qbench.results.record import Record
-from qbench.results.rows import Row, row_of
 from qbench.results.store import Run, Store
 
 SCRIPTS = (
@@ -52,29 +51,37 @@ def write_report(
     MB), `directory` beside it, `cdn` leaves it to the network. ResultsError where there is no run at all.
     """
     store = Store(Path(results), strict=False)
-    chosen = chosen_runs(store, runs)
+    chosen = store.chosen(runs)
     manifests = {run.name: store.manifest(run) for run in chosen}
     gathered, details = Gathered(), Details.of(manifests)
     with uncollected():
-        frame = from_rows(_rows(store, chosen, gathered, details))
+        frame = from_parts(_parts(store, chosen, gathered, details))
         frame.attrs["problems"] = list(store.problems)
         page = render(frame, manifests, gathered=gathered, details=details, plotlyjs=plotlyjs)
     return write_page(Path(output), page, plotlyjs)
 
 
-def _rows(
-    store: Store, runs: Sequence[Run], gathered: Gathered, details: Details
-) -> Iterator[tuple[Row, Scored]]:
-    """Each record's row; what pictures and panels need of it goes to those two, from the same one reading."""
+def _parts(store: Store, runs: Sequence[Run], gathered: Gathered, details: Details) -> Iterator[Part]:
+    """The records by parts; what pictures and panels need goes to those two, from the same one reading."""
 
-    def read(record: Record) -> tuple[tuple[Row, Scored], Taken | None, Entry]:
-        return row_of(record), taken(record), details.entry(record)
+    def read(records: Iterator[Record]) -> tuple[Part, list[Taken | None], list[Entry]]:
+        seen: list[Taken | None] = []
+        entries: list[Entry] = []
+
+        def watched() -> Iterator[Record]:
+            for record in records:
+                seen.append(taken(record))
+                entries.append(details.entry(record))
+                yield record
+
+        return part_of(watched()), seen, entries
 
     for run in runs:
-        for row, seen, entry in store.each(run, read):
-            gathered.take(seen)
-            details.take(entry)
-            yield row
+        for part, seen, entries in store.by_parts(run, read):
+            for one, entry in zip(seen, entries, strict=True):
+                gathered.take(one)
+                details.take(entry)
+            yield part
 
 
 def render(

@@ -6,6 +6,7 @@ of the folder stand.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +25,10 @@ _RELATED = ("weight_bytes", *TIMES.values())
 
 
 def row_of(record: Record) -> tuple[Row, Scored]:
-    """The record's row, and what relating it to others needs. `missing` is still a dict."""
+    """The record's row, and what relating it to others needs.
+
+    `missing` is a dict of reasons, one for all records that lack the same: it must not be changed.
+    """
     row = _row(record)
     return row, scored(record, row["cell_id"], {name: row[name] for name in _RELATED})
 
@@ -55,8 +59,13 @@ def _row(record: Record) -> Row:
         "ended_at": record.ended_at or None,
     }
     row.update(values(record))
-    row["missing"] = missing.of_record(record, row)
+    row["missing"] = _one_of_each(tuple(missing.of_record(record, row).items()))
     return row
+
+
+@functools.lru_cache(maxsize=1024)
+def _one_of_each(reasons: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    return dict(reasons)
 
 
 def protocol(record: Record) -> str | None:
