@@ -21,6 +21,7 @@ from qbench.results.speedups import TIMES
 from qbench.results.tasks import task_accuracy_stderr, tasks_text
 
 Row = dict[str, Any]
+_PARAMS = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
 _RELATED = ("weight_bytes", *TIMES.values())
 
 
@@ -44,7 +45,7 @@ def _row(record: Record) -> Row:
         "model": cell.model.name,
         "method": cell.method,
         "label": cell.label,
-        "params": json.dumps(cell.params, sort_keys=True, ensure_ascii=False),
+        "params": _PARAMS.encode(cell.params),
         "dtype": cell.dtype,
         "device": cell.device,
         "runtime": cell.runtime,
