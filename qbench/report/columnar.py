@@ -8,6 +8,7 @@ their places, so that ten thousand rows stay a few megabytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -31,55 +32,86 @@ Packed = list[Any] | dict[str, list[Any]]
 _LATENCY = ("prompt_length", "generated_tokens", "batch_size")
 
 
-def table_data(rows: list[Row]) -> dict[str, Any]:
-    """What `view.js` reads; `rows` are the frame's (as dicts, nulls as None).
+@dataclass(frozen=True)
+class Sheet:
+    """What every column of the table is made from."""
 
-    `values[name]` as measured (a text cut where it is long), `texts[name]` what is shown of a number in the
-    unit of its column, `alone[name]` by row in a unit of its own where that is another, `reasons[name]` why
-    it is null, `best[name]` the places of the marked rows.
-    """
+    rows: list[Row]
+    """In the table's order."""
+    varying: Mapping[str, str]
+    """Dimensions that differ between rows: name → title."""
+    present: list[Shown]
+    """Columns that hold anything."""
+    scales: dict[str, Scale]
+    """Of the numbers among them."""
+
+    @property
+    def numbers(self) -> list[Shown]:
+        return [column for column in self.present if column.number]
+
+
+def sheet_of(rows: list[Row]) -> Sheet:
+    """`rows` are the frame's (as dicts, nulls as None)."""
     rows = ordered(rows)
-    varying = split_dimensions(rows)[1]
-    measured = {name: [row[name] for row in rows] for name in catalogue()}
-    present = [
-        column for column in catalogue().values() if any(value is not None for value in measured[column.name])
-    ]
-    numbers = [column for column in present if column.number]
-    scales = {column.name: scale_of(column, rows) for column in numbers}
+    present = [column for column in catalogue().values() if any(row[column.name] is not None for row in rows)]
+    scales = {column.name: scale_of(column, rows) for column in present if column.number}
+    return Sheet(rows, split_dimensions(rows)[1], present, scales)
+
+
+def column_data(sheet: Sheet, column: Shown) -> dict[str, Any]:
+    """`values` as measured (a text cut where it is long), `texts` what is shown of a number in the unit of
+    its column, `alone` by row in a unit of its own where that is another, `reasons` why it is null; parts
+    without anything are left out."""
+    values = [row[column.name] for row in sheet.rows]
+    found: dict[str, Any] = {"values": packed(_values(column, values))}
+    if column.number:
+        scale = sheet.scales[column.name]
+        found["texts"] = packed(_texts(column, scale, sheet.rows))
+        found["alone"] = _alone(column, scale, sheet.rows)
+    if None in values:
+        pairs = zip(sheet.rows, values, strict=True)
+        found["reasons"] = packed(
+            [reason_of(row, column.name) if value is None else None for row, value in pairs]
+        )
+    return {part: made for part, made in found.items() if made}
+
+
+def best_places(sheet: Sheet) -> dict[str, list[int]]:
+    """Column → places of the marked rows."""
+    found: dict[str, list[int]] = {}
+    for index, name in sorted(find_best(sheet.rows, sheet.numbers)):
+        found.setdefault(name, []).append(index)
+    return found
+
+
+def assembled(
+    sheet: Sheet, columns: Mapping[str, Mapping[str, Any]], best: Mapping[str, list[int]]
+) -> dict[str, Any]:
+    """What `view.js` reads: of every part of `column_data` the columns that have it, and what all share."""
+    rows, present = sheet.rows, sheet.present
     shared = _shared_protocol(rows)
     return {
         "rows": len(rows),
         "groups": GROUPS,
-        "columns": [_head(column, scales.get(column.name, Scale()), shared) for column in present],
-        "defaults": _defaults(varying, {column.name for column in present}, rows),
-        "filters": list(filters(rows, varying)),
+        "columns": [_head(column, sheet.scales.get(column.name, Scale()), shared) for column in present],
+        "defaults": _defaults(sheet.varying, {column.name for column in present}, rows),
+        "filters": list(filters(rows, dict(sheet.varying))),
         "labels": packed([cut(row["label"] or row["method"]) for row in rows]),
         "names": packed([cut(short(row["label"] or row["method"])) for row in rows]),
         "keys": [f"{row['run']}/{row['cell_id']}" for row in rows],
-        "values": {column.name: packed(_values(column, measured[column.name])) for column in present},
-        "texts": {column.name: packed(_texts(column, scales[column.name], rows)) for column in numbers},
-        "alone": {
-            column.name: found for column in numbers if (found := _alone(column, scales[column.name], rows))
+        **{
+            part: {name: made[part] for name, made in columns.items() if part in made}
+            for part in ("values", "texts", "alone", "reasons")
         },
-        "reasons": {
-            column.name: packed(
-                [
-                    reason_of(row, column.name) if value is None else None
-                    for row, value in zip(rows, measured[column.name], strict=True)
-                ]
-            )
-            for column in present
-            if None in measured[column.name]
-        },
-        "best": _best(rows, numbers),
+        "best": best,
     }
 
 
-def _best(rows: list[Row], numbers: list[Shown]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
-    for index, name in sorted(find_best(rows, numbers)):
-        found.setdefault(name, []).append(index)
-    return found
+def table_data(rows: list[Row]) -> dict[str, Any]:
+    """All of it, of the frame's rows."""
+    sheet = sheet_of(rows)
+    columns = {column.name: column_data(sheet, column) for column in sheet.present}
+    return assembled(sheet, columns, best_places(sheet))
 
 
 def packed(values: Sequence[Hashable]) -> Packed:

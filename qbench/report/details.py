@@ -166,7 +166,12 @@ def _bytes(parts: Any) -> int | None:
     """What the layer stores; the layouts that kernels prepare at run time are among it."""
     if not isinstance(parts, Mapping):
         return None
-    return sum(value for value in parts.values() if isinstance(value, int))
+    values = parts.values()
+    return sum(values if set(map(type, values)) == {int} else filter(_is_int, values))
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int)
 
 
 def _error(error: Mapping[str, Any] | None) -> dict[str, str] | None:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import base64
+import functools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
-from qbench.report.columnar import table_data
-from qbench.report.context import plain_rows, view_of
+from qbench.report.columnar import Sheet, assembled, best_places, column_data, sheet_of
+from qbench.report.context import View, plain_rows, view_of
 from qbench.report.details import Details, Entry
 from qbench.report.page import Plotlyjs, render_page, write_page
-from qbench.report.pictures.album import album
+from qbench.report.pictures.album import Album, album
 from qbench.report.pictures.gather import Gathered, Taken, taken
-from qbench.results.base import Scored
+from qbench.report.shown import Shown
 from qbench.results.export import parquet_bytes
-from qbench.results.frame import chosen_runs, from_rows
-from qbench.results.parallel import uncollected
+from qbench.results.frame import from_parts
+from qbench.results.parallel import together, uncollected
+from qbench.results.parts import Part, part_of
 from qbench.results.record import Record
-from qbench.results.rows import Row, row_of
 from qbench.results.store import Run, Store
 
 SCRIPTS = (
@@ -35,6 +37,8 @@ SCRIPTS = (
     "panel.js",
 )
 STYLES = ("table.css", "pictures.css", "panel.css")
+_COLUMN_PARTS = 6
+"""Parts of the table that are made side by side."""
 PARQUET_LIMIT = 16_000_000
 """Bytes of Parquet that the page brings along; of more it says how to make the file."""
 
@@ -52,29 +56,37 @@ def write_report(
     MB), `directory` beside it, `cdn` leaves it to the network. ResultsError where there is no run at all.
     """
     store = Store(Path(results), strict=False)
-    chosen = chosen_runs(store, runs)
+    chosen = store.chosen(runs)
     manifests = {run.name: store.manifest(run) for run in chosen}
     gathered, details = Gathered(), Details.of(manifests)
     with uncollected():
-        frame = from_rows(_rows(store, chosen, gathered, details))
+        frame = from_parts(_parts(store, chosen, gathered, details))
         frame.attrs["problems"] = list(store.problems)
         page = render(frame, manifests, gathered=gathered, details=details, plotlyjs=plotlyjs)
     return write_page(Path(output), page, plotlyjs)
 
 
-def _rows(
-    store: Store, runs: Sequence[Run], gathered: Gathered, details: Details
-) -> Iterator[tuple[Row, Scored]]:
-    """Each record's row; what pictures and panels need of it goes to those two, from the same one reading."""
+def _parts(store: Store, runs: Sequence[Run], gathered: Gathered, details: Details) -> Iterator[Part]:
+    """The records by parts; what pictures and panels need goes to those two, from the same one reading."""
 
-    def read(record: Record) -> tuple[tuple[Row, Scored], Taken | None, Entry]:
-        return row_of(record), taken(record), details.entry(record)
+    def read(records: Iterator[Record]) -> tuple[Part, list[Taken | None], list[Entry]]:
+        seen: list[Taken | None] = []
+        entries: list[Entry] = []
+
+        def watched() -> Iterator[Record]:
+            for record in records:
+                seen.append(taken(record))
+                entries.append(details.entry(record))
+                yield record
+
+        return part_of(watched()), seen, entries
 
     for run in runs:
-        for row, seen, entry in store.each(run, read):
-            gathered.take(seen)
-            details.take(entry)
-            yield row
+        for part, seen, entries in store.by_parts(run, read):
+            for one, entry in zip(seen, entries, strict=True):
+                gathered.take(one)
+                details.take(entry)
+            yield part
 
 
 def render(
@@ -91,22 +103,21 @@ def render(
     a cell's panel what `details` took.
     """
     rows = plain_rows(frame)
-    view = view_of(rows, manifests or {}, list(frame.attrs.get("problems", [])))
-    pictures = album(rows, gathered or Gathered())
-    data: dict[str, Any] = {"pictures": pictures.data()}
+    made = _made(rows, manifests or {}, list(frame.attrs.get("problems", [])), gathered or Gathered())
+    parquet = parquet_bytes(frame) if rows else b""  # not in a forked child: Arrow has threads
+    data: dict[str, Any] = {"pictures": made.album.data()}
     if details is not None:
         data["details"] = details.data()
-    parquet = parquet_bytes(frame) if rows else b""
     if rows:
-        data["table"] = table_data(rows)
+        data["table"] = made.table
     if 0 < len(parquet) <= PARQUET_LIMIT:
         data["parquet"] = base64.b64encode(parquet).decode()
     return render_page(
         "leaderboard.html.j2",
         {
-            "view": view,
-            "title": view.title,
-            "album": pictures,
+            "view": made.view,
+            "title": made.view.title,
+            "album": made.album,
             "cells": len(rows),
             "parquet_bytes": len(parquet),
             "with_parquet": "parquet" in data,
@@ -114,6 +125,42 @@ def render(
         scripts=SCRIPTS,
         styles=STYLES,
         data=data,
-        drawn=bool(pictures.chapters),
+        drawn=bool(made.album.chapters),
         plotlyjs=plotlyjs,
     )
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What a page is put together from; it takes seconds for ten thousand rows."""
+
+    view: View
+    album: Album
+    table: dict[str, Any]
+
+
+def _made(
+    rows: list[dict[str, Any]],
+    manifests: Mapping[str, Mapping[str, Any]],
+    problems: list[str],
+    gathered: Gathered,
+) -> _Made:
+    """Side by side where the rows are many."""
+    sheet = sheet_of(rows)
+    parts = [sheet.present[start::_COLUMN_PARTS] for start in range(_COLUMN_PARTS)]
+    album_, view, best, *columns = together(
+        [
+            lambda: album(rows, gathered),
+            lambda: view_of(rows, manifests, problems),
+            lambda: best_places(sheet),
+            *(functools.partial(_columns, sheet, part) for part in parts),
+        ],
+        len(rows),
+    )
+    found = {name: made for part in columns for name, made in part.items()}
+    table = assembled(sheet, {column.name: found[column.name] for column in sheet.present}, best)
+    return _Made(view, album_, table)
+
+
+def _columns(sheet: Sheet, shown: list[Shown]) -> dict[str, dict[str, Any]]:
+    return {column.name: column_data(sheet, column) for column in shown}

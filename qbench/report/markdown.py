@@ -19,7 +19,7 @@ from qbench.report.names import short
 from qbench.report.rows import Field, field_of
 from qbench.report.table import ordered
 from qbench.report.terminal import dimensions
-from qbench.results.frame import chosen_runs, from_store
+from qbench.results.frame import from_store
 from qbench.results.store import Store
 
 COLUMNS = (
@@ -39,7 +39,7 @@ def read_markdown(results: str | Path, runs: Literal["newest", "all"] = "newest"
     no run at all."""
     store = Store(Path(results), strict=False)
     frame = from_store(store, runs)
-    manifests = {run.name: store.manifest(run) for run in chosen_runs(store, runs)}
+    manifests = {run.name: store.manifest(run) for run in store.chosen(runs)}
     frame.attrs["problems"] = list(store.problems)
     return markdown(frame, manifests)
 

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from qbench.errors import ResultsError, did_you_mean
-from qbench.results.frame import chosen_runs, from_store
+from qbench.results.frame import from_store
 from qbench.results.history_frame import Row, tidy
 from qbench.results.metric import Direction
 from qbench.results.metrics import METRICS
@@ -79,7 +79,7 @@ def read_series(
     """The series of a store that have at least one value, by suite, cell and metric."""
     if metric is not None and metric not in metrics():
         raise ResultsError(f"no metric {metric!r}; {did_you_mean(metric, metrics())}")
-    chosen_runs(store, "all")  # which complains where there is none
+    store.chosen("all")  # which complains where there is none
     known = store.suites()
     if suite is not None and suite not in known:
         raise ResultsError(f"no suite {suite!r} in {store.root}; {did_you_mean(suite, known)}")

@@ -14,11 +14,11 @@ from typing import Any, Literal
 import pandas as pd
 
 from qbench.results.columns import Column
-from qbench.results.frame import chosen_runs, series
 from qbench.results.identity import IDENTITY, identity
 from qbench.results.parallel import uncollected
 from qbench.results.record import Record
 from qbench.results.store import Store
+from qbench.results.typed import typed
 
 PARTS = {
     "codes": "codes at their true width",
@@ -77,7 +77,7 @@ def layers(
     """
     store = Store(Path(path), strict=strict)
     with uncollected():
-        frame = layers_of(record for run in chosen_runs(store, runs) for record in store.records(run))
+        frame = layers_of(record for run in store.chosen(runs) for record in store.records(run))
     frame.attrs["problems"] = list(store.problems)
     return frame
 
@@ -85,12 +85,7 @@ def layers(
 def layers_of(records: Iterable[Record]) -> pd.DataFrame:
     """The same of these records, in their order."""
     rows = [row for record in records for row in layer_rows(record)]
-    frame = pd.DataFrame(
-        {name: series([row[name] for row in rows], column.dtype) for name, column in LAYER_COLUMNS.items()}
-    )
-    frame.attrs["units"] = {name: column.unit for name, column in LAYER_COLUMNS.items() if column.unit}
-    frame.attrs["problems"] = []
-    return frame
+    return typed({name: [row[name] for row in rows] for name in LAYER_COLUMNS}, LAYER_COLUMNS)
 
 
 def layer_rows(record: Record) -> list[dict[str, Any]]:

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import math
+from operator import mul
 from statistics import median
 
 from qbench.results.metric import Metric, fact
 from qbench.results.record import Record
-from qbench.results.samples import Value
+from qbench.results.samples import Value, remembered
 
 DTYPE_BITS = {"fp32": 32.0, "bf16": 16.0, "fp16": 16.0}
+
+
+@remembered
+def sizes(record: Record) -> list[int]:
+    """Weights of each layer, in order; 1 where its shape is not told."""
+    return [math.prod(layer.get("shape", ())) for layer in record.layers]
 
 
 def bits_per_weight(record: Record) -> Value:
     """Mean over the weights of all quantized layers, metadata included; the dtype's width for `none`."""
     if record.cell.method == "none":
         return DTYPE_BITS.get(record.cell.dtype)
-    stored, weights = 0.0, 0
-    for layer in record.layers:
-        bits = layer.get("bits_per_weight")
-        if bits is None:
-            return None
-        count = math.prod(layer.get("shape", ()))
-        stored += bits * count
-        weights += count
-    return stored / weights if weights else None
+    counts = sizes(record)
+    bits = [layer.get("bits_per_weight") for layer in record.layers]
+    if not counts or None in bits:
+        return None
+    return float(sum(map(mul, bits, counts)) / sum(counts))
 
 
 def kernels(record: Record) -> list[str]:

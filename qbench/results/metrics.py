@@ -70,9 +70,10 @@ def values(record: Record) -> dict[str, Value]:
     """Every metric of the record; a probe that gave nothing is not asked by each of its metrics again."""
     found: dict[str, Value] = {}
     for source, metrics in _BY_SOURCE:
-        nothing = absent(record, source) is not None
-        for metric in metrics:
-            found[metric.name] = None if nothing else metric.value(record)
+        if absent(record, source) is None:
+            found |= {metric.name: metric.value(record) for metric in metrics}
+        else:
+            found |= dict.fromkeys([metric.name for metric in metrics])
     return found
 
 
@@ -80,8 +81,8 @@ def reasons(record: Record, found: dict[str, Value]) -> dict[str, str]:
     """Why metrics are null, of an ok record; `found` are its `values`."""
     given: dict[str, str] = {}
     for source, metrics in _BY_SOURCE:
-        nothing = absent(record, source)
-        for metric in metrics:
-            if found[metric.name] is None:
-                given[metric.name] = nothing or metric.reason(record)
+        null = [metric for metric in metrics if found[metric.name] is None]
+        if null:
+            nothing = absent(record, source)
+            given |= {metric.name: nothing or metric.reason(record) for metric in null}
     return given

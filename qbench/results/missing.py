@@ -6,6 +6,7 @@ all windows (an interval) is explained here: by the number that it would be made
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 from qbench.results.base import Scored
@@ -21,30 +22,57 @@ TOO_LARGE = "too large for a number"
 OTHER_WINDOWS = "the base was scored on other windows"
 
 
+def with_ends(name: str) -> tuple[str, str, str]:
+    """The columns of a number and its interval."""
+    return name, f"{name}_low", f"{name}_high"
+
+
+OVER_WINDOWS = ("perplexity", "perplexity_ratio", "kl_divergence", "top1_agreement")
+"""Numbers whose intervals are over windows."""
+RELATED = (
+    *(column for name in OVER_WINDOWS for column in with_ends(name)),
+    "weight_bytes_ratio",
+    *(column for part in TIMES for column in with_ends(f"{part}_speedup")),
+)
+"""Columns of numbers that `frame.py` fills in."""
+_RELATED, _related = frozenset(RELATED), itemgetter(*RELATED)
+
+
 def of_record(record: Record, row: Row) -> Reasons:
     """Of what was read from the record alone; nothing unless it is ok, for its `reason` says it for all."""
     if record.status != "ok":
         return {}
     found = reasons(record, row)
-    no_accuracy = found.get("task_accuracy", "a task gives no standard error")
-    return {**found, "task_accuracy_stderr": no_accuracy}
+    if row["task_accuracy_stderr"] is None:
+        found["task_accuracy_stderr"] = found.get("task_accuracy", "a task gives no standard error")
+    return found
 
 
 def of_row(row: Row, cell: Scored, base: Scored | None) -> Reasons:
     """Column → reason, of every number of a finished row that is null.
 
-    `row["missing"]` holds what is known so far: `of_record`'s, and why a speedup has no interval.
+    `row` needs no more than `status`, `method`, `missing` and what is in `RELATED`. Its `missing` holds what
+    is known so far: `of_record`'s, and why a speedup has no interval.
     """
     if row["status"] != "ok":
         return {}
-    known: Reasons = dict(row["missing"])
-    if row.get("perplexity_ratio") is None:
-        known["perplexity_ratio"] = _no_perplexity_ratio(row, cell, base, known)
-    for name in ("perplexity", "perplexity_ratio", "kl_divergence", "top1_agreement"):
+    known: Reasons = row["missing"]
+    filled = [name for name in known.keys() & _RELATED if row[name] is not None]
+    if filled:
+        known = {name: reason for name, reason in known.items() if name not in filled}
+    return _of_related(row, cell, base, known) if None in _related(row) else known
+
+
+def _of_related(row: Row, cell: Scored, base: Scored | None, known: Reasons) -> Reasons:
+    """Of the numbers that relate cells or have an interval, those that are null."""
+    found = dict(known)
+    if row["perplexity_ratio"] is None:
+        found["perplexity_ratio"] = _no_perplexity_ratio(row, cell, base, known)
+    for name in OVER_WINDOWS:
         cause = ONE_WINDOW if len(cell.tokens) < 2 else TOO_LARGE
-        known |= of_ends(name, known.get(name, cause) if row.get(name) is None else cause)
-    known |= _relative(row, base, known)
-    return {name: reason for name, reason in known.items() if row.get(name) is None}
+        found |= of_ends(name, found.get(name, cause) if row[name] is None else cause)
+    found |= _relative(row, cell, base, known)
+    return {name: reason for name, reason in found.items() if name not in _RELATED or row[name] is None}
 
 
 def of_ends(name: str, reason: str) -> Reasons:
@@ -60,18 +88,18 @@ def _no_perplexity_ratio(row: Row, cell: Scored, base: Scored | None, known: Rea
     return OTHER_WINDOWS if cell.nll_above(base) is None else TOO_LARGE
 
 
-def _relative(row: Row, base: Scored | None, known: Reasons) -> Reasons:
-    found = {"weight_bytes_ratio": _no_quotient(row, "weight_bytes", base, known)}
+def _relative(row: Row, cell: Scored, base: Scored | None, known: Reasons) -> Reasons:
+    found = {"weight_bytes_ratio": _no_quotient(row, cell, "weight_bytes", base, known)}
     for part, time in TIMES.items():
         name = f"{part}_speedup"
-        found[name] = _no_quotient(row, time, base, known)
-        if row.get(name) is None:
+        found[name] = _no_quotient(row, cell, time, base, known)
+        if row[name] is None:
             found |= of_ends(name, found[name])
     return found
 
 
-def _no_quotient(row: Row, name: str, base: Scored | None, known: Reasons) -> str:
-    if row[name] is None:
+def _no_quotient(row: Row, cell: Scored, name: str, base: Scored | None, known: Reasons) -> str:
+    if cell.measured[name] is None:
         return known[name]
     if base is None:
         return no_base(row)

@@ -15,10 +15,10 @@ with a measured figure, since today's chips are far smaller than 45 nm and read 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from qbench.results.layers import sizes
 from qbench.results.metric import Metric
 from qbench.results.record import Record
 from qbench.results.samples import Value, number, probe, remembered
@@ -71,9 +71,9 @@ def products(record: Record) -> dict[str, float] | None:
     total = parameters if record.model.get("tied_head") else parameters - embedding
     dtype = record.cell.dtype
     counted: dict[str, float] = {}
-    for layer in record.layers:
-        shape, outliers = layer["shape"], layer.get("outlier_columns")
-        weights = math.prod(shape) - (shape[0] * outliers if outliers else 0)
+    for layer, weights in zip(record.layers, sizes(record), strict=True):
+        if outliers := layer.get("outlier_columns"):
+            weights -= layer["shape"][0] * outliers
         total -= weights
         operands = _format(layer, dtype)
         counted[operands] = counted.get(operands, 0.0) + weights

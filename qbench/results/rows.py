@@ -6,6 +6,7 @@ of the folder stand.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -20,11 +21,15 @@ from qbench.results.speedups import TIMES
 from qbench.results.tasks import task_accuracy_stderr, tasks_text
 
 Row = dict[str, Any]
+_PARAMS = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
 _RELATED = ("weight_bytes", *TIMES.values())
 
 
 def row_of(record: Record) -> tuple[Row, Scored]:
-    """The record's row, and what relating it to others needs. `missing` is still a dict."""
+    """The record's row, and what relating it to others needs.
+
+    `missing` is a dict of reasons, one for all records that lack the same: it must not be changed.
+    """
     row = _row(record)
     return row, scored(record, row["cell_id"], {name: row[name] for name in _RELATED})
 
@@ -40,7 +45,7 @@ def _row(record: Record) -> Row:
         "model": cell.model.name,
         "method": cell.method,
         "label": cell.label,
-        "params": json.dumps(cell.params, sort_keys=True, ensure_ascii=False),
+        "params": _PARAMS.encode(cell.params),
         "dtype": cell.dtype,
         "device": cell.device,
         "runtime": cell.runtime,
@@ -55,8 +60,13 @@ def _row(record: Record) -> Row:
         "ended_at": record.ended_at or None,
     }
     row.update(values(record))
-    row["missing"] = missing.of_record(record, row)
+    row["missing"] = _one_of_each(tuple(missing.of_record(record, row).items()))
     return row
+
+
+@functools.lru_cache(maxsize=1024)
+def _one_of_each(reasons: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    return dict(reasons)
 
 
 def protocol(record: Record) -> str | None:

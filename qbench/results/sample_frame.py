@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from qbench.results.blocks import Block, sample_blocks
 from qbench.results.columns import Column
-from qbench.results.frame import categorical, chosen_runs, numbers
 from qbench.results.identity import IDENTITY, identity
 from qbench.results.parallel import uncollected
 from qbench.results.record import Record
 from qbench.results.store import Store
+from qbench.results.typed import categorical, numbers
 
 _TEXTS = ("probe", "quantity", "item", "unit")
 _OF_A_BLOCK = ("prompt_length", "batch_size")
@@ -102,7 +102,7 @@ def samples(
     """
     store = Store(Path(path), strict=strict)
     with uncollected():
-        frame = samples_of(record for run in chosen_runs(store, runs) for record in store.records(run))
+        frame = samples_of(record for run in store.chosen(runs) for record in store.records(run))
     frame.attrs["problems"] = list(store.problems)
     return frame
 

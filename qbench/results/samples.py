@@ -97,6 +97,8 @@ def finite(values: Sequence[float | None]) -> bool:
 
 def number(value: Any) -> Value:
     """A finite number as a float; None for anything else."""
+    if type(value) is float:  # nearly always
+        return value if math.isfinite(value) else None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)

@@ -5,6 +5,7 @@ A share over 1 is possible and says that the ceiling was not one: part of what w
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
@@ -86,5 +87,5 @@ def _ceiling(record: Record, pick: Callable[[Mapping[str, Any]], Any]) -> Share:
 
 def _flat(seconds: Sequence[Any]) -> list[float]:
     """Of all rounds, whether a round holds one time or many."""
-    nested = (entry if isinstance(entry, list) else [entry] for entry in seconds)
-    return [value for entry in nested for value in entry if math.isfinite(value)]
+    nested = (entry if isinstance(entry, list) else (entry,) for entry in seconds)
+    return list(filter(math.isfinite, itertools.chain.from_iterable(nested)))

@@ -37,6 +37,8 @@ DRAWS = 1000
 LEVEL = 0.95
 SEED = 20260101
 _CELLS_AT_ONCE = 512
+_ALONE = 250_000
+"""Multiplications of a product that OpenBLAS leaves to one thread (262,144 by its own constants)."""
 
 Kind = Literal["own", "difference"]
 """How windows correlate: as one model's own losses, or as little as the difference of two models'.
@@ -67,10 +69,22 @@ def intervals(
     tail = (1 - level) / 2
     parts = [sums[start : start + _CELLS_AT_ONCE] for start in range(0, len(sums), _CELLS_AT_ONCE)]
     with ThreadPoolExecutor(min(len(parts), os.cpu_count() or 1) or 1) as threads:  # numpy lets others run
-        ends = list(threads.map(lambda part: _quantiles(part @ weights.T, (tail, 1 - tail)), parts))
+        ends = list(threads.map(lambda part: _quantiles(_product(part, weights.T), (tail, 1 - tail)), parts))
     low, high = np.concatenate(ends, axis=1) if ends else np.empty((2, 0))
     factor = widening(windows, kind, level)
     return estimate, estimate + factor * (low - estimate), estimate + factor * (high - estimate)
+
+
+def _product(left: Array, right: Array) -> Array:
+    """`left @ right`, a few rows at a time: so small that BLAS starts no threads beside ours, which would
+    wait for each other longer than the product takes."""
+    rows = max(1, _ALONE // right.size)
+    whole = len(left) // rows * rows
+    found = np.empty((len(left), right.shape[1]))
+    stacked = found[:whole].reshape(-1, rows, right.shape[1])
+    np.matmul(left[:whole].reshape(-1, rows, left.shape[1]), right, out=stacked)
+    np.matmul(left[whole:], right, out=found[whole:])
+    return found
 
 
 def _quantiles(values: Array, shares: tuple[float, ...]) -> Array:

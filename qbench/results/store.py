@@ -11,7 +11,7 @@ import dataclasses
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from qbench.errors import ResultsError
+from qbench.errors import ResultsError, did_you_mean
 from qbench.results.atomic import make_folder, remove_leftovers, write_bytes_atomic, write_json_atomic
 from qbench.results.lock import lock
 from qbench.results.parallel import in_parts, uncollected
@@ -120,40 +120,48 @@ class Store:
         """The newest run of each suite (or of the one that is named)."""
         return list({run.suite: run for run in self.runs(suite)}.values())
 
+    def chosen(self, runs: str) -> list[Run]:
+        """What `newest` (run of each suite) or `all` stands for; ResultsError where there is none."""
+        if runs not in ("newest", "all"):
+            raise ResultsError(f"runs = {runs!r}; {did_you_mean(runs, ['newest', 'all'])}")
+        found = self.newest() if runs == "newest" else self.runs()
+        if not found:
+            raise ResultsError(
+                f"no runs in {self.root}: neither it nor its folders hold a {MANIFEST} or a record"
+            )
+        return found
+
     def manifest(self, run: Run) -> dict[str, Any]:
         """The run's manifest; empty, and a problem noted, where it cannot be read and `strict` is off."""
         return self._tolerate(lambda: _manifest(run.folder / MANIFEST), otherwise={})
 
     def records(self, run: Run) -> Iterator[Record]:
         """The run's records, by cell id; the ceilings of its device stand in each one's `environment`."""
-        ceilings = _ceilings(run.folder)
-        for path in _paths(run.folder):
-            record = self._tolerate(lambda path=path: _record(path), otherwise=None)  # type: ignore[misc]
-            if record is not None:
-                yield _with_ceilings(record, ceilings)
+        yield from self._records(_paths(run.folder), _ceilings(run.folder))
 
-    def each(self, run: Run, read: Callable[[Record], Found]) -> Iterator[Found]:
-        """`map(read, self.records(run))`, of a run with many records by as many processes as there are cores.
+    def by_parts(self, run: Run, read: Callable[[Iterator[Record]], Found]) -> Iterator[Found]:
+        """What `read` makes of every part of the run's records, in their order.
 
-        What `read` returns must be small against a record, and can be pickled.
+        Of a run with many records as many processes read as there are cores: what `read` returns should be
+        small against its records, and can be pickled.
         """
         ceilings = _ceilings(run.folder)
 
-        def part(paths: Sequence[Path]) -> tuple[list[Found], list[str]]:
+        def part(paths: Sequence[Path]) -> tuple[Found, list[str]]:
             reader = Store(self.root, self.strict)
             with uncollected():
-                found = reader._each_of(paths, ceilings, read)
+                found = read(reader._records(paths, ceilings))
             return found, reader.problems
 
         for found, problems in in_parts(_paths(run.folder), part):
             self.problems += problems
-            yield from found
+            yield found
 
-    def _each_of(
-        self, paths: Sequence[Path], ceilings: dict[str, Any], read: Callable[[Record], Found]
-    ) -> list[Found]:
-        records = (self._tolerate(lambda path=path: _record(path), otherwise=None) for path in paths)  # type: ignore[misc]
-        return [read(_with_ceilings(record, ceilings)) for record in records if record is not None]
+    def _records(self, paths: Iterable[Path], ceilings: dict[str, Any]) -> Iterator[Record]:
+        for path in paths:
+            record = self._tolerate(lambda path=path: _record(path), otherwise=None)  # type: ignore[misc]
+            if record is not None:
+                yield _with_ceilings(record, ceilings)
 
     def record(self, run: Run, cell_id: str) -> Record | None:
         """One cell's record; None where the run has none yet."""

@@ -23,6 +23,7 @@ from qbench.results.base import Scored, base_of, find_bases, scored
 from qbench.results.metric import Metric, fact
 from qbench.results.record import Record
 from qbench.results.samples import Value, probe
+from qbench.results.store import Store
 
 ACCURACIES = ("acc", "exact_match")
 """Metrics that are a share of documents answered right; the first that a task has is its accuracy."""
@@ -59,11 +60,8 @@ difference."""
 
 def load_tasks(path: str | Path = "results/", runs: Literal["newest", "all"] = "newest") -> pd.DataFrame:
     """`task_results` of the newest run of each suite below `path`, or of all runs."""
-    from qbench.results.frame import chosen_runs  # which imports the metrics, and those this module
-    from qbench.results.store import Store
-
     store = Store(Path(path))
-    return task_results(record for run in chosen_runs(store, runs) for record in store.records(run))
+    return task_results(record for run in store.chosen(runs) for record in store.records(run))
 
 
 def task_results(records: Iterable[Record]) -> pd.DataFrame:

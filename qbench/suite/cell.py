@@ -17,6 +17,7 @@ from typing import Any, Self
 EAGER = "eager"
 """The runtime of every cell that was made before there was another; the id says only what differs from it,
 so that those keep theirs."""
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Cell:
     @cached_property
     def id(self) -> str:
         """Sixteen hexadecimal digits of the SHA-256 of the canonical JSON of `identity()`."""
-        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        text = _CANONICAL.encode(self.identity())
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property

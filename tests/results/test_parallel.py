@@ -14,7 +14,7 @@ from qbench.errors import ResultsError
 from qbench.report.leaderboard import write_report
 from qbench.results import parallel
 from qbench.results.frame import load
-from qbench.results.statistics import _quantiles
+from qbench.results.statistics import _product, _quantiles
 from tests.results.many import write_many
 
 
@@ -85,3 +85,22 @@ def test_children_read_the_same_page(folder: Path, tmp_path: Path, request: pyte
     alone = write_report(folder, tmp_path / "alone.html", plotlyjs="cdn").read_bytes()
     request.getfixturevalue("children")
     assert write_report(folder, tmp_path / "together.html", plotlyjs="cdn").read_bytes() == alone
+
+
+@pytest.mark.parametrize("cells", [1, 6, 7, 512])
+@pytest.mark.parametrize("windows", [2, 40, 300])
+def test_products_of_few_rows_at_a_time_are_the_product(cells: int, windows: int) -> None:
+    rng = np.random.default_rng(cells * windows)
+    left, right = rng.normal(size=(cells, windows)), rng.normal(size=(1000, windows)).T
+    exact = np.array([[math.fsum(row * column) for column in right.T[:20]] for row in left])
+    np.testing.assert_allclose(_product(left, right)[:, :20], exact, rtol=0, atol=1e-12)
+
+
+@pytest.mark.usefixtures("children")
+def test_tasks_side_by_side_keep_their_order_and_raise_what_one_raises() -> None:
+    rows = list(range(100))
+    tasks = [lambda place=place: rows[place] ** 2 for place in (7, 3, 99, 0, 5)]
+    assert parallel.together(tasks, 10_000) == [49, 9, 9801, 0, 25]
+    assert parallel._work is None
+    with pytest.raises(IndexError):
+        parallel.together([tasks[0], lambda: rows[100]], 10_000)
