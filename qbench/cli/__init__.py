@@ -6,10 +6,15 @@ Importing it imports neither torch nor pandas: `qbench --help` answers at once.
 from __future__ import annotations
 
 import sys
+import traceback
 
 
 def main() -> None:
-    """Entry point of `qbench`. Every error that a user can mend becomes one message and exit code 2."""
+    """Entry point of `qbench`. Every error that a user can mend becomes one message and exit code 2.
+
+    Any other is a defect of qbench: its traceback, and 2 as well. Python's own 1 would say what 1 says of
+    `run`, `check` and `gate`: something was measured, and found failed or worse.
+    """
     from qbench.cli.app import app
     from qbench.errors import QbenchError
 
@@ -21,3 +26,7 @@ def main() -> None:
     except BrokenPipeError:  # `qbench … | head`
         sys.stderr.close()
         sys.exit(141)
+    except Exception:
+        traceback.print_exc()
+        print("qbench: a defect of qbench itself; please report it with the lines above", file=sys.stderr)
+        sys.exit(2)

@@ -43,8 +43,13 @@ def gate(
         ),
     ] = None,
     store: Annotated[
-        Path, typer.Option("--store", metavar="DIR", help="With --baseline: where the run that is made lies.")
-    ] = Path("results"),
+        Path | None,
+        typer.Option(
+            "--store",
+            metavar="DIR",
+            help="With --baseline: where the run is made; default: results.",
+        ),
+    ] = None,
     gate_timed: Annotated[
         bool, typer.Option("--gate-timed", help="With --baseline: gate timed numbers of another job too.")
     ] = False,
@@ -90,12 +95,11 @@ def gate(
     comparison is decided or the budget is spent. --baseline RESULTS runs the suite once and compares what is
     deterministic with what was accepted; what is timed is shown.
 
-    Exit code: 0 fine, 1 something is worse, failed or missing, 2 the command, the suite or the environment,
-    3 something is undecided or nothing was measured, 130 interrupted.
+    Exit code: 0 fine, 1 something is worse, failed or missing, 2 the command, the suite, the environment or
+    a defect of qbench, 3 something is undecided or nothing was measured, 130 interrupted.
     """
-    from qbench.cli.gated import Outputs, asked_for, say
-    from qbench.errors import QbenchError
-    from qbench.results.gate.finding import GateResult
+    from qbench.cli.gate_options import check_places, check_together
+    from qbench.cli.gated import Outputs
     from qbench.run import gate as gates
     from qbench.run.ab.compare import Order
     from qbench.run.runner import terminable
@@ -105,12 +109,24 @@ def gate(
     outputs = Outputs(junit, json, markdown, every)
     heard = (lambda line: None) if quiet else (lambda line: typer.echo(line, err=True))
     try:
-        given = {"--against": against, "--baseline-python": baseline_python, "--baseline": baseline}
-        asked_for(given, candidate_python, results)
+        check_together(
+            {"--against": against, "--baseline-python": baseline_python, "--baseline": baseline},
+            {
+                "--candidate-python": candidate_python,
+                "--results": results,
+                "--store": store,
+                "--gate-timed": gate_timed or None,
+                "--budget": budget,
+                "--seed": seed,
+                "--keep": keep,
+            },
+        )
+        store = store or Path("results")
         loaded = load_suite(suite)
         rules = [parse_filter(text) for text in filter_]
         order = Order(rules, budget, loaded.seed if seed is None else seed, keep=keep, heard=heard)
         with terminable():
+            check_places({"--junit": junit, "--json": json, "--markdown": markdown}, keep)
             if baseline is not None:
                 keys = [key for text in accept_environment for key in text.split(",") if key]
                 result = gates.with_baseline(
@@ -119,14 +135,11 @@ def gate(
             elif against is not None:
                 result = gates.against_commit(loaded, against, order)
             else:
-                assert baseline_python is not None, "asked_for has seen to it"
+                assert baseline_python is not None, "check_together has seen to it"
                 result = gates.between(loaded, baseline_python, candidate_python, order)
-    except QbenchError as error:
-        outputs.write(GateResult(suite=suite, refused=str(error)))
-        raise
     except KeyboardInterrupt:
         typer.echo("interrupted; nothing was judged", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    outputs.write(result)
-    say(result, every)
-    raise typer.Exit(result.exit_code)
+    except Exception as error:  # a crash must never look like a regression: the code of that is Python's own
+        raise typer.Exit(outputs.refuse(suite, error)) from None
+    raise typer.Exit(outputs.publish(result))

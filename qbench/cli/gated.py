@@ -1,31 +1,24 @@
-"""What `qbench gate` writes and prints, and which of its options go together."""
+"""What `qbench gate` prints and writes, and the exit code that goes with it."""
 
 from __future__ import annotations
 
+import contextlib
 import json as json_
-from collections.abc import Mapping
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from qbench.errors import GateError
+from qbench.errors import QbenchError
 from qbench.report.gate.github import add_summary, annotation_lines, on_github
 from qbench.report.gate.junit import junit
 from qbench.report.gate.markdown import markdown
 from qbench.report.gate.text import text
+from qbench.report.gate.words import plain
 from qbench.results.atomic import write_bytes_atomic
-from qbench.results.gate.finding import GateResult
-
-
-def asked_for(baselines: Mapping[str, object], candidate_python: str | None, results: Path | None) -> None:
-    """GateError where the options name no baseline or more than one, or do not go together."""
-    named = [name for name, value in baselines.items() if value is not None]
-    if len(named) != 1:
-        said = f"{' and '.join(named)} name several baselines; keep one" if named else "no baseline is named"
-        raise GateError(f"{said}: --against REF, --baseline-python PATH, or --baseline RESULTS")
-    if candidate_python and named != ["--baseline-python"]:
-        raise GateError(f"--candidate-python goes with --baseline-python; with {named[0]} this version is it")
-    if results is not None and named != ["--baseline"]:
-        raise GateError("--results goes with --baseline: what is timed side by side is measured now")
+from qbench.results.gate.finding import USAGE, GateResult
 
 
 @dataclass(frozen=True)
@@ -37,21 +30,76 @@ class Outputs:
     markdown: Path | None = None
     every: bool = False
 
-    def write(self, result: GateResult) -> None:
-        """All of them; on GitHub the job's summary too. ResultsError where one cannot be written."""
-        if self.junit is not None:
-            write_bytes_atomic(self.junit, junit(result))
-        if self.json is not None:
-            whole = json_.dumps(result.to_dict(), indent=1, allow_nan=False)  # in ASCII: half surrogates too
-            write_bytes_atomic(self.json, whole.encode() + b"\n")
-        if self.markdown is not None:
-            write_bytes_atomic(self.markdown, markdown(result).encode() + b"\n")
+    def publish(self, result: GateResult) -> int:
+        """Prints the verdict, then writes every file that can be written; the exit code.
+
+        That is the verdict's, or 2 where a file that was asked for is not there: standard error says which.
+        """
+        problems = [_done(lambda: say(result, self.every)), *map(_done, self._deliveries(result))]
+        return USAGE if any(problems) else result.exit_code
+
+    def refuse(self, suite: str, error: Exception) -> int:
+        """Says why there is no verdict, with the traceback where it is a defect, and writes the files so."""
+        complain(error)
+        why = str(error) if isinstance(error, QbenchError) else _defect(error)
+        for deliver in self._deliveries(GateResult(suite=suite, refused=why)):
+            _done(deliver)
+        return USAGE
+
+    def _deliveries(self, result: GateResult) -> Iterator[Callable[[], None]]:
+        """Each file, and on GitHub the job's summary and annotations.
+
+        Each by itself, so that one which fails keeps none of the others back.
+        """
+        if (file := self.junit) is not None:
+            yield lambda: write_bytes_atomic(file, junit(result))
+        if (whole := self.json) is not None:
+            yield lambda: write_bytes_atomic(whole, _json(result))
+        if (comment := self.markdown) is not None:
+            yield lambda: write_bytes_atomic(comment, markdown(result).encode() + b"\n")
         if on_github():
-            add_summary(result)
-            for line in annotation_lines(result):
-                print(line)
+            yield lambda: add_summary(result)
+            yield lambda: _print("\n".join(annotation_lines(result)))
 
 
 def say(result: GateResult, every: bool) -> None:
     """To the terminal, as text that no terminal acts on."""
-    print(text(result, every), flush=True)
+    _print(text(result, every))
+
+
+def complain(error: Exception) -> None:
+    """One message for an error that a user can mend; for a defect the traceback before it."""
+    lines = [f"qbench: {error}"]
+    if not isinstance(error, QbenchError):
+        lines = [*traceback.format_exception(error), f"qbench: {_defect(error)}"]
+    with contextlib.suppress(OSError):  # nobody listens: the exit code still says it
+        print("\n".join(line.rstrip("\n") for line in lines), file=sys.stderr, flush=True)
+
+
+def _done(deliver: Callable[[], None]) -> bool:
+    """Whether it failed, which is said."""
+    try:
+        deliver()
+    except Exception as error:
+        complain(error)
+        return True
+    return False
+
+
+def _print(lines: str) -> None:
+    """Whoever reads along may leave (`| head`): the exit code and the files still say what was found."""
+    try:
+        if lines:
+            encoding = sys.stdout.encoding or "utf-8"  # of a terminal that may know no arrow
+            print(lines.encode(encoding, "replace").decode(encoding), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered goes nowhere
+
+
+def _json(result: GateResult) -> bytes:
+    whole = json_.dumps(result.to_dict(), indent=1, allow_nan=False)  # in ASCII: half surrogates too
+    return whole.encode() + b"\n"
+
+
+def _defect(error: Exception) -> str:
+    return f"qbench itself failed, which is no verdict: {plain(f'{type(error).__name__}: {error}')}"

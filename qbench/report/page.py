@@ -10,12 +10,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import jinja2
+from markupsafe import Markup
 
 from qbench import __version__
 from qbench.errors import ResultsError, did_you_mean
@@ -23,6 +25,7 @@ from qbench.results.atomic import write_bytes_atomic
 
 Plotlyjs = Literal["inline", "cdn", "directory"]
 PLOTLY_FILE = "plotly.min.js"
+_HYPHENED = re.compile(r"(?=.{3,16}$)\S*\w-\w\S*")
 _ESCAPES = {character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
 
@@ -111,14 +114,25 @@ def _plotly_address(plotlyjs: Plotlyjs) -> str:
     return f"https://cdn.plot.ly/plotly-{get_plotlyjs_version()}.min.js"
 
 
+def unbroken(text: str) -> Markup:
+    """The text, escaped, with short words such as `4-bit` kept on one line; copied, it is the same text."""
+    span = Markup('<span class="unbroken">{}</span>')
+    words = (
+        span.format(word) if _HYPHENED.fullmatch(word) else Markup.escape(word) for word in text.split(" ")
+    )
+    return Markup(" ").join(words)
+
+
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.PackageLoader("qbench.report", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["unbroken"] = unbroken
+    return made
 
 
 def _asset(name: str) -> str:

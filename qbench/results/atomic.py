@@ -7,6 +7,7 @@ cut. What a `kill -9` leaves behind ends in `.tmp` and no reader looks at it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -16,6 +17,16 @@ from typing import Any
 from qbench.errors import ResultsError
 
 LEFTOVER = ".tmp"
+
+
+def make_folder(folder: Path) -> None:
+    """Makes it and those above it where they are not there. Raises ResultsError where the system refuses."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResultsError(
+            f"cannot make the folder {folder}: {error.strerror or error}; name another place"
+        ) from error
 
 
 def write_bytes_atomic(path: Path, content: bytes) -> None:
@@ -28,7 +39,8 @@ def write_bytes_atomic(path: Path, content: bytes) -> None:
     except OSError as error:
         raise ResultsError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # such as a folder that is none: what was wrong is said already
+            temporary.unlink(missing_ok=True)
 
 
 def write_json_atomic(path: Path, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""One writer for a run's folder. The kernel holds the lock, so it goes with its process, however it ends.
+"""One writer for a folder. The kernel holds the lock, so it goes with its process, however it ends.
 
 The lock belongs to the open file: a child made by a plain `fork` would carry it on; one that execs (as
 every worker of qbench does) does not, because Python opens files close-on-exec.
@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import IO
 
 from qbench.errors import ResultsError
-from qbench.results.atomic import remove_leftovers
+from qbench.results.atomic import make_folder, remove_leftovers
 
 LOCK_FILE = ".lock"
+TURN_FILE = ".turn"
 
 
 @contextlib.contextmanager
@@ -27,7 +28,7 @@ def lock(run_folder: Path) -> Iterator[None]:
 
     The holder clears the temporary files that a killed writer left.
     """
-    run_folder.mkdir(parents=True, exist_ok=True)
+    make_folder(run_folder)
     with (run_folder / LOCK_FILE).open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -39,6 +40,42 @@ def lock(run_folder: Path) -> Iterator[None]:
         _sign(file)
         remove_leftovers(run_folder)
         yield
+
+
+@contextlib.contextmanager
+def turn(folder: Path) -> Iterator[None]:
+    """Waits until no other process has its turn in the folder, and has it; for what takes a moment.
+
+    Its file goes when the turn is over, for the folder may be one that is committed. (The folder itself
+    would do as well, but not on NFS, where only what is open for writing can be locked.) Raises ResultsError
+    where the folder cannot be had, or its file system knows no locks.
+    """
+    make_folder(folder)
+    path = folder / TURN_FILE
+    try:
+        descriptor = _taken(path)
+    except OSError as error:
+        raise ResultsError(f"cannot lock {path}: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # while it is held, so that nobody else's is removed
+        os.close(descriptor)
+
+
+def _taken(path: Path) -> int:
+    """A descriptor of the file that lies there, locked; one that went while this process waited is none."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), path.stat()):
+                    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
 
 
 def _sign(file: IO[str]) -> None:

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import orjson
 
 from qbench.errors import ResultsError, did_you_mean
-from qbench.results.atomic import remove_leftovers, write_bytes_atomic, write_json_atomic
+from qbench.results.atomic import make_folder, remove_leftovers, write_bytes_atomic, write_json_atomic
 from qbench.results.lock import lock
 from qbench.results.parallel import in_parts, uncollected
 from qbench.results.record import Record
@@ -78,7 +78,7 @@ def write_record(run_folder: Path, record: Record) -> Path:
 
 def write_manifest(run_folder: Path, manifest: dict[str, Any]) -> Path:
     """Stores the run's manifest atomically, making the run's folder if need be, and returns where."""
-    run_folder.mkdir(parents=True, exist_ok=True)
+    make_folder(run_folder)
     path = run_folder / MANIFEST
     write_json_atomic(path, manifest)
     return path

@@ -20,6 +20,7 @@ from qbench.report.gate.junit import junit
 from qbench.report.gate.markdown import MOST_CHARACTERS, markdown
 from qbench.report.gate.text import line, text
 from qbench.report.gate.words import change, interval, plain, ranked, threshold, value
+from qbench.results.gate.environment import refusal
 from qbench.results.gate.finding import GateResult
 from tests.report.gate_results import HOSTILE, finding, hostile, result
 
@@ -83,7 +84,7 @@ def test_hostile_texts_break_no_junit() -> None:
 
 
 def test_hostile_texts_break_no_json(tmp_path: Path) -> None:
-    Outputs(json=tmp_path / "gate.json").write(hostile())
+    assert Outputs(json=tmp_path / "gate.json").publish(hostile()) == 1
     found = json.loads((tmp_path / "gate.json").read_bytes())
     assert found["findings"][0]["cell"] == HOSTILE
     assert found["exit_code"] == 1
@@ -229,3 +230,49 @@ def test_any_text_is_one_line_that_every_format_takes(anything: str) -> None:
     assert {len(row) for row in rows(markdown(found))} == {8}
     for command in annotation_lines(found):
         decoded(command)
+
+
+MANY = tuple(f"packages.number{index}: A: {'1' * 60}; B: {'2' * 60}" for index in range(30))
+"""What differs between two environments, several pages of it."""
+
+
+def test_a_refusal_is_whole_in_every_output() -> None:
+    why = refusal(MANY)
+    assert why is not None
+    assert len(why) > 4000
+    found = result(refused=why, environment=MANY)
+    for output in (
+        text(found),
+        decoded(annotation_lines(found)[0])[2],
+        etree.parse(BytesIO(junit(found))).find(".//error").get("message"),
+        markdown(found),
+    ):
+        assert ",".join(line.partition(":")[0] for line in MANY) in output
+        assert not output.rstrip().endswith("…")
+    long = f"variables.LD_LIBRARY_PATH: A: {'/a' * 400}; B: the end"
+    for output in (text(result(environment=[long])), markdown(result(environment=[long]))):
+        assert "B: the end" in output
+
+
+def test_a_refusal_has_a_heading_of_one_word() -> None:
+    lines = markdown(result(refused="a *b* differs", environment=("a: A: 1; B: 2",))).splitlines()
+    assert lines[:5] == [
+        "### ⛔ qbench gate refused",
+        "",
+        r"suite quickstart against main \(0a1b2c3d4e5f\)",
+        "",
+        r"a \*b\* differs",
+    ]
+    assert "- Differs: a: A: 1; B: 2" in lines
+
+
+def test_no_refusal_is_longer_than_a_comment_may_be() -> None:
+    endless = result(
+        finding(), refused="*@" * 50_000, environment=[HOSTILE * 20] * 1000, accepted=["x" * 20_000] * 9
+    )
+    shown = markdown(endless)
+    assert len(shown) < 65_536
+    listed = sum(line.startswith("- Differs: a") for line in shown.splitlines())
+    (left,) = re.findall(r"Differs: … and (\d+) more; the JSON file has them all", shown)
+    assert listed > 0
+    assert listed + int(left) == 1000

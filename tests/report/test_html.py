@@ -19,7 +19,7 @@ from qbench.report.columnar import table_data
 from qbench.report.context import plain_rows
 from qbench.report.facts import facts
 from qbench.report.leaderboard import SCRIPTS, render, write_report
-from qbench.report.page import embedded_json
+from qbench.report.page import embedded_json, unbroken
 from qbench.report.table import build_table
 from qbench.results.frame import from_records
 from qbench.results.record import Record
@@ -245,3 +245,13 @@ def test_a_loaded_machine_is_said_in_the_head(start: Any, end: Any, said: str) -
         facts(plain_rows(from_records([factory.record()])), {"run": manifest}).get("Load average", "") == said
     )
     assert "Load average" not in facts([], {"run": {**manifest, "environment": {}}})
+
+
+def test_a_short_word_with_a_hyphen_stays_on_one_line_and_is_the_same_text() -> None:
+    said = "int4 4-bit, loses least: 1.02 × base – at -1 <b>x-y</b> " + "long-" * 9 + "name"
+    marked = str(unbroken(said))
+    assert Reader(marked).text == said
+    assert re.findall('<span class="unbroken">(.*?)</span>', marked) == ["4-bit,", "&lt;b&gt;x-y&lt;/b&gt;"]
+    page = render(from_records([factory.record(), quantized("absmax 4-bit")]))
+    assert 'absmax <span class="unbroken">4-bit</span>' in page
+    assert ".unbroken { white-space: nowrap; }" in page

@@ -21,7 +21,7 @@ from qbench.report.digits import Scale
 from qbench.report.history.changes import change_words, gap_words
 from qbench.report.history.figures import figure, span_of
 from qbench.report.history.page import build_trends, render_trends, shown, write_trends
-from qbench.report.history.terminal import BARS, sparkline
+from qbench.report.history.terminal import BARS, drawn, sparkline
 from qbench.results.history import read_series
 from qbench.results.series import Series
 from qbench.results.store import Store
@@ -112,13 +112,21 @@ def test_one_metric_of_any_kind_can_be_drawn(tmp_path: Path) -> None:
         write_trends([], tmp_path / "y.html")
 
 
+@pytest.mark.parametrize(("nights", "said"), [(1, "Last run"), (2, "Last 2 runs"), (41, "Last 40 runs")])
+def test_the_head_of_the_sparklines_counts_them(nights: int, said: str, tmp_path: Path) -> None:
+    for night in range(nights):
+        write_night(tmp_path, night, [timed("int4", 0.002)])
+    table = drawn(read_series(Store(tmp_path), "decode_s_per_token"))
+    assert [column.header for column in table.columns][1] == said
+
+
 def test_a_sparkline_has_a_bar_for_each_night(found: list[Series]) -> None:
     series = only(found, "decode_s_per_token", "int4")
-    drawn = sparkline(series.points)
-    assert len(drawn) == len(series.points)
-    assert [place for place, bar in enumerate(drawn) if bar == "·"] == [5, 6]
-    assert drawn[0] in BARS[:2]
-    assert drawn[-1] in BARS[5:]
+    bars = sparkline(series.points)
+    assert len(bars) == len(series.points)
+    assert [place for place, bar in enumerate(bars) if bar == "·"] == [5, 6]
+    assert bars[0] in BARS[:2]
+    assert bars[-1] in BARS[5:]
     assert set(sparkline(only(found, "weight_bytes", "absmax").points)) == {BARS[3]}
 
 

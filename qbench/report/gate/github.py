@@ -8,7 +8,7 @@ from pathlib import Path
 
 from qbench.errors import ResultsError
 from qbench.report.gate.markdown import markdown
-from qbench.report.gate.words import figures, plain, ranked
+from qbench.report.gate.words import figures, plain, ranked, whole
 from qbench.results.gate.finding import Finding, GateResult
 
 MOST = 10
@@ -55,7 +55,7 @@ def _whole(result: GateResult) -> Iterator[str]:
 
 
 def _command(kind: str, title: str, message: str) -> str:
-    return f"::{kind} title={_escaped(plain(title), ':,')}::{_escaped(plain(message))}"
+    return f"::{kind} title={_escaped(plain(title), ':,')}::{_escaped(whole(message))}"
 
 
 def _escaped(text: str, more: str = "") -> str:

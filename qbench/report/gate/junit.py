@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree as xml
 
-from qbench.report.gate.words import figures, plain, ranked
+from qbench.report.gate.words import figures, plain, ranked, whole
 from qbench.results.gate.finding import Finding, GateResult
 
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -21,9 +21,9 @@ _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def junit(result: GateResult) -> bytes:
     """The whole file, in UTF-8."""
     cases = [_case(one) for one in ranked(result.findings)]
-    whole = result.refused or result.nothing
-    if whole is not None or not cases:
-        cases.insert(0, _whole(result, whole or "the gate compared nothing"))
+    why = result.refused or result.nothing
+    if why is not None or not cases:
+        cases.insert(0, _whole(result, why or "the gate compared nothing"))
     counts = {
         name: str(sum(case.find(tag) is not None for case in cases))
         for name, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped"))
@@ -74,12 +74,14 @@ def _case(finding: Finding) -> xml.Element:
 
 def _whole(result: GateResult, why: str) -> xml.Element:
     case = _testcase(f"qbench gate {result.suite}", "gate")
-    _mark(case, "error", "", "refused" if result.refused is not None else "nothing", plain(why))
+    _mark(case, "error", "", "refused" if result.refused is not None else "nothing", whole(why))
     return case
 
 
 def _testcase(cell: str, metric: str) -> xml.Element:
-    return xml.Element("testcase", {"classname": _legal(cell), "name": _legal(metric), "time": "0"})
+    return xml.Element(
+        "testcase", {"classname": _legal(plain(cell)), "name": _legal(plain(metric)), "time": "0"}
+    )
 
 
 def _mark(case: xml.Element, tag: str, before: str, kind: str, said: str) -> None:
@@ -90,4 +92,4 @@ def _mark(case: xml.Element, tag: str, before: str, kind: str, said: str) -> Non
 
 
 def _legal(text: str) -> str:
-    return _ILLEGAL.sub("\ufffd", plain(text))
+    return _ILLEGAL.sub("\ufffd", whole(text))

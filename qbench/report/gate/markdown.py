@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from qbench.report.gate.words import change, effort, interval, plain, ranked, sides, threshold, values
+from qbench.report.gate.words import change, effort, interval, plain, ranked, sides, threshold, values, whole
 from qbench.results.gate.finding import Finding, GateResult
 
 MOST_CHARACTERS = 60_000
@@ -20,24 +20,13 @@ def markdown(result: GateResult) -> str:
     """The verdict, what is not fine as a table, and the rest folded away."""
     listed = [one for one in ranked(result.findings) if one.gated and one.verdict != "same"]
     folded = [one for one in ranked(result.findings) if one not in listed]
-    parts = [
-        f"### {_MARKS[result.exit_code]} qbench gate {_safe(result.verdict)}",
-        "",
-        _safe(sides(result)),
-        "",
-    ]
-    for title, lines in (
-        ("Note", result.notes),
-        ("Differs", result.environment),
-        ("Accepted", result.accepted),
-    ):
-        parts += [f"- {title}: {_safe(line)}" for line in lines] + ([""] if lines else [])
+    parts = [*_head(result), *_facts(result)]
     room = MOST_CHARACTERS - sum(len(part) + 1 for part in parts) - 500
-    rows = list(_fitting(listed, room // 2 if folded else room))
+    rows = list(_fitting(map(_row, listed), room // 2 if folded else room))
     parts += _table(rows, len(listed) - len(rows))
     room -= sum(len(row) + 1 for row in rows)
     if folded:
-        rest = list(_fitting(folded, room))
+        rest = list(_fitting(map(_row, folded), room))
         parts += [
             "<details><summary>The rest</summary>",
             "",
@@ -50,6 +39,32 @@ def markdown(result: GateResult) -> str:
     return "\n".join(parts)
 
 
+def _head(result: GateResult) -> list[str]:
+    """The verdict as a heading; why nothing was compared, which may list much, below it."""
+    said = "refused" if result.refused is not None else _safe(result.verdict)
+    lines = [f"### {_MARKS[result.exit_code]} qbench gate {said}", "", _safe(sides(result)), ""]
+    return lines if result.refused is None else [*lines, _cut(_whole(result.refused)), ""]
+
+
+def _facts(result: GateResult) -> list[str]:
+    """Notes and what differs, as lists; as many as leave room for what was found."""
+    lists = (("Note", result.notes), ("Differs", result.environment), ("Accepted", result.accepted))
+    room, found = MOST_CHARACTERS // 3, list[str]()
+    for title, lines in lists:
+        items = list(_fitting((f"- {title}: {_whole(line)}" for line in lines), room))
+        left_out = len(lines) - len(items)
+        more = [f"- {title}: … and {left_out} more; the JSON file has them all"] if left_out else []
+        room -= sum(len(item) + 1 for item in items)
+        found += [*items, *more, ""] if lines else []
+    return found
+
+
+def _cut(text: str) -> str:
+    """Escaping can make a long text several times as long."""
+    most = MOST_CHARACTERS // 2
+    return text if len(text) <= most else f"{text[:most].rstrip(chr(92))}…"
+
+
 def _table(rows: Sequence[str], left_out: int) -> list[str]:
     if not rows and not left_out:
         return []
@@ -57,10 +72,9 @@ def _table(rows: Sequence[str], left_out: int) -> list[str]:
     return [_HEAD, _RULE, *rows, "", *more]
 
 
-def _fitting(findings: Sequence[Finding], room: int) -> Iterator[str]:
-    """Rows as long as there is room for them."""
-    for finding in findings:
-        row = _row(finding)
+def _fitting(rows: Iterable[str], room: int) -> Iterator[str]:
+    """As long as there is room for them."""
+    for row in rows:
         room -= len(row) + 1
         if room < 0:
             return
@@ -80,7 +94,13 @@ def _row(finding: Finding) -> str:
 
 def _safe(text: object) -> str:
     """Text that neither Markdown nor HTML reads as its own, and that calls on nobody."""
-    escaped = (
-        _SPECIAL.sub(r"\\\1", plain(text)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    )
+    return _escaped(plain(text))
+
+
+def _whole(text: object) -> str:
+    return _escaped(whole(text))
+
+
+def _escaped(text: str) -> str:
+    escaped = _SPECIAL.sub(r"\\\1", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"(?<=[@:/])", "\u200b", escaped) if re.search(r"@|://|www\.", escaped) else escaped

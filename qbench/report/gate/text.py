@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from qbench.report.gate.words import effort, figures, plain, ranked, sides
+from qbench.report.gate.words import effort, figures, plain, ranked, sides, whole
 from qbench.results.gate.finding import Finding, GateResult
 
 QUIET = frozenset({"same"})
@@ -29,11 +29,11 @@ def line(finding: Finding) -> str:
 def _lines(result: GateResult, every: bool) -> Iterator[str]:
     yield f"gate: {sides(result)}"
     for note in result.notes:
-        yield f"  note: {plain(note)}"
+        yield f"  note: {whole(note)}"
     for fact in result.environment:
-        yield f"  differs: {plain(fact)}"
+        yield f"  differs: {whole(fact)}"
     for fact in result.accepted:
-        yield f"  accepted: {plain(fact)}"
+        yield f"  accepted: {whole(fact)}"
     listed = [one for one in ranked(result.findings) if every or (one.gated and one.verdict not in QUIET)]
     yield from (line(one) for one in listed)
     rest = Counter(one.verdict for one in result.findings if not one.gated)
@@ -42,4 +42,4 @@ def _lines(result: GateResult, every: bool) -> Iterator[str]:
         yield f"shown, not gated: {said} (--all lists them)"
     if said := effort(result):
         yield f"timed: {said}"
-    yield f"gate {plain(result.verdict)}"
+    yield f"gate {whole(result.verdict)}"

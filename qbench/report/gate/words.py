@@ -16,6 +16,8 @@ ORDER: tuple[Verdict, ...] = ("failed", "missing", "worse", "undecided", "better
 """Worst first."""
 MOST_CHARACTERS = 600
 """Of one reason; an exception's message can be a page."""
+MOST_OF_ALL = 10_000
+"""Of why a gate was refused: all that differs between two environments, and still no flood."""
 
 
 def plain(text: object, limit: int = MOST_CHARACTERS) -> str:
@@ -23,6 +25,11 @@ def plain(text: object, limit: int = MOST_CHARACTERS) -> str:
     line = " ".join(str(text).split())
     shown = "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in line)
     return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
+
+
+def whole(text: object) -> str:
+    """The same for what is said once of a gate: its refusal ends with the option that is the way out."""
+    return plain(text, MOST_OF_ALL)
 
 
 def ranked(findings: Iterable[Finding]) -> list[Finding]:

@@ -31,7 +31,8 @@ def drawn(found: Sequence[Series]) -> Table:
     )  # fmt: skip
     several = len({series.suite for series in found}) > 1
     table.add_column("Cell", overflow="fold")
-    table.add_column(f"Last {min(NIGHTS, max(len(series.points) for series in found))} runs", no_wrap=True)
+    runs = min(NIGHTS, max(len(series.points) for series in found))
+    table.add_column("Last run" if runs == 1 else f"Last {runs} runs", no_wrap=True)
     table.add_column("Latest", justify="right", no_wrap=True)
     table.add_column("Changes and gaps", overflow="fold")
     for series, value in zip(found, latest, strict=True):

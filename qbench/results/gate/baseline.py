@@ -21,6 +21,7 @@ from qbench.errors import ResultsError
 from qbench.results.atomic import write_bytes_atomic
 from qbench.results.facts import facts
 from qbench.results.gate.kept import Kept, kept_cells
+from qbench.results.lock import turn
 from qbench.results.store import Run, Store, read_json
 
 SCHEMA = 1
@@ -102,7 +103,7 @@ def baseline_file(results: Path, suite: str, name: str = NAME) -> Path:
 
 def read_baseline(path: Path) -> Baseline:
     """Raises ResultsError naming the file, what is wrong with it and the way out."""
-    if not path.exists():
+    if not _there(path):
         raise ResultsError(f"no baseline {path}; make one with `qbench baseline accept RUN --reason TEXT`")
     try:
         return Baseline.from_dict(read_json(path))
@@ -116,7 +117,8 @@ def accept(
     """Makes the run the baseline at `path`, which keeps its earlier acceptances, and returns it.
 
     Raises ResultsError for an empty reason, a run that cannot be read or measured nothing, one that is not
-    finished or has cells that did not end well (unless they are allowed), and a damaged old baseline.
+    finished or has cells that did not end well (unless they are allowed), a damaged old baseline, and a place
+    that cannot be written. Of two at once each waits for the other's turn.
     """
     if not reason.strip():
         raise ResultsError("a baseline needs a reason; say with --reason why these numbers are right")
@@ -125,13 +127,20 @@ def accept(
     manifest = store.manifest(run)
     cells = kept_cells(records)
     _check(run, manifest, list(cells.values()), allow_failed)
-    earlier = read_baseline(path).acceptances if path.exists() else ()
     moment = (now or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds")
     acceptance = Acceptance(run.name, " ".join(reason.split()), moment, _commit(manifest))
-    made = Baseline(run.suite, facts(manifest, records), cells, (*earlier, acceptance))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes_atomic(path, made.to_bytes())
+    with turn(path.parent):  # or another acceptance at the same time would be lost
+        earlier = read_baseline(path).acceptances if _there(path) else ()
+        made = Baseline(run.suite, facts(manifest, records), cells, (*earlier, acceptance))
+        write_bytes_atomic(path, made.to_bytes())
     return made
+
+
+def _there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:  # a name too long, a folder that may not be entered
+        raise ResultsError(f"cannot read baseline {path}: {error.strerror or error}") from error
 
 
 def _check(run: Run, manifest: dict[str, Any], cells: Sequence[Kept], allow_failed: bool) -> None:

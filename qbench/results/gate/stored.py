@@ -15,7 +15,7 @@ from qbench.results.gate.exact import exact_findings
 from qbench.results.gate.family import CORRECTIONS
 from qbench.results.gate.finding import Finding, GateResult
 from qbench.results.gate.kept import Kept, kept_cells
-from qbench.results.gate.limits import by_kind, check_overrides, limits_of
+from qbench.results.gate.limits import Limits, by_kind, check_overrides, limits_of
 from qbench.results.gate.numbers import Side, shown
 from qbench.results.gate.ranks import larger_p, least_p
 from qbench.results.metrics import METRICS
@@ -93,25 +93,45 @@ class _Pair:
 def timed_findings(
     baseline: Side, candidate: Side, gate: GateSpec, *, gated: bool = False
 ) -> tuple[Finding, ...]:
-    """Timed metrics that both sides have; shown, or `gated` by rank tests corrected for the family."""
+    """Timed metrics that the baseline has; shown, or `gated` by rank tests corrected for the family.
+
+    One that the candidate lacks is `missing`, which needs no test.
+    """
     pairs = list(_pairs(baseline, candidate, gate))
+    lost = tuple(_lost(baseline, candidate, gate, gated))
     if not gated:
-        return tuple(_shown(pair) for pair in pairs)
+        return (*lost, *(_shown(pair) for pair in pairs))
     tested = [pair for pair in pairs if pair.limit is not None]
     p = CORRECTIONS[gate.correction]([pair.above(pair.limit or 1.0) for pair in tested])
     judged = [_judged(pair, float(own), gate.alpha, len(tested)) for pair, own in zip(tested, p, strict=True)]
-    return (*judged, *(_shown(pair) for pair in pairs if pair.limit is None))
+    return (*lost, *judged, *(_shown(pair) for pair in pairs if pair.limit is None))
 
 
 def _pairs(baseline: Side, candidate: Side, gate: GateSpec) -> Iterator[_Pair]:
-    for name, before in baseline.items():
-        now = candidate.get(name)
-        if now is None:
-            continue
-        limits = by_kind(limits_of(gate, now.facts), "timed")
+    for before, now, limits in _cells(baseline, candidate, gate):
         for metric, rounds in before.rounds.items():
             if metric in METRICS and now.rounds.get(metric):
                 yield _Pair(now, metric, rounds, now.rounds[metric], limits.get(metric))
+
+
+def _lost(baseline: Side, candidate: Side, gate: GateSpec, gated: bool) -> Iterator[Finding]:
+    """What the baseline has and the candidate, whose cell ended well, has not."""
+    for before, now, limits in _cells(baseline, candidate, gate):
+        for metric, rounds in before.rounds.items():
+            if rounds and not now.rounds.get(metric):
+                reason = f"the baseline has {metric}, and the candidate gives none"
+                yield Finding(
+                    now.cell_id, now.cell, metric, "missing", gated and metric in limits, reason,
+                    baseline=median(rounds), threshold=limits.get(metric),
+                )  # fmt: skip
+
+
+def _cells(baseline: Side, candidate: Side, gate: GateSpec) -> Iterator[tuple[Kept, Kept, Limits]]:
+    """Cells that are ok on both sides, with their timed thresholds; of others their status is said."""
+    for name, before in baseline.items():
+        now = candidate.get(name)
+        if now is not None and before.status == now.status == "ok":
+            yield before, now, by_kind(limits_of(gate, now.facts), "timed")
 
 
 def _shown(pair: _Pair) -> Finding:

@@ -235,3 +235,38 @@ def test_too_few_rounds_are_undecided_and_say_so(tmp_path: Path) -> None:
 def test_an_override_that_matches_nothing_is_an_error_at_its_place(tmp_path: Path) -> None:
     with pytest.raises(SuiteError, match=r"s.yaml:4:.*no cell has method .*did you mean 'absmax'"):
         _gate(tmp_path, _records(), "gate: {overrides: [{match: {method: absmx}, perplexity: 1.1}]}")
+
+
+def _lost_times(tmp_path: Path, text: str = "", **settings: Any) -> GateResult:
+    """The candidate ran well and was not timed."""
+    samples = {name: value for name, value in factory.samples().items() if name != "latency"}
+    return _gate(tmp_path, [factory.record(), factory.record("absmax", samples=samples)], text, **settings)
+
+
+def test_a_lost_timed_metric_is_missing_where_times_are_gated(tmp_path: Path) -> None:
+    result = _lost_times(tmp_path, gate_timed=True)
+    lost = {finding.metric: finding for finding in result.findings if finding.verdict == "missing"}
+    assert {name for name, finding in lost.items() if finding.gated} == {"prefill_s", "decode_s_per_token"}
+    assert {finding.cell for finding in lost.values()} == {"austen-6m absmax bf16 cpu"}
+    assert lost["prefill_s"].baseline == pytest.approx(0.011), "the median of 12, 10 and 11 ms"
+    assert lost["prefill_s"].candidate is None
+    assert lost["prefill_s"].threshold == 1.03
+    assert result.exit_code == 1
+
+
+def test_a_lost_timed_metric_is_shown_where_it_is_not_gated(tmp_path: Path) -> None:
+    shown = _lost_times(tmp_path)
+    assert shown.exit_code == 0
+    assert {one.metric for one in shown.findings if one.verdict == "missing" and not one.gated} >= {
+        "prefill_s"
+    }
+
+
+def test_a_threshold_that_is_off_gates_no_loss(tmp_path: Path) -> None:
+    off = _lost_times(tmp_path, "gate: {prefill_s: false, decode_s_per_token: false}", gate_timed=True)
+    assert off.exit_code == 0
+
+
+def test_a_cell_that_failed_has_lost_no_metric_besides(tmp_path: Path) -> None:
+    result = _gate(tmp_path, [factory.record(), factory.failed("absmax")], gate_timed=True)
+    assert not [one for one in result.findings if one.verdict == "missing" and one.metric != "status"]

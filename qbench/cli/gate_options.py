@@ -1,0 +1,76 @@
+"""Which options of `qbench gate` go together, and whether what they name can be written: before any work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from qbench.errors import GateError, ResultsError
+
+BASELINES = "--against REF, --baseline-python PATH, or --baseline RESULTS"
+ONLY_STORED = {
+    "--results": "what is timed side by side is measured now",
+    "--store": "side by side no run is made; --keep DIR keeps the records of both sides",
+    "--gate-timed": "side by side what is timed is always gated",
+}
+"""What means nothing where two versions are timed side by side, and why."""
+ONLY_TIMED = {
+    "--budget": "a suite that is run once takes the time that it takes",
+    "--seed": "the seed of what is measured stands in the suite",
+    "--keep": "the run that is made lies where --store says",
+}
+"""What means nothing against a stored baseline, and why."""
+
+
+def check_together(baselines: Mapping[str, object], options: Mapping[str, object]) -> None:
+    """GateError where the options name no baseline or more than one, or where one would be ignored.
+
+    `options` are the others, None where they were not given.
+    """
+    named = [name for name, value in baselines.items() if value is not None]
+    if len(named) != 1:
+        said = f"{' and '.join(named)} name several baselines; keep one" if named else "no baseline is named"
+        raise GateError(f"{said}: {BASELINES}")
+    given = [name for name, value in options.items() if value is not None]
+    stored = named == ["--baseline"]
+    for name in given:
+        if name == "--candidate-python" and named != ["--baseline-python"]:
+            raise GateError(f"{name} goes with --baseline-python; with {named[0]} this version is it")
+        if name in ONLY_STORED and not stored:
+            raise GateError(f"{name} goes with --baseline, and not with {named[0]}: {ONLY_STORED[name]}")
+        if name in ONLY_TIMED and stored:
+            said = f"{name} goes with --against or --baseline-python, and not with --baseline"
+            raise GateError(f"{said}: {ONLY_TIMED[name]}")
+    if {"--results", "--store"} <= set(given):
+        raise GateError("--store says where a run is made, and with --results none is made; leave one out")
+
+
+def check_places(files: Mapping[str, Path | None], keep: Path | None) -> None:
+    """ResultsError where a file or folder that is to be written cannot be, as far as can be told before."""
+    places = {**files, "--keep": keep}
+    for name, place in places.items():
+        if place is not None:
+            try:
+                (_check_folder if place is keep else _check_file)(name, place)
+            except OSError as error:  # a folder on the way that may not be entered
+                raise ResultsError(
+                    f"{name} {place}: {error.strerror or error}; name another place"
+                ) from error
+
+
+def _check_file(name: str, file: Path) -> None:
+    if file.is_dir():
+        raise ResultsError(f"{name} {file} is a folder; name a file")
+    if not file.parent.is_dir():
+        raise ResultsError(f"{name} {file}: there is no folder {file.parent}; make it, or name another file")
+    _check_folder(name, file.parent)
+
+
+def _check_folder(name: str, folder: Path) -> None:
+    """It may not be there yet: then the nearest one above it counts."""
+    there = next((one for one in (folder, *folder.absolute().parents) if os.path.lexists(one)), Path("/"))
+    if not there.is_dir():
+        raise ResultsError(f"{name} {folder}: {there} is no folder; name another place")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ResultsError(f"{name} {folder}: this user may not write in {there}; name another place")
