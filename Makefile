@@ -27,10 +27,10 @@ gate: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only -s
 
-# The harness's own speed beside tests/benchmarks/baseline.json, by ratio to a reference of the same run.
+# The speed of harness and kernels beside tests/benchmarks/baseline.json, by ratio to a reference of the same run.
 bench-check: $(STAMP)
-	$(BIN)/python -m pytest -q tests/benchmarks/test_harness.py --benchmark-enable --benchmark-only \
-		--benchmark-json=$(VENV)/bench.json
+	$(BIN)/python -m pytest -q tests/benchmarks/test_harness.py tests/benchmarks/test_kernel_ratios.py \
+		--benchmark-enable --benchmark-only --benchmark-json=$(VENV)/bench.json
 	$(BIN)/python -m tests.benchmarks.ratios $(VENV)/bench.json
 
 format: $(STAMP)
