@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.ci.machine import FOLDER, NAMES, ROOT, steps, workflow
 
@@ -153,20 +151,3 @@ def test_qbench_knows_the_options_that_workflows_give_it() -> None:
         parts = getattr(verb, "commands", {None: verb})
         known = {option for part in parts.values() for one in part.params for option in one.opts}
         assert set(re.findall(r"--[a-z-]+", words)) <= known, words
-
-
-def test_the_gitlab_example_is_whole() -> None:
-    """The block in docs/ci.md parses, and its scripts are shell."""
-    [block] = re.findall(
-        r"```yaml\n# \.gitlab-ci\.yml\n(.*?)```", (ROOT / "docs/ci.md").read_text(), re.DOTALL
-    )
-    found = yaml.safe_load(block)
-    jobs = {name: said for name, said in found.items() if isinstance(said, dict) and "script" in said}
-    assert set(jobs) == {"gate", "nightly"}
-    for job in jobs.values():
-        script = "\n".join(
-            line for entry in job["script"] for line in (entry if isinstance(entry, list) else [entry])
-        )
-        assert subprocess.run(["bash", "-n", "-c", script]).returncode == 0
-        assert set(re.findall(r"qbench (\w+)", script)) <= {"run", "gate", "history", "report"}
-    assert json.dumps(jobs["gate"]["artifacts"]["reports"]["junit"]) == '"gate/junit.xml"'
