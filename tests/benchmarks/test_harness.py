@@ -1,20 +1,16 @@
 """What qbench itself costs: starting the server, forking a worker, an empty cell, planning, reading.
 
-In seconds of processor time, of this process, of the server and of its workers: on a machine that others use
-too, wall time tells of the others. So what merely waits is not seen here; that the parent sleeps while a cell
-is timed is a test of its own (`tests/run/test_pool.py`).
+In seconds of processor time, of this process, of the server and of its workers; that the parent sleeps while
+a cell is timed is a test of its own (`tests/run/test_pool.py`).
 
-`make bench-check` compares each with `REFERENCE`, measured in the same process before and after it, and that
-ratio with the one of `baseline.json`; see `ratios.py`. An ordinary test run walks through each once.
+`make bench-check` compares each with a reference, measured in the same process before and after it
+(`beside.py`), and that ratio with the one of `baseline.json` (`ratios.py`). An ordinary test run walks
+through each once.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +21,10 @@ from qbench.run.plan import Planner
 from qbench.run.pool import Pool
 from qbench.run.runner import run_suite
 from qbench.suite.load import parse_suite
-from tests.benchmarks.ratios import problems
+from tests.benchmarks.beside import note, of_server, spent
 from tests.results import factory
 from tests.run.conftest import Listening
 
-TICKS = os.sysconf("SC_CLK_TCK")
 FORKS, PLANNED, RECORDS = 20, 1000, 1000
 EMPTY = """
 name: empty
@@ -46,51 +41,6 @@ threads: 1
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc for workers' time")
 
 
-def reference() -> str:
-    """The work that others are compared with: dicts, JSON, sorting and hashing, some 20 ms."""
-    rows = [
-        {"name": f"row {number}", "value": number * 0.37, "at": [number, -number]} for number in range(4000)
-    ]
-    text = json.dumps(sorted(json.loads(json.dumps(rows)), key=lambda row: -row["value"]))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def spent(pid: int | None = None) -> float:
-    """Seconds of processor time of this process, and of a server with all workers that it has seen die."""
-    return time.process_time() + (0.0 if pid is None else _of_server(pid))
-
-
-def _of_server(pid: int) -> float:
-    """Fields 14 to 17 of proc(5) stat: its own and its children's, user and system, in ticks of 10 ms."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(map(int, fields[11:15])) / TICKS
-
-
-def note(
-    benchmark: Any, work: Callable[[], Any], rounds: int, clock: Callable[[], float] = spent, per: int = 1
-) -> None:
-    """Runs `work` so many times and leaves the least time of it and of the reference around it."""
-    found: list[float] = []
-    references: list[float] = [_timed(reference, spent) for _ in range(3)]
-
-    def once() -> None:
-        found.append(_timed(work, clock) / per)
-        references.extend(_timed(reference, spent) for _ in range(3))
-
-    benchmark.pedantic(once, rounds=1 if benchmark.disabled else rounds, iterations=1)
-    benchmark.extra_info |= {"cpu_s": min(found), "reference_s": min(references)}
-    if not benchmark.disabled:
-        print(
-            f"\n{benchmark.name}: {min(found) * 1e3:.1f} ms, {min(found) / min(references):.3g} × reference"
-        )
-
-
-def _timed(work: Callable[[], Any], clock: Callable[[], float]) -> float:
-    start = clock()
-    work()
-    return clock() - start
-
-
 @pytest.fixture(scope="module")
 def pool() -> Iterator[Pool]:
     with Pool() as made:
@@ -102,7 +52,7 @@ def test_server_start(benchmark: Any) -> None:
 
     def start() -> None:
         with Pool() as made:
-            seconds.append(_of_server(made._process.pid))
+            seconds.append(of_server(made._process.pid))
 
     seconds: list[float] = []
     note(benchmark, start, 2, lambda: sum(seconds))
@@ -153,14 +103,3 @@ def test_reading_a_thousand_records(benchmark: Any, tmp_path: Path) -> None:
         assert len(load(folder)) == count + 1
 
     note(benchmark, read, 3)
-
-
-def test_what_is_slower_lost_or_new_is_told() -> None:
-    baseline = {"plan": 100.0, "read": 40.0, "fork": 3.0}
-    assert problems({"plan": 199.0, "read": 41.0, "fork": 1.0}, baseline) == []
-    assert problems({"plan": 201.0, "read": float("nan"), "start": 5.0}, baseline) == [
-        "fork: in the baseline and not measured",
-        "start: not in the baseline; accept it",
-        "plan: 2.01 times the baseline's ratio, more than 2",
-        "read: nan times the baseline's ratio, more than 2",
-    ]

@@ -107,6 +107,7 @@ def test_collecting_measures_nothing(pytester: pytest.Pytester) -> None:
         (("--qbench-suite", "quikstart"), "did you mean 'quickstart'"),
         (("--qbench-suite", "suite.yaml", "--qbench-filter", "method=absmx"), "did you mean 'absmax'"),
         (("--qbench-suite", "broken.yaml"), "broken.yaml:1"),
+        (("--qbench-suite", "suite.yaml", "-n", "2"), "cells side by side would disturb each other"),
     ],
 )
 def test_a_mistake_is_one_message(pytester: pytest.Pytester, words: tuple[str, ...], said: str) -> None:
