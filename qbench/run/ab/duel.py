@@ -15,7 +15,6 @@ from qbench.run.ab.sides import SIDES, Name, Side
 from qbench.run.ab.units import Numbers, Unit
 from qbench.run.flight import outcome
 
-
 MOST_JUMPS = 20
 """Laps of a unit that cannot be believed, and none that can, after which it has no more."""
 MOST_LACKS = 3
