@@ -187,7 +187,8 @@ def test_every_kind_of_regression_is_found_and_nothing_else(tmp_path: Path, faul
 
 def slowed_suite(folder: Path) -> Suite:
     gate = {"prefill_s": False, "decode_s_per_token": 1.3, "budget_s": 60.0}
-    return gate_suite(folder, [{"name": "absmax", "num_bits": 8}], gate=gate)
+    short = {**LATENCY, "generated_tokens": 2}
+    return gate_suite(folder, [{"name": "absmax", "num_bits": 8}], gate=gate, latency=short)
 
 
 @pytest.mark.slow

@@ -103,12 +103,13 @@ class Sampling:
     def _open(self, duel: Duel, unit: Unit, load: int | None) -> bool:
         if unit.thresholds:
             return self.family.open(unit.key, load)
-        return load == 1 and duel.laps[unit.key] < SHOWN_LAPS
+        return duel.loads <= 1 and duel.laps[unit.key] < SHOWN_LAPS
 
     def _goes_on(self, duel: Duel) -> bool:
         """Whether another load of the pair can decide anything."""
         well = not duel.died and all(status == "ok" for status in duel.statuses().values())
-        return not self.exhausted and well and duel.apart is None and bool(self.open_units(duel))
+        open_ = any(unit.thresholds for unit in self.open_units(duel))
+        return not self.exhausted and well and duel.apart is None and open_
 
     def _worth_loading(self, waiting: Sequence[Duel]) -> bool:
         """Whether what is left of the budget is worth loading these again for."""
