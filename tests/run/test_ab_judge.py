@@ -21,7 +21,7 @@ from qbench.run.ab.sides import Entry, Name, Side
 from qbench.run.ab.surroundings import differences
 from qbench.suite.load import parse_suite
 from qbench.suite.spec import Suite
-from tests.run.ab_stage import LATENCY, Play, cell, noisy, steady
+from tests.run.ab_stage import LATENCY, Needs, Play, cell, noisy, steady
 
 QUANTIZE = {"quantize_s": 1.2}
 DECODE = {"decode_s_per_token": 1.03}
@@ -38,6 +38,9 @@ def test_a_slower_candidate_does_not_push_itself_out(budget_s: float, verdict: s
     played.stages["candidate"].quantize_s = played.stages["candidate"].quantize_turn_s = 10.0
     found = of(played.run(), "quantize_s")
     assert (found.verdict, found.gated, played.result().exit_code) == (verdict, True, code)
+    assert found.samples is not None
+    assert found.samples > 5, "it is judged by what the baseline takes"
+    assert played.duels[0].closed == {}
 
 
 def test_what_the_budget_pays_too_few_laps_of_is_undecided_and_says_the_way_out() -> None:
@@ -88,6 +91,13 @@ def test_a_number_that_neither_side_gives_and_nobody_says_why_is_undecided() -> 
     assert "neither version gave a number" in found.reason
 
 
+def test_two_sides_that_do_not_fit_together_leave_what_is_timed_undecided() -> None:
+    played = Play(["a"], thresholds=DECODE, settings={"most_in_memory": 1}, confirm=True).run()
+    found = of(played, "decode_s_per_token")
+    assert (found.verdict, found.gated, played.result().exit_code) == ("undecided", True, 3)
+    assert "do not fit in memory together" in found.reason
+
+
 def dying(load: int, number: int, factor: float) -> Callable[[Name, str, int], list[float] | None]:
     loads, rounds = Counter[tuple[Name, str]](), noisy(factor)
 
@@ -131,6 +141,15 @@ def test_a_clock_that_jumps_now_and_then_costs_laps_that_are_counted() -> None:
     assert found.samples == duel.laps["a 0"]
 
 
+def test_many_jumps_end_nothing_while_some_laps_can_be_believed() -> None:
+    def jumps(name: Name, label: str, number: int) -> list[float]:
+        return [math.nan, 0.01, 0.01] if number % 2 else steady(name, label, number)
+
+    played = Play(["a"], play=jumps, family=Needs(3 * MOST_JUMPS)).run()
+    assert len(played.family.laps["a 0"]) == 3 * MOST_JUMPS
+    assert played.duels[0].jumps["a 0"] > MOST_JUMPS
+
+
 def test_a_clock_that_always_jumps_decides_nothing() -> None:
     played = Play(["a"], play=lambda *_: [0.02, -1.0, 0.01], thresholds=DECODE, confirm=True).run()
     found = of(played, "decode_s_per_token")
@@ -153,6 +172,12 @@ def test_what_the_suite_does_not_gate_is_shown() -> None:
     assert (shown.gated, shown.samples, alone.duels[0].loads) == (False, SHOWN_LAPS, 1)
     assert shown.change == pytest.approx(1.5, abs=0.1)
     assert shown.baseline == pytest.approx(0.01, rel=0.1)
+
+
+def test_nothing_is_loaded_again_for_what_is_only_shown() -> None:
+    slow = Play(["a"], thresholds={"prefill_s": math.inf}, budget_s=10, settings={"lap_s": 1.0}, confirm=True)
+    found = of(slow.run(), "prefill_s")
+    assert (found.samples, slow.duels[0].loads) == (3, 1)
 
 
 def suite(gate: str, latency: str = "{}") -> Suite:
@@ -198,6 +223,9 @@ def test_a_threshold_of_what_no_cell_measures_is_an_error_of_the_suite() -> None
 def test_false_means_shown_and_no_word_means_not_sampled() -> None:
     limits = timed_limits(suite("  prefill_s: false\n  load_s: false\n  kl_max: false\n").gate, pair())
     assert limits == {"prefill_s": math.inf, "decode_s_per_token": 1.03}
+    narrow = suite("  overrides:\n  - {match: {method: absmax}, prefill_s: false, quantize_s: 1.5}\n").gate
+    assert timed_limits(narrow, pair()) == {**limits, "quantize_s": 1.5}
+    assert timed_limits(narrow, pair(method="none")) == {"prefill_s": 1.03, "decode_s_per_token": 1.03}
 
 
 def world(**changes: Any) -> Side:
@@ -222,6 +250,12 @@ def test_another_torch_is_refused_and_another_pandas_told() -> None:
     accepted = differences(sides, ["packages"], gpu=False)
     assert (accepted.refusal, accepted.accepted) == (None, found.deciding)
     assert set(accepted.all) == set(found.all)
+
+
+def test_variables_that_a_version_sets_by_itself_are_told() -> None:
+    sides: dict[Name, Side] = {"baseline": world(), "candidate": world(variables={"OMP_NUM_THREADS": "1"})}
+    found = differences(sides, (), gpu=False)
+    assert (found.refusal, found.others) == (None, ("variables.OMP_NUM_THREADS: A: –; B: 1",))
 
 
 def test_another_python_and_other_threads_are_refused() -> None:

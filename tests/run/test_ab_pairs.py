@@ -63,6 +63,8 @@ def test_two_cells_of_one_label_are_parted_by_what_differs() -> None:
         old, new = [entry(params={"num_bits": 8}), *ours], [entry(params={"num_bits": 4}), *more]
         pairs = match(old, new)
         assert not [pair for pair in pairs if pair.whole and pair.cell.params == {"num_bits": 4}]
+    split = [entry(params={"num_bits": bits}) for bits in (4, 2)]
+    assert not any(pair.whole for pair in match([entry(params={"num_bits": 8})], split))
 
 
 def test_an_ambiguous_parameter_matches_nothing() -> None:

@@ -16,6 +16,8 @@ from qbench.run.ab.sides import SIDES, Name, Side
 
 ALSO = frozenset({"python"})
 """Deciding for what is timed, beside what is for the rest: the interpreter runs between the kernels."""
+INHERITED = "variables."
+"""Both servers inherit those of the gate: where they differ a version sets them itself, and is tested so."""
 OWN = ("git", "qbench")
 """Of what is under test itself."""
 
@@ -55,7 +57,10 @@ def differences(
     ran = records or {}
     known = [facts({"environment": sides[name].environment}, ran.get(name, ())) for name in SIDES]
     allowed = tuple(accept)
-    left, taken = compared(*known, timed=False, gpu=gpu, accept=allowed)
+    left, taken = (
+        [line for line in found if not _key(line).startswith(INHERITED)]
+        for found in compared(*known, timed=False, gpu=gpu, accept=allowed)
+    )
     lines = [line for line in differing(*known) if not _key(line).startswith(OWN)]
     more = [line for line in lines if _key(line) in ALSO]
     left += [line for line in more if _key(line) not in allowed]
