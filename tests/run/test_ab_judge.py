@@ -180,6 +180,17 @@ def test_nothing_is_loaded_again_for_what_is_only_shown() -> None:
     assert (found.samples, slow.duels[0].loads) == (3, 1)
 
 
+def test_what_is_only_shown_takes_laps_of_the_first_load_alone() -> None:
+    thresholds = {"quantize_s": math.inf, "decode_s_per_token": 1.0001}
+    played = Play(["a"], play=noisy(1), thresholds=thresholds, budget_s=30, quantizes=True, confirm=True)
+    played.stages["candidate"].quantize_turn_s = 5.0
+    played.run()
+    (duel,) = played.duels
+    assert duel.loads > 1
+    assert of(played, "quantize_s").samples == duel.laps["a quantize"] < SHOWN_LAPS
+    assert played.sampling.spent_s < 32, "a lap that takes long is not begun once more"
+
+
 def suite(gate: str, latency: str = "{}") -> Suite:
     text = f"name: s\nmodels: [{{source: m}}]\nmethods: [{{name: none}}]\nlatency: {latency}\ngate:\n{gate}"
     return parse_suite(text, "s.yaml")
