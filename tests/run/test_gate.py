@@ -200,9 +200,9 @@ def test_a_slowdown_is_confirmed_by_processes_that_were_started_afterwards(
     result = ab.compare(slowed_suite(tmp_path), faulty, ab.Order(heard=lines.append))
     found = by_cell(result)["absmax num_bits=8", "decode_s_per_token"]
     assert (found.verdict, result.exit_code) == ("worse", 1)
-    assert "that were loaded afterwards" in found.reason
+    assert "pairs of processes" in found.reason
     passes = [line for line in lines if line.startswith("pass ")]
-    assert len(passes) >= 7, "one raises the suspicion, and at least six confirm it"
+    assert len(passes) >= 6, "fewer pairs of processes than that never say it"
 
 
 @pytest.mark.slow
