@@ -28,9 +28,9 @@ from qbench.run.ab.units import Unit
 from qbench.run.room import lacking
 
 WORTH_LAPS = 20
-"""Laps that a decision takes at least, about: what cannot afford so many stays undecided after the first."""
+"""Laps that a decision takes at least, about: what cannot afford so many waits for the others."""
 SHOWN_LAPS = 5
-"""Of a unit of which nothing is gated, in the first load."""
+"""Of a unit of which nothing is gated, in the first load; one where it takes long."""
 OPTIONAL_SHARE = 1 / 3
 """Of a pair's part of the budget, for quantizing and for energy each."""
 WORTH_LOADING = 0.25
@@ -103,7 +103,8 @@ class Sampling:
     def _open(self, duel: Duel, unit: Unit, load: int | None) -> bool:
         if unit.thresholds:
             return self.family.open(unit.key, load)
-        return duel.loads <= 1 and duel.laps[unit.key] < SHOWN_LAPS
+        most = 1 if self._costly(duel, unit) else SHOWN_LAPS
+        return duel.loads <= 1 and duel.laps[unit.key] < most
 
     def _goes_on(self, duel: Duel) -> bool:
         """Whether another load of the pair can decide anything."""
@@ -176,7 +177,7 @@ class Sampling:
             if not units:
                 return
             self._chance.shuffle(units)
-            for duel, unit in units:
+            for duel, unit in self._cheap(units):
                 if self.exhausted:
                     return
                 if duel.alive:
@@ -193,7 +194,6 @@ class Sampling:
         elif not lap.lacking:
             duel.keep(unit, lap)
             self._tell(duel, unit, lap)
-            self._judge_worth(duel, unit)
         elif duel.lacks_only_here(unit, lap):
             self._tell(duel, unit, lap)
 
@@ -201,19 +201,19 @@ class Sampling:
         if unit.thresholds:
             self.family.add_lap(unit.key, lap.numbers["baseline"], lap.numbers["candidate"], duel.loads)
 
-    def _judge_worth(self, duel: Duel, unit: Unit) -> None:
-        """Quantizing and energy are one long errand a lap: sampled only where enough laps can be had.
+    def _cheap(self, units: list[tuple[Duel, Unit]]) -> list[tuple[Duel, Unit]]:
+        """What takes so long that its laps would cost the others theirs waits until those are decided."""
+        return [one for one in units if not self._costly(*one)] or units
+
+    def _costly(self, duel: Duel, unit: Unit) -> bool:
+        """Quantizing and energy are one long errand a lap.
 
         Judged by what the baseline takes: a candidate that takes longer does not push itself out.
         """
+        if unit.kind == "round" or not duel.laps[unit.key]:
+            return False
         share_s = self.budget_s / len(self.duels) * OPTIONAL_SHARE
-        lap_s = 2 * duel.baseline_s[unit.key]
-        if unit.kind != "round" and WORTH_LAPS * lap_s > share_s:
-            duel.closed[unit.key] = (
-                f"two versions as fast as the baseline take {lap_s:.3g} s a lap, and {WORTH_LAPS} laps are "
-                f"more than the {share_s:.3g} s that the budget has for it: raise gate.budget_s, or set "
-                f"{' and '.join(unit.thresholds)} to false for this cell"
-            )
+        return WORTH_LAPS * 2 * duel.baseline_s[unit.key] > share_s
 
     def _order(self) -> tuple[Name, ...]:
         """Who goes first: a fair coin."""
