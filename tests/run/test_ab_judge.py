@@ -43,6 +43,13 @@ def test_a_slower_candidate_does_not_push_itself_out(budget_s: float, verdict: s
     assert played.duels[0].closed == {}
 
 
+def test_a_slower_candidate_does_not_wait_for_what_cannot_be_decided() -> None:
+    thresholds = {**QUANTIZE, "decode_s_per_token": 1.0001}
+    played = Play(["a"], play=noisy(1), budget_s=500, quantizes=True, thresholds=thresholds, confirm=True)
+    played.stages["candidate"].quantize_turn_s = 10.0
+    assert (of(played.run(), "quantize_s").samples or 0) > 5
+
+
 @pytest.mark.parametrize(("budget_s", "verdict", "code"), [(100.0, "same", 0), (15.0, "undecided", 3)])
 def test_what_takes_long_waits_for_the_others_and_has_what_is_left(
     budget_s: float, verdict: str, code: int
