@@ -45,7 +45,7 @@ def test_a_slower_candidate_does_not_push_itself_out(budget_s: float, verdict: s
 
 def test_a_slower_candidate_does_not_wait_for_what_cannot_be_decided() -> None:
     thresholds = {**QUANTIZE, "decode_s_per_token": 1.0001}
-    played = Play(["a"], play=noisy(1), budget_s=500, quantizes=True, thresholds=thresholds, confirm=True)
+    played = Play(["a"], play=noisy(1), budget_s=500, quantizes=True, thresholds=thresholds, confirm=False)
     played.stages["candidate"].quantize_turn_s = 10.0
     assert (of(played.run(), "quantize_s").samples or 0) > 5
 
