@@ -58,7 +58,7 @@ def gate(
         typer.Option(
             "--accept-environment",
             metavar="KEY,…",
-            help="With --baseline: facts that may differ. Repeatable.",
+            help="Facts of the two environments that may differ. Repeatable.",
         ),
     ] = [],  # noqa: B006
     filter_: FilterOption = [],  # noqa: B006 - typer reads the default and never changes it
@@ -124,11 +124,13 @@ def gate(
         store = store or Path("results")
         loaded = load_suite(suite)
         rules = [parse_filter(text) for text in filter_]
-        order = Order(rules, budget, loaded.seed if seed is None else seed, keep=keep, heard=heard)
+        keys = [key for text in accept_environment for key in text.split(",") if key]
+        order = Order(
+            rules, budget, loaded.seed if seed is None else seed, keep=keep, accept=keys, heard=heard
+        )
         with terminable():
             check_places({"--junit": junit, "--json": json, "--markdown": markdown}, keep)
             if baseline is not None:
-                keys = [key for text in accept_environment for key in text.split(",") if key]
                 result = gates.with_baseline(
                     loaded, gates.Stored(baseline, results, store, rules, gate_timed, keys, heard)
                 )

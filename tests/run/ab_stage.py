@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from qbench.results.gate.finding import GateResult
+from qbench.results.gate.timed import TimedFamily
 from qbench.run.ab.duel import Duel
 from qbench.run.ab.install import Installed
+from qbench.run.ab.judge import only_shown, timed
 from qbench.run.ab.lanes import Crew
 from qbench.run.ab.pairs import Pair
 from qbench.run.ab.sampling import Sampling
@@ -101,7 +104,11 @@ class Stage:
     needs: Mapping[str, int] = field(default_factory=dict)
     errors: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     """Label → the error with which it ends while it loads."""
-    quantize_s: float = 0.2
+    quantize_s: float | None = 0.2
+    quantize_turn_s: float | None = None
+    """The whole errand; None: as any."""
+    no_number: Callable[[int], str | None] = lambda number: None
+    """Why quantizing gives none, by the number of the errand in its worker."""
 
     def start(self, message: dict[str, Any], timeout_s: float) -> Actor:
         label = message["cell"]["label"]
@@ -126,9 +133,10 @@ class Stage:
             return 1
         if message["probes"]:
             yield {"event": "part", "key": "samples", "value": {"perplexity": {"of": self.name}}}
+            yield {"event": "part", "key": "environment", "value": {"threads": 1}}
         yield {"event": "corner", "value": {"prompt_length": 8, "batch_size": 1, "generated_tokens": 3}}
         yield {"event": "needs", "bytes": dict(self.needs)}
-        number = 0
+        number = asked = 0
         while message["turns"]:
             yield {"event": "want", "stage": 0}
             assert actor.heard is not None
@@ -139,10 +147,15 @@ class Stage:
                 yield {"event": "release"}
                 break
             began_s = self.clock.now_s
-            self.clock.now_s += self.lap_s
+            longer = errand == "quantize" and self.quantize_turn_s is not None
+            self.clock.now_s += self.quantize_turn_s if longer else self.lap_s  # type: ignore[operator]
             self.turns.append((label, errand, began_s))
             value: Any = {"seconds": self.quantize_s}
-            if errand == "round":
+            if errand == "quantize":
+                if why := self.no_number(asked):
+                    value = {"seconds": None, "reason": why}
+                asked += 1
+            else:
                 value = self.play(self.name, label, number)
                 number += 1
                 if value is None:
@@ -203,6 +216,9 @@ class Play:
     settings: dict[str, Any] = field(default_factory=dict)
     """Of both stages."""
     quantizes: bool = False
+    thresholds: Mapping[str, float] = field(default_factory=lambda: THRESHOLDS)
+    confirm: bool | None = None
+    """Given: the real family stands instead, confirming or not."""
     restarts: list[Name] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -214,6 +230,11 @@ class Play:
         for side in sides.values():
             side.restart = lambda name=side.name: self.restarts.append(name)  # type: ignore[method-assign, misc]
         self.duels = [self._duel(label) for label in self.labels]
+        if self.confirm is not None:
+            units = [unit for duel in self.duels for unit in duel.units if unit.thresholds]
+            limits = {unit.key: unit.thresholds for unit in units}
+            names = {unit.key: unit.words for unit in units}
+            self.family = TimedFamily(limits, names, confirm=self.confirm)  # type: ignore[assignment]
         self.sampling = Sampling(
             Crew(clock), sides, self.family, self.duels, self.budget_s, self.seed, "tiny", self.most
         )
@@ -228,7 +249,13 @@ class Play:
         planned = cell(label, **({} if self.quantizes else {"layers": {}}))
         entry = Entry(planned.to_dict(), planned, "run", None)
         pair = Pair({"baseline": entry, "candidate": entry})
-        return Duel(pair, label, label, units_of(pair, label, label, THRESHOLDS))
+        return Duel(pair, label, label, units_of(pair, label, label, self.thresholds))
+
+    def result(self) -> GateResult:
+        """What is timed of it, judged."""
+        family: TimedFamily = self.family  # type: ignore[assignment]
+        found = (*timed(family, self.duels, self.sampling), *only_shown(self.duels))
+        return GateResult("tiny", found)
 
     @property
     def turns(self) -> list[tuple[Name, str, str]]:

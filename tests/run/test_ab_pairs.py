@@ -27,7 +27,7 @@ def test_cells_whose_ids_differ_are_matched_by_what_they_are() -> None:
 def test_every_word_parts_two_cells() -> None:
     changes: list[dict[str, Any]] = [
         {"dtype": "fp32"}, {"device": "cuda:0"}, {"runtime": "compile"}, {"repetition": 1},
-        {"method": "int4"}, {"params": {"num_bits": 4}}, {"model": ModelRef("other", "m", "sha256:0")},
+        {"method": "int4"}, {"model": ModelRef("other", "m", "sha256:0")},
     ]  # fmt: skip
     for change in changes:
         pairs = match([entry()], [entry(**change)])
@@ -40,7 +40,31 @@ def test_a_parameter_that_one_version_lacks_does_not_part_them() -> None:
     (pair,) = match([old], [new])
     assert pair.whole
     assert pair.notes == ("parameters that one version lacks: range",)
-    assert not match([new], [entry(params={"num_bits": 4, "range": "minmax"})])[0].whole
+
+
+def test_a_changed_default_does_not_part_them_where_the_label_is_the_only_one_of_its_name() -> None:
+    old, new = (
+        entry("hqq", params={"num_bits": 4, "steps": 20}),
+        entry("hqq", params={"num_bits": 4, "steps": 30}),
+    )
+    (pair,) = match([old], [new])
+    assert pair.whole
+    assert pair.notes == ("another default of steps: 20 in the baseline, 30 in the candidate",)
+    both = [entry("hqq", params={"num_bits": 4, "steps": 20, "fast": False}), entry("rtn")]
+    assert [pair.whole for pair in match(both, [entry("rtn"), new])] == [True, True]
+    gone = match([old, entry("rtn")], [entry("rtn")])
+    assert [set(pair.entries) for pair in gone] == [{"baseline", "candidate"}, {"baseline"}], (
+        "really vanished"
+    )
+
+
+def test_two_cells_of_one_label_are_parted_by_what_differs() -> None:
+    for more, ours in (([entry(params={"num_bits": 8})], []), ([], [entry(params={"num_bits": 2})])):
+        old, new = [entry(params={"num_bits": 8}), *ours], [entry(params={"num_bits": 4}), *more]
+        pairs = match(old, new)
+        assert not [pair for pair in pairs if pair.whole and pair.cell.params == {"num_bits": 4}]
+    split = [entry(params={"num_bits": bits}) for bits in (4, 2)]
+    assert not any(pair.whole for pair in match([entry(params={"num_bits": 8})], split))
 
 
 def test_an_ambiguous_parameter_matches_nothing() -> None:

@@ -15,17 +15,21 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from qbench.cli.app import app
 from qbench.errors import GateError, ResultsError, SuiteError
 from qbench.results.gate.baseline import accept, baseline_file
 from qbench.results.gate.finding import Finding, GateResult
 from qbench.results.store import Run, Store
 from qbench.run.ab import compare as ab
 from qbench.run.ab import install
+from qbench.run.ab.lanes import Crew, Lane
 from qbench.run.ab.sides import Name, Side, opened, text_without_gate
 from qbench.run.gate import Stored, with_baseline
 from qbench.run.pool import Pool
 from qbench.suite.load import parse_suite
+from qbench.suite.positions import read
 from qbench.suite.spec import Suite
 from tests.run.conftest import QUICK, suite
 from tests.run.conftest import Run as RunSuite
@@ -66,9 +70,13 @@ FAULTS = {
 FAULTS_MODULE = """
 import os, time
 
+warm = False
+
 def quantizing(method):
     if method.num_bits == 3:
         os.kill(os.getpid(), 9)
+    if method.num_bits == 7 and warm:
+        raise MemoryError("no room on purpose")
 
 def codes(method, codes):
     if method.num_bits == 4:
@@ -76,6 +84,8 @@ def codes(method, codes):
     return codes
 
 def stepping(model):
+    global warm
+    warm = True
     from qbench.quant.convert import quantized_layers
     if any(layer.spec.num_bits == 8 for _, layer in quantized_layers(model)):
         time.sleep(0.02)
@@ -118,21 +128,32 @@ def gate_suite(folder: Path, methods: list[dict[str, Any]], **changes: Any) -> S
     return suite(methods, folder, **{"latency": LATENCY, "memory": {}, "threads": 1, **changes})
 
 
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory, pool: Pool) -> Iterator[dict[Name, Side]]:
+    """This tree against the copy in which everything is wrong."""
+    copy = copied(tmp_path_factory.mktemp("faulty") / "candidate", FAULTS)
+    with opened("candidate", copy) as candidate:
+        yield {"baseline": Side("baseline", install.here(), pool), "candidate": candidate}
+
+
+@pytest.fixture
+def warm_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Later passes fork from the servers that there are, since starting new ones takes ten times as long; and
+    few laps of a load are enough, however noisy the machine."""
+    monkeypatch.setattr(Side, "restart", lambda side: None)
+    monkeypatch.setattr("qbench.results.gate.loads.FINE", 1.0)
+
+
 @pytest.mark.slow
-def test_every_kind_of_regression_is_found_and_nothing_else(tmp_path: Path, pool: Pool) -> None:
-    faulty = copied(tmp_path / "candidate", FAULTS)
+def test_every_kind_of_regression_is_found_and_nothing_else(tmp_path: Path, faulty: dict[Name, Side]) -> None:
     slow = {"match": {"num_bits": "8"}, "decode_s_per_token": 1.3}
+    narrow = {"match": {"num_bits": "7"}, "quantize_s": 4.0}
     loaded = gate_suite(
         tmp_path,
-        [{"name": "none"}, {"name": "absmax", "num_bits": [8, 6, 5, 4, 3]}],
-        gate={**UNTIMED, "overrides": [slow], "budget_s": 30.0},
+        [{"name": "none"}, {"name": "absmax", "num_bits": [8, 7, 6, 5, 4, 3]}],
+        gate={**UNTIMED, "overrides": [slow, narrow], "budget_s": 30.0},
     )
-    with opened("candidate", faulty) as candidate:
-        sides: dict[Name, Side] = {
-            "baseline": Side("baseline", install.here(), pool),
-            "candidate": candidate,
-        }
-        result = ab.compare(loaded, sides, ab.Order(confirm=False))
+    result = ab.compare(loaded, faulty, ab.Order(confirm=False))
     assert result.exit_code == 1
     found = by_cell(result)
     red = {key: one.verdict for key, one in found.items() if one.red}
@@ -141,6 +162,7 @@ def test_every_kind_of_regression_is_found_and_nothing_else(tmp_path: Path, pool
         ("absmax num_bits=5", "kernels"): red["absmax num_bits=5", "kernels"]
     } == {
         ("absmax num_bits=8", "decode_s_per_token"): "worse",
+        ("absmax num_bits=7", "quantize_s"): "missing",
         ("absmax num_bits=6", "status"): "missing",
         ("absmax num_bits=5", "kernels"): "worse",
         ("absmax num_bits=4", "codes"): "worse",
@@ -155,22 +177,112 @@ def test_every_kind_of_regression_is_found_and_nothing_else(tmp_path: Path, pool
     assert slowed.baseline is not None
     assert slowed.candidate - slowed.baseline > 0.015  # type: ignore[operator]
     assert "dequant" in found["absmax num_bits=5", "kernels"].reason
+    assert "no room on purpose" in found["absmax num_bits=7", "quantize_s"].reason
+    assert (found["none", "prefill_s"].gated, found["none", "prefill_s"].samples) == (False, 5)
     assert "SIGKILL" in found["absmax num_bits=3", "status"].reason
     assert {one.verdict for (cell, _), one in found.items() if cell == "none" and one.gated} == {"same"}
     assert {one.verdict for (cell, name), one in found.items() if cell == "absmax num_bits=8" and one.gated
             and name != "decode_s_per_token"} == {"same"}  # fmt: skip
 
 
+def slowed_suite(folder: Path) -> Suite:
+    gate = {"prefill_s": False, "decode_s_per_token": 1.3, "budget_s": 60.0}
+    short = {**LATENCY, "generated_tokens": 2}
+    return gate_suite(folder, [{"name": "absmax", "num_bits": 8}], gate=gate, latency=short)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("warm_servers")
+def test_a_slowdown_is_confirmed_by_processes_that_were_started_afterwards(
+    tmp_path: Path, faulty: dict[Name, Side]
+) -> None:
+    lines: list[str] = []
+    result = ab.compare(slowed_suite(tmp_path), faulty, ab.Order(heard=lines.append))
+    found = by_cell(result)["absmax num_bits=8", "decode_s_per_token"]
+    assert (found.verdict, result.exit_code) == ("worse", 1)
+    assert "pairs of processes" in found.reason
+    passes = [line for line in lines if line.startswith("pass ")]
+    assert len(passes) >= 6, "fewer pairs of processes than that never say it"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("warm_servers")
+def test_a_baseline_that_is_killed_in_a_later_load_is_no_candidate_that_is_fine(
+    tmp_path: Path, faulty: dict[Name, Side], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lanes: list[Lane] = []
+    start = Crew.start
+
+    def noted(crew: Crew, *arguments: Any, **options: Any) -> Lane:
+        lanes.append(start(crew, *arguments, **options))
+        return lanes[-1]
+
+    def heard(line: str) -> None:
+        if line.startswith("pass 3"):
+            newest = next(lane for lane in reversed(lanes) if lane.side.name == "baseline")
+            os.kill(newest.job.pid, signal.SIGKILL)
+
+    monkeypatch.setattr(Crew, "start", noted)
+    result = ab.compare(slowed_suite(tmp_path), faulty, ab.Order(heard=heard))
+    found = by_cell(result)
+    decode = found["absmax num_bits=8", "decode_s_per_token"]
+    assert (decode.verdict, decode.gated, result.exit_code) == ("undecided", True, 3)
+    assert "the baseline's worker ended in load 3: failed: the worker was killed by SIGKILL" in decode.reason
+    assert found["absmax num_bits=8", "perplexity"].verdict == "same"
+    assert len(lanes) == 6
+
+
+class Elsewhere(Side):
+    """A side whose plan says that it has another torch."""
+
+    def plan(self, suite: Suite, rules: Any) -> None:
+        super().plan(suite, rules)
+        self.environment["packages"] = {**self.environment["packages"], "torch": "1.0"}
+
+
+def test_another_environment_is_refused_unless_it_is_accepted(
+    tmp_path: Path, twins: dict[Name, Side]
+) -> None:
+    other = Elsewhere("candidate", install.here(), twins["baseline"].pool)
+    sides: dict[Name, Side] = {**twins, "candidate": other}
+    loaded = gate_suite(tmp_path, [{"name": "none"}], gate=UNTIMED, quality=False)
+    refused = ab.compare(loaded, sides, ab.Order())
+    assert (refused.exit_code, refused.findings) == (2, ())
+    assert refused.verdict.startswith("refused: baseline (A) and candidate (B) run in different environments")
+    assert "B: 1.0" in refused.verdict
+    assert "--accept-environment packages.torch" in refused.verdict
+    taken = ab.compare(loaded, sides, ab.Order(accept=["packages.torch"]))
+    assert taken.refused is None
+    assert [line.partition(":")[0] for line in taken.accepted] == ["packages.torch"]
+
+
+def test_the_command_line_accepts_environments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[ab.Order] = []
+
+    def noted(loaded: Suite, ref: str, order: ab.Order) -> GateResult:
+        seen.append(order)
+        return GateResult(loaded.name, nothing="a test")
+
+    monkeypatch.setattr("qbench.run.gate.against_commit", noted)
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump({**QUICK, "methods": [{"name": "none"}]}))
+    words = ["gate", str(path), "--against", "HEAD", "--accept-environment", "threads,cpu"]
+    done = CliRunner().invoke(app, [*words, "--accept-environment", "python"])
+    assert done.exit_code == 3
+    assert seen[0].accept == ["threads", "cpu", "python"]
+
+
 @pytest.mark.slow
 def test_a_version_against_itself_is_green(tmp_path: Path, twins: dict[Name, Side]) -> None:
-    gate = {"prefill_s": 4.0, "decode_s_per_token": 4.0, "quantize_s": 4.0, "budget_s": 60.0}
+    gate = {"prefill_s": 4.0, "decode_s_per_token": 4.0, "quantize_s": 4.0, "budget_s": 900.0}
     loaded = gate_suite(tmp_path, [{"name": "none"}, {"name": "absmax", "num_bits": 4}], gate=gate)
     lines: list[str] = []
     result = ab.compare(loaded, twins, ab.Order(confirm=False, heard=lines.append))
     assert (result.exit_code, result.counts.keys()) == (0, {"same"})
     assert result.spent_s is not None
-    assert 0 < result.spent_s < 60
+    assert 0 < result.spent_s < 900
     found = by_cell(result)
+    assert found["absmax num_bits=4", "quantize_s"].gated
     assert found["absmax num_bits=4", "codes"].verdict == "same"
     assert found["absmax num_bits=4", "perplexity"].reason == "the very same number"
     timed = [
@@ -198,7 +310,18 @@ def test_a_suite_that_a_side_cannot_plan_is_an_error(tmp_path: Path, twins: dict
         ab.compare(unmatched, twins, ab.Order(rules=[{"method": ["absmax"]}]))
 
 
-def test_the_section_gate_does_not_reach_the_other_version(tmp_path: Path) -> None:
+def test_an_error_of_the_other_side_points_at_the_line_of_the_file(
+    tmp_path: Path, twins: dict[Name, Side]
+) -> None:
+    text = yaml.safe_dump({"gate": {"prefill_s": 1.5}, **QUICK}, sort_keys=False)
+    text += "methods:\n- {name: none}\n- {name: absmax, num_bits: 99}\n"
+    line = text.count("\n")
+    loaded = parse_suite(text, str(tmp_path / "s.yaml"))
+    with pytest.raises(SuiteError, match=rf"s\.yaml:{line}:3: methods\[1\] = .*num_bits"):
+        ab.compare(loaded, twins, ab.Order())
+
+
+def test_the_section_gate_does_not_reach_the_other_version() -> None:
     text = yaml.safe_dump({**QUICK, "methods": [{"name": "none", "label": "é ☃ 😀"}], "seed": 7})
     plain = parse_suite(text, "s.yaml")
     assert text_without_gate(plain) == text
@@ -206,6 +329,34 @@ def test_the_section_gate_does_not_reach_the_other_version(tmp_path: Path) -> No
     assert gated.gate.prefill_s == 1.5
     again = parse_suite(text_without_gate(gated), "s.yaml")
     assert again.model_dump() == plain.model_dump()
+
+
+BLOCK = "gate:\n  prefill_s: 1.5  # why\n\n# more\n"
+HEAD, TAIL = "name: s\nmodels: [{source: m}]\n", "methods:\n- {name: none, label: é ☃}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        (HEAD + BLOCK + TAIL, True),
+        (BLOCK + HEAD + TAIL, True),
+        (HEAD + TAIL + BLOCK, True),
+        ((HEAD + BLOCK + TAIL).replace("\n", "\r\n"), True),
+        (HEAD + '"gate": {prefill_s: 1.5,\n  decode_s_per_token: 1.2}\n' + TAIL, True),
+        ("{name: s, gate: {prefill_s: 1.5}, models: [{source: m}], methods: [{name: none}]}", True),
+        ("{name: s, models: [{source: m}], methods: [{name: none}], gate: {prefill_s: 1.5}}", False),
+        (HEAD + "gate: {prefill_s: &x 1.5}\nthreads: 1\nseed: 3\n" + TAIL, True),
+        (HEAD + "? gate\n: {prefill_s: 1.5}\n" + TAIL, False),
+    ],
+)
+def test_what_is_left_of_a_suite_stands_where_it_stood(text: str, kept: bool) -> None:
+    whole = parse_suite(text, "s.yaml")
+    assert whole.gate.prefill_s == 1.5
+    left = text_without_gate(whole)
+    before, after = read(text, "s.yaml"), read(left, "s.yaml")
+    assert after.value == {key: value for key, value in before.value.items() if key != "gate"}
+    places = {path: place for path, place in before.values.items() if path and path[0] != "gate"}
+    assert ({path: after.values[path] for path in places} == places) is kept
 
 
 def finished(run: RunSuite, methods: list[dict[str, Any]], tmp_path: Path, **changes: Any) -> Run:

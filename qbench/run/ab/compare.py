@@ -18,19 +18,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qbench.results.facts import differing, facts
 from qbench.results.gate.finding import GateResult
 from qbench.results.gate.kept import Kept, facts_of
-from qbench.results.gate.limits import by_kind, check_overrides, limits_of
+from qbench.results.gate.limits import check_overrides
 from qbench.results.gate.timed import TimedFamily
+from qbench.results.record import Record
 from qbench.results.store import Run, new_run_name, write_manifest, write_record
 from qbench.run.ab.duel import Duel
 from qbench.run.ab.install import Installed
-from qbench.run.ab.judge import exact, once_a_load, one_sided, timed, words_of
+from qbench.run.ab.judge import exact, left_out, one_sided, only_shown, timed, words_of
 from qbench.run.ab.lanes import Crew
+from qbench.run.ab.named import check_kinds, check_sampled, timed_limits
 from qbench.run.ab.pairs import Pair, match
 from qbench.run.ab.sampling import Sampling
 from qbench.run.ab.sides import SIDES, Name, Side, opened
+from qbench.run.ab.surroundings import Differences, differences
 from qbench.run.ab.units import units_of
 from qbench.run.bases import keep_base_outputs
 from qbench.run.manifest import SCHEMA
@@ -55,6 +57,8 @@ class Order:
     """A results folder for the records of both sides, each as a run of its own, with all laps."""
     confirm: bool = True
     """Whether what is worse must be confirmed by new processes on new servers; False: one load can say it."""
+    accept: Sequence[str] = ()
+    """Facts of the environments that may differ."""
     heard: Callable[[str], None] = lambda line: None
     """Told what goes on, a line each."""
 
@@ -68,7 +72,12 @@ def two_sides(baseline: Installed, candidate: Installed) -> Iterator[dict[Name, 
 
 def compare(suite: Suite, sides: Sides, order: Order) -> GateResult:
     """Plans, measures, judges. SuiteError where a side cannot plan the suite."""
+    check_kinds(suite)
     pairs = _planned(suite, sides, order)
+    gpu = any(entry.cell.device != "cpu" for pair in pairs for entry in pair.entries.values())
+    before = differences(sides, order.accept, gpu=gpu)
+    if before.deciding:
+        return _refused(suite, sides, before)
     duels = [_duel(suite, pair) for pair in pairs if pair.whole]
     family = _family(suite, duels, order.confirm)
     sampling = Sampling(
@@ -88,24 +97,47 @@ def compare(suite: Suite, sides: Sides, order: Order) -> GateResult:
     sampling.run()
     if order.keep is not None:
         notes += _kept(order.keep, suite, sides, duels)
+    after = differences(sides, order.accept, gpu=gpu, records=_that_ran(duels))
+    if after.deciding:
+        return _refused(suite, sides, after)
     findings = (
         *(one for pair in pairs if not pair.whole for one in one_sided(pair)),
         *exact(suite, duels),
         *timed(family, duels, sampling),
-        *once_a_load(duels),
+        *only_shown(duels),
     )
     return GateResult(
         suite=suite.name,
         findings=findings,
         against=sides["baseline"].installed.version,
-        environment=tuple(_environments(sides)),
-        notes=(*notes, *_pair_notes(pairs)),
+        environment=after.all,
+        accepted=after.accepted,
+        notes=(*notes, *_pair_notes(pairs), *_clock_notes(duels)),
         nothing=_nothing(pairs, duels),
         alpha=family.alpha,
         correction=family.correction,
         budget_s=sampling.budget_s,
         spent_s=sampling.spent_s,
         laps=family.laps,
+    )
+
+
+def _that_ran(duels: Iterable[Duel]) -> dict[Name, list[Record]]:
+    """Records of the cells that both sides came to run, with the number of their threads."""
+    both = [duel.records for duel in duels if len(duel.records) == 2]
+    ran = [one for one in both if all(record.environment.get("threads") for record in one.values())]
+    return {name: [records[name] for records in ran] for name in SIDES}
+
+
+def _refused(suite: Suite, sides: Sides, found: Differences) -> GateResult:
+    return GateResult(
+        suite=suite.name,
+        against=sides["baseline"].installed.version,
+        environment=found.all,
+        accepted=found.accepted,
+        refused=found.refusal,
+        alpha=suite.gate.alpha,
+        correction=suite.gate.correction,
     )
 
 
@@ -116,12 +148,13 @@ def _planned(suite: Suite, sides: Sides, order: Order) -> list[Pair]:
     pairs = match(sides["baseline"].entries, sides["candidate"].entries)
     if not order.rules:
         _check_overrides(suite, pairs)
+        check_sampled(suite, pairs)
     return pairs
 
 
 def _family(suite: Suite, duels: Sequence[Duel], confirm: bool) -> TimedFamily:
     """All timed comparisons, sampled or not: their number is fixed beforehand."""
-    units = [unit for duel in duels for unit in duel.units]
+    units = [unit for duel in duels for unit in duel.units if unit.thresholds]
     return TimedFamily(
         {unit.key: unit.thresholds for unit in units},
         {unit.key: unit.words for unit in units},
@@ -160,8 +193,8 @@ def _kept(folder: Path, suite: Suite, sides: Sides, duels: Sequence[Duel]) -> li
 
 def _duel(suite: Suite, pair: Pair) -> Duel:
     cell = pair.cell
-    limits = by_kind(limits_of(suite.gate, facts_of(cell)), "timed")
-    return Duel(pair, cell.id, words_of(cell), units_of(pair, cell.id, words_of(cell), limits))
+    units = units_of(pair, cell.id, words_of(cell), timed_limits(suite.gate, pair))
+    return Duel(pair, cell.id, words_of(cell), units)
 
 
 def _most(duels: Iterable[Duel]) -> int:
@@ -180,14 +213,15 @@ def _prepared(sides: Sides, duels: Sequence[Duel]) -> list[str]:
     return found
 
 
-def _environments(sides: Sides) -> list[str]:
-    known = [facts({"environment": sides[name].environment}, ()) for name in SIDES]
-    return [line for line in differing(*known) if not line.startswith(("git", "qbench", "threads"))]
-
-
 def _pair_notes(pairs: Iterable[Pair]) -> list[str]:
     found = {note: words_of(pair.cell) for pair in reversed(list(pairs)) for note in pair.notes}
     return [f"{words}: {note}" for note, words in found.items()]
+
+
+def _clock_notes(duels: Iterable[Duel]) -> list[str]:
+    return [
+        f"{unit.words}: {said}" for duel in duels for unit in duel.units if (said := left_out(duel, unit))
+    ]
 
 
 def _nothing(pairs: Sequence[Pair], duels: Sequence[Duel]) -> str | None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from qbench.results.record import Record
 from qbench.run.ab.lanes import Crew, Lane
+from qbench.run.ab.lap import Lap
 from qbench.run.ab.pairs import Pair
 from qbench.run.ab.sides import SIDES, Name, Side
-from qbench.run.ab.units import Unit
+from qbench.run.ab.units import Numbers, Unit
 from qbench.run.flight import outcome
+
+MOST_JUMPS = 20
+"""Laps of a unit that cannot be believed, and none that can, after which it has no more."""
+MOST_LACKS = 3
+"""Laps in which a side has no number, after which the unit has no more."""
 
 
 class Round(NamedTuple):
@@ -36,19 +43,29 @@ class Duel:
     lanes: dict[Name, Lane] = field(default_factory=dict)
     """In memory now."""
     records: dict[Name, Record] = field(default_factory=dict)
-    """Of the first load; of a later one that did not end well, which then says more."""
+    """Of the first load; the candidate's of a later one that did not end well, which then says more."""
+    died: dict[Name, str] = field(default_factory=dict)
+    """Sides whose worker had been warm, or had been so in an earlier load, and did not end well → how."""
     corners: dict[Name, list[dict[str, Any]]] = field(default_factory=dict)
     rounds: dict[tuple[Name, int], list[Round]] = field(default_factory=dict)
     """Side and corner → its rounds, in the order of the laps."""
     closed: dict[str, str] = field(default_factory=dict)
     """Units of which there are no more laps → why."""
-    jumps: dict[str, int] = field(default_factory=dict)
-    """Unit → laps left out since a round claimed to be longer than its turn."""
+    laps: Counter[str] = field(default_factory=Counter)
+    """Unit → laps that were kept."""
+    jumps: Counter[str] = field(default_factory=Counter)
+    """Unit → laps left out since a round claimed a time that cannot be."""
+    lacks: dict[str, list[tuple[Name, ...]]] = field(default_factory=dict)
+    """Unit → of each lap in which a side had no number, which."""
+    shown: dict[str, list[dict[Name, Numbers]]] = field(default_factory=dict)
+    """Unit → the numbers of its laps, where some are shown and not gated."""
     loads: int = 0
     load_s: float = 0.0
     """Of the newest load of both sides, until they were warm."""
     lap_times: dict[str, float] = field(default_factory=dict)
     """Unit → seconds of its newest lap."""
+    baseline_s: dict[str, float] = field(default_factory=dict)
+    """Unit → least seconds that the baseline's part in a lap took."""
     apart: str | None = None
     """Why the two sides cannot be in memory together."""
 
@@ -93,8 +110,44 @@ class Duel:
         for name, lane in lanes.items():
             record = lane.record(suite)
             self.corners.setdefault(name, lane.corners)
-            if name not in self.records or (record.status != "ok" and self.records[name].status == "ok"):
+            earlier = self.records.setdefault(name, record)
+            if record.status == "ok" or (earlier is not record and earlier.status != "ok"):
+                continue
+            if lane.warm or earlier is not record:
+                self.died[name] = f"in load {self.loads}: {record.status}: {record.reason or 'no reason'}"
+            if name == "candidate":  # it fails; of the baseline the first record stays to compare with
                 self.records[name] = record
+
+    def keep(self, unit: Unit, lap: Lap) -> None:
+        """A lap that both sides finished."""
+        place = {name: index for index, name in enumerate(lap.order)}
+        for name, seconds in lap.rounds.items():
+            rounds = self.rounds.setdefault((name, unit.corner), [])
+            rounds.append(Round(seconds, len(rounds), place[name], self.loads))
+        if unit.shown:
+            self.shown.setdefault(unit.key, []).append(lap.numbers)
+        self.laps[unit.key] += 1
+        self.lap_times[unit.key] = lap.spent_s
+        least_s = self.baseline_s.get(unit.key, lap.seconds["baseline"])
+        self.baseline_s[unit.key] = min(least_s, lap.seconds["baseline"])
+
+    def leave_out(self, unit: Unit) -> None:
+        """A lap that cannot be believed; a unit of which none ever could has no more."""
+        self.jumps[unit.key] += 1
+        if self.jumps[unit.key] >= MOST_JUMPS and not self.laps[unit.key]:
+            self.closed[unit.key] = "no lap can be believed"
+
+    def lacks_only_here(self, unit: Unit, lap: Lap) -> bool:
+        """A lap in which a side gave no number; True once the candidate alone has lacked it for good.
+
+        It is tried a few times, since memory may have lacked just then.
+        """
+        tries = self.lacks.setdefault(unit.key, [])
+        tries.append(tuple(sorted(lap.lacking)))
+        if len(tries) < MOST_LACKS:
+            return False
+        self.closed[unit.key] = "; ".join(f"{name}: {why}" for name, why in sorted(lap.lacking.items()))
+        return set(tries) == {("candidate",)} and not self.laps[unit.key]
 
     def forget(self, crew: Crew) -> None:
         """Ends its workers as if they had not been."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from statistics import median
 
 from qbench.results.gate.exact import exact_findings
 from qbench.results.gate.finding import Finding
@@ -48,24 +49,50 @@ def timed(family: TimedFamily, duels: Sequence[Duel], sampling: Sampling) -> Ite
     for duel in duels:
         if why := _failure(duel):
             for unit in duel.units:
-                family.fail(unit.key, why)
+                if unit.thresholds:
+                    family.fail(unit.key, why)
+    open_ = {(unit.key, name) for _, unit in owners.values() for name in unit.thresholds}
     for finding in family.findings(
         "the budget ended" if sampling.exhausted else "what is left of the budget pays no other load"
     ):
-        duel, unit = owners[finding.cell_id]
-        yield from _owned(finding, duel, unit)
+        open_.discard((finding.cell_id, finding.metric))
+        yield from _owned(finding, *owners[finding.cell_id])
+    for key, metric in sorted(open_):
+        duel, unit = owners[key]
+        reason = f"neither version gave a number of it in {duel.laps[key]} laps"
+        yield from _owned(Finding(key, unit.words, metric, "undecided", True, reason), duel, unit)
 
 
 def _owned(finding: Finding, duel: Duel, unit: Unit) -> Iterator[Finding]:
-    found = dataclasses.replace(finding, cell_id=duel.cell_id)
+    """What is gated and could not be decided stays gated: nothing that a suite asks for is dropped."""
     statuses = duel.statuses()
-    if statuses.get("baseline") != "ok":
+    if statuses.get("baseline") != "ok" and "baseline" not in duel.died:
         return  # nothing to compare with; the finding on the cell's status says so
-    why = duel.closed.get(unit.key) or duel.apart
-    if found.verdict == "undecided" and why:
-        said = why if found.change is None else f"{found.reason.partition('; ')[0]}; {why}"
-        found = dataclasses.replace(found, reason=said, gated=unit.kind == "round")
+    found = dataclasses.replace(finding, cell_id=duel.cell_id)
+    why = _ended(duel, unit)
+    if why and found.verdict == "undecided":
+        known = f"{found.reason.partition('; ')[0]}; " if found.change is not None else ""
+        found = dataclasses.replace(found, reason=known + why)
+    elif why and found.verdict == "missing":
+        found = dataclasses.replace(found, reason=f"{found.reason}: {why}")
+    if jumps := left_out(duel, unit):
+        found = dataclasses.replace(found, reason=f"{found.reason}; {jumps}")
     yield found
+
+
+def _ended(duel: Duel, unit: Unit) -> str | None:
+    """Why the unit has no more laps, where that is not the budget."""
+    died = duel.died.get("baseline")
+    return duel.closed.get(unit.key) or (f"the baseline's worker ended {died}" if died else duel.apart)
+
+
+def left_out(duel: Duel, unit: Unit) -> str | None:
+    count = duel.jumps[unit.key]
+    return (
+        f"left out {count} laps in which a round claims a time that cannot be: a clock jumps"
+        if count
+        else None
+    )
 
 
 def _failure(duel: Duel) -> str | None:
@@ -76,21 +103,35 @@ def _failure(duel: Duel) -> str | None:
     return f"{record.status}: {record.reason or 'no reason was recorded'}"
 
 
-def once_a_load(duels: Sequence[Duel]) -> Iterator[Finding]:
+def only_shown(duels: Sequence[Duel]) -> Iterator[Finding]:
+    """What is sampled and not gated, and what there is one number of in a load."""
     for duel in duels:
+        for unit in duel.units:
+            yield from (one for name in unit.shown if (one := _of_laps(duel, unit, name)) is not None)
         sides = [duel.final(name) for name in SIDES]
-        yield from (one for name in ONCE_A_LOAD if (one := _shown(duel, name, sides)) is not None)
+        yield from (one for name in ONCE_A_LOAD if (one := _of_records(duel, name, sides)) is not None)
 
 
-def _shown(duel: Duel, metric: str, sides: Sequence[Record | None]) -> Finding | None:
+def _of_laps(duel: Duel, unit: Unit, metric: str) -> Finding | None:
+    laps = [[lap[name].get(metric) for name in SIDES] for lap in duel.shown.get(unit.key, ())]
+    known = [(before, now) for before, now in laps if before is not None and now is not None]
+    if not known:
+        return None
+    before, now = (median(side) for side in zip(*known, strict=True))
+    reason = f"over {len(known)} laps; the suite does not gate it"
+    return _shown((duel.cell_id, unit.words, metric), reason, before, now, len(known))
+
+
+def _of_records(duel: Duel, metric: str, sides: Sequence[Record | None]) -> Finding | None:
     before, now = (METRICS[metric].value(one) if one and one.status == "ok" else None for one in sides)
     if before is None or now is None:
         return None
+    return _shown((duel.cell_id, duel.words, metric), "one number a load: shown, not gated", before, now, 1)
+
+
+def _shown(head: tuple[str, str, str], reason: str, before: float, now: float, samples: int) -> Finding:
     change = now / before if before > 0 else None
-    reason = "one number a load: shown, not gated"
-    return Finding(
-        duel.cell_id, duel.words, metric, "undecided", False, reason, before, now, change, samples=1
-    )
+    return Finding(*head, "undecided", False, reason, before, now, change, samples=samples)
 
 
 def one_sided(pair: Pair) -> Iterator[Finding]:

@@ -38,6 +38,8 @@ class Lane:
     """Of the newest errand."""
     load_s: float = 0.0
     """From its start until it was warm, without the deterministic probes, on the parent's clock."""
+    warm: bool = False
+    """Whether it has ever waited for an errand."""
 
     @property
     def waits(self) -> bool:
@@ -68,6 +70,7 @@ class Crew:
         lane = Lane(side, entry, side.pool.start(message, entry.cell.timeout_s), flight)
         self.lanes.append(lane)
         self._run(lane)
+        lane.warm = lane.waits
         probing_s = sum(lane.flight.parts.get("phases", {}).get(name, 0.0) for name in PROBES)
         lane.load_s = self.clock() - began - probing_s
         return lane

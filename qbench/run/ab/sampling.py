@@ -20,22 +20,23 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from qbench.results.gate.loads import LAPS
-from qbench.run.ab.duel import Duel, Round
-from qbench.run.ab.lanes import Crew, believable
+from qbench.run.ab.duel import Duel
+from qbench.run.ab.lanes import Crew
+from qbench.run.ab.lap import Lap, take
 from qbench.run.ab.sides import SIDES, Name, Side
-from qbench.run.ab.units import Numbers, Unit
+from qbench.run.ab.units import Unit
 from qbench.run.room import lacking
 
 WORTH_LAPS = 20
-"""Laps that a decision takes at least, about: what cannot afford so many is shown and not gated."""
+"""Laps that a decision takes at least, about: what cannot afford so many waits for the others."""
+SHOWN_LAPS = 5
+"""Of a unit of which nothing is gated, in the first load; one where it takes long."""
 OPTIONAL_SHARE = 1 / 3
 """Of a pair's part of the budget, for quantizing and for energy each."""
 WORTH_LOADING = 0.25
 """No pass begins that could time for a smaller part of what its loading takes."""
 CONFIRMING_LAPS = LAPS
 """A load that has not so many laps says nothing of a suspect."""
-MOST_JUMPS = 3
-"""Laps of a unit whose clock jumped, after which it has no more."""
 
 
 class Family(Protocol):
@@ -97,12 +98,19 @@ class Sampling:
 
     def open_units(self, duel: Duel, load: int | None = None) -> list[Unit]:
         """Units for which another lap would help; of this load, if it is given."""
-        return [one for one in duel.units if one.key not in duel.closed and self.family.open(one.key, load)]
+        return [one for one in duel.units if one.key not in duel.closed and self._open(duel, one, load)]
+
+    def _open(self, duel: Duel, unit: Unit, load: int | None) -> bool:
+        if unit.thresholds:
+            return self.family.open(unit.key, load)
+        most = 1 if self._costly(duel, unit) else SHOWN_LAPS
+        return duel.loads <= 1 and duel.laps[unit.key] < most
 
     def _goes_on(self, duel: Duel) -> bool:
         """Whether another load of the pair can decide anything."""
-        well = all(status == "ok" for status in duel.statuses().values())
-        return not self.exhausted and well and duel.apart is None and bool(self.open_units(duel))
+        well = not duel.died and all(status == "ok" for status in duel.statuses().values())
+        open_ = any(unit.thresholds for unit in self.open_units(duel))
+        return not self.exhausted and well and duel.apart is None and open_
 
     def _worth_loading(self, waiting: Sequence[Duel]) -> bool:
         """Whether what is left of the budget is worth loading these again for."""
@@ -169,7 +177,7 @@ class Sampling:
             if not units:
                 return
             self._chance.shuffle(units)
-            for duel, unit in units:
+            for duel, unit in self._cheap(units):
                 if self.exhausted:
                     return
                 if duel.alive:
@@ -177,46 +185,35 @@ class Sampling:
 
     def _lap(self, duel: Duel, unit: Unit) -> None:
         """One errand on each side; nothing is kept of a lap that one side did not finish."""
-        before_s, numbers = self.spent_s, dict[Name, Numbers]()
-        rounds: dict[Name, Round] = {}
-        for place, name in enumerate(self._order()):
-            lane = duel.lanes[name]
-            answer, turn_s = self.crew.errand(lane, unit.errand)
-            self.spent_s += turn_s
-            if answer is None:
-                return
-            if unit.kind == "round" and not believable(answer, turn_s):
-                self._jumped(duel, unit)
-                return
-            numbers[name], missing = unit.numbers(answer, lane.entry.cell)
-            if missing is not None:
-                duel.closed[unit.key] = missing
-            elif unit.kind == "round":
-                lap = len(duel.rounds.get((name, unit.corner), ()))
-                rounds[name] = Round(answer, lap, place, duel.loads)
-        if unit.key in duel.closed:
+        lap = take(self.crew, duel.lanes, unit, self._order())
+        self.spent_s += lap.spent_s
+        if lap.died:
             return
-        for name, one in rounds.items():
-            duel.rounds.setdefault((name, unit.corner), []).append(one)
-        self.family.add_lap(unit.key, numbers["baseline"], numbers["candidate"], duel.loads)
-        duel.lap_times[unit.key] = self.spent_s - before_s
-        self._judge_worth(duel, unit, self.spent_s - before_s)
+        if lap.jumped:
+            duel.leave_out(unit)
+        elif not lap.lacking:
+            duel.keep(unit, lap)
+            self._tell(duel, unit, lap)
+        elif duel.lacks_only_here(unit, lap):
+            self._tell(duel, unit, lap)
 
-    def _jumped(self, duel: Duel, unit: Unit) -> None:
-        duel.jumps[unit.key] = duel.jumps.get(unit.key, 0) + 1
-        if duel.jumps[unit.key] >= MOST_JUMPS:
-            duel.closed[unit.key] = (
-                f"in {MOST_JUMPS} laps a round claimed more time than its whole turn took: a clock jumps"
-            )
+    def _tell(self, duel: Duel, unit: Unit, lap: Lap) -> None:
+        if unit.thresholds:
+            self.family.add_lap(unit.key, lap.numbers["baseline"], lap.numbers["candidate"], duel.loads)
 
-    def _judge_worth(self, duel: Duel, unit: Unit, lap_s: float) -> None:
-        """Quantizing and energy are one long errand a lap: gated only where enough laps can be had."""
+    def _cheap(self, units: list[tuple[Duel, Unit]]) -> list[tuple[Duel, Unit]]:
+        """What takes so long that its laps would cost the others theirs waits until those are decided."""
+        return [one for one in units if not self._costly(*one)] or units
+
+    def _costly(self, duel: Duel, unit: Unit) -> bool:
+        """Quantizing and energy are one long errand a lap.
+
+        Judged by what the baseline takes: a candidate that takes longer does not push itself out.
+        """
+        if unit.kind == "round" or not duel.laps[unit.key]:
+            return False
         share_s = self.budget_s / len(self.duels) * OPTIONAL_SHARE
-        if unit.kind != "round" and WORTH_LAPS * lap_s > share_s:
-            duel.closed[unit.key] = (
-                f"shown, not gated: a lap takes {lap_s:.3g} s, and {WORTH_LAPS} of them are more than the "
-                f"{share_s:.3g} s that the budget has for it"
-            )
+        return WORTH_LAPS * 2 * duel.baseline_s[unit.key] > share_s
 
     def _order(self) -> tuple[Name, ...]:
         """Who goes first: a fair coin."""

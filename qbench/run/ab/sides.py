@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -13,7 +15,7 @@ from qbench.run.ab.install import Installed
 from qbench.run.pool import Job, Pool
 from qbench.run.protocol import PROTOCOL, SINCE
 from qbench.suite.cell import Cell
-from qbench.suite.positions import read
+from qbench.suite.positions import Document, read
 from qbench.suite.spec import Suite
 from qbench.suite.values import Rule
 
@@ -122,12 +124,30 @@ def check_facts(facts: Mapping[str, Any], words: str, installed: Installed) -> N
 
 def text_without_gate(suite: Suite) -> str:
     """The suite's text without its section `gate`, which is the parent's matter, and which the older of two
-    versions may not know in full."""
-    found = read(suite.text, suite.file).value
+    versions may not know in full. Every other key keeps its line and column, for the messages of errors."""
+    document = read(suite.text, suite.file)
+    found = document.value
     if not isinstance(found, dict) or "gate" not in found:
         return suite.text
     rest = {key: value for key, value in found.items() if key != "gate"}
-    return json.dumps(rest, ensure_ascii=False)  # JSON is YAML
+    blanked = _blanked(document)
+    with contextlib.suppress(SuiteError):
+        if read(blanked, suite.file).value == rest:
+            return blanked
+    return json.dumps(rest, ensure_ascii=False)  # JSON is YAML; an anchor stood in it, or it closes a brace
+
+
+def _blanked(document: Document) -> str:
+    """Spaces from the key `gate` to the next key of the suite."""
+    tops = sorted(place for path, place in document.keys.items() if len(path) == 1)
+    start = document.keys["gate",]
+    end = next((place for place in tops if place > start), None)
+    lines = re.split("(\r\n|[\n\r\x85\u2028\u2029])", document.text)  # each with its break after it
+    starts = [0, *itertools.accumulate(map(len, lines))][::2]
+    first = starts[start.line - 1] + start.column - 1
+    last = starts[end.line - 1] + end.column - 1 if end else len(document.text)
+    section = re.sub("[^\n\r\x85\u2028\u2029]", " ", document.text[first:last])
+    return document.text[:first] + section + document.text[last:]
 
 
 def ask(pool: Pool, message: dict[str, Any], words: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ A cell has a unit for the rounds of each prompt length × batch size, one for qu
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from statistics import median
@@ -46,7 +46,9 @@ class Unit:
     words: str
     kind: Kind
     thresholds: Mapping[str, float]
-    """Metric → the factor from which on it is worse."""
+    """Metric → the factor from which on it is worse; what is gated."""
+    shown: tuple[str, ...] = ()
+    """Metrics that are shown and not gated."""
     corner: int = 0
     prompt_length: int = 0
     batch_size: int = 0
@@ -80,33 +82,41 @@ class Unit:
                 "decode_step_p90_s": quantile(steps, 0.9),
                 "decode_step_p99_s": quantile(steps, 0.99),
             }
-        return {name: found.get(name) for name in self.thresholds}
+        return {name: found.get(name) for name in (*self.thresholds, *self.shown)}
 
 
 def units_of(pair: Pair, cell_id: str, words: str, thresholds: Mapping[str, float]) -> list[Unit]:
-    """The units of a cell that both sides run; `thresholds` are those of all its timed metrics.
+    """The units of a cell that both sides run; `thresholds` are those of its timed metrics.
 
-    A metric whose threshold is infinite is not gated, and not sampled either.
+    A metric whose threshold is infinite is sampled and shown, not gated; one that has none is not sampled.
     """
+    found = [_with(unit, metrics, thresholds) for unit, metrics in _possible(pair, cell_id, words)]
+    return [unit for unit in found if unit.thresholds or unit.shown]
+
+
+def sampled(pair: Pair) -> frozenset[str]:
+    """The timed metrics that laps of the pair can give."""
+    return frozenset(name for _, metrics in _possible(pair, "", "") for name in metrics)
+
+
+def _possible(pair: Pair, cell_id: str, words: str) -> Iterator[tuple[Unit, tuple[str, ...]]]:
+    """Every unit that the cell could have, and its metrics."""
     cell = pair.cell
-    found: list[Unit] = []
     latency = cell.latency
     if latency is not None:
         for index, (length, batch) in enumerate(product(latency["prompt_lengths"], latency["batch_sizes"])):
-            unit = Unit(f"{cell_id} {index}", cell_id, words, "round", {}, index, length, batch)
+            unit = Unit(f"{cell_id} {index}", cell_id, words, "round", {}, (), index, length, batch)
             if index:
                 unit = replace(unit, words=f"{words}, prompt {length} × batch {batch}")
             metrics = ROUND_METRICS if latency["generated_tokens"] > 1 else ROUND_METRICS[:1]
-            found.append(_with(unit, metrics, thresholds))
+            yield unit, metrics
     if pair.quantizes:
-        unit = Unit(f"{cell_id} quantize", cell_id, words, "quantize", {})
-        found.append(_with(unit, METRICS_OF["quantize"], thresholds))
+        yield Unit(f"{cell_id} quantize", cell_id, words, "quantize", {}), METRICS_OF["quantize"]
     if cell.energy is not None:
-        unit = Unit(f"{cell_id} energy", cell_id, words, "energy", {})
-        found.append(_with(unit, METRICS_OF["energy"], thresholds))
-    return [unit for unit in found if unit.thresholds]
+        yield Unit(f"{cell_id} energy", cell_id, words, "energy", {}), METRICS_OF["energy"]
 
 
 def _with(unit: Unit, metrics: tuple[str, ...], thresholds: Mapping[str, float]) -> Unit:
-    known = {name: thresholds[name] for name in metrics if math.isfinite(thresholds.get(name, math.inf))}
-    return replace(unit, thresholds=known)
+    known = {name: thresholds[name] for name in metrics if name in thresholds}
+    gated = {name: limit for name, limit in known.items() if math.isfinite(limit)}
+    return replace(unit, thresholds=gated, shown=tuple(name for name in known if name not in gated))
