@@ -62,30 +62,30 @@ _REACH = 12.0
 _STEPS = 48
 """Halvings of ±12: to a billionth of a billionth."""
 
-WORSE, SAME, BETTER = range(3)
-"""What each of a stream's three tests would show: θ above τ, below the allowance, below −τ."""
-_SIGNS = np.array([[1.0], [-1.0], [-1.0]])
+WORSE, SAME, WELL, BETTER = range(4)
+"""What each of a stream's tests would show: θ above τ; below τ; well below τ; below −τ."""
+_SIGNS = np.array([[1.0], [-1.0], [-1.0], [-1.0]])
 
 
 class Bets:
-    """Three tests on each of many streams of log ratios, which take their laps together."""
+    """Four tests on each of many streams of log ratios, which take their laps together."""
 
-    def __init__(self, tau: Array, allowed: Array | None = None) -> None:
-        """`tau`: log of the threshold by stream, from 0 on; `allowed`: below what θ is SAME, else τ."""
+    def __init__(self, tau: Array, margin: float = 0.5) -> None:
+        """`tau`: log of the threshold by stream, from 0 on; `margin`: part of it that WELL is below."""
         self.tau = tau
         self.d: list[Array] = []
         """Log ratios by lap; NaN where a stream has none."""
         self.scales: list[Array] = []
         """What they were divided by."""
-        self.e = np.ones((3, len(tau)))
-        """E of the three tests by stream, after the last lap."""
-        self.most_e = np.ones((3, len(tau)))
+        self.e = np.ones((4, len(tau)))
+        """E of the tests by stream, after the last lap."""
+        self.most_e = np.ones((4, len(tau)))
         """The largest that they were."""
         self.spread = np.full(len(tau), FIRST_SCALE)
         """s for the next lap, by stream."""
-        self._offsets = np.stack([-tau, tau if allowed is None else allowed, -tau])
-        self._wealth = np.ones((3, len(tau), len(SHAPES), len(FRACTIONS)))
-        self._flat = self._wealth.reshape(3, len(tau), -1)
+        self._offsets = np.stack([-tau, tau, margin * tau, -tau])
+        self._wealth = np.ones((4, len(tau), len(SHAPES), len(FRACTIONS)))
+        self._flat = self._wealth.reshape(4, len(tau), -1)
 
     def add(self, d: Array) -> None:
         """One lap, [streams]; where it is NaN nothing is staked."""

@@ -7,25 +7,25 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from qbench.results.gate.betting import WORSE, Array, Bets, Interval
+from qbench.results.gate.betting import SAME, WORSE, Array, Bets, Interval
 from qbench.results.gate.loads import Loads
 from qbench.results.metrics import METRICS
 
 MARGIN = 0.5
 """Part of the log threshold below which the laps of few processes must be: the rest is for their luck."""
-PATIENCE = 100
-"""Laps of one load after which others help more than this one."""
+
+_LEAST = 1e-300
 
 
 class Laps:
     """Rounds of baseline and candidate, paired by lap. Ratios count in the direction that is worse."""
 
-    def __init__(self, thresholds: Mapping[str, float], *, margin: float = MARGIN) -> None:
-        """`thresholds`: timed metric → factor from 1 on; `margin`: part of its log that is `same` by laps."""
+    def __init__(self, thresholds: Mapping[str, float]) -> None:
+        """`thresholds`: timed metric → factor from 1 on."""
         self.metrics = tuple(thresholds)
         self._worse = [-1.0 if METRICS[name].direction == "higher" else 1.0 for name in thresholds]
         tau = np.log([thresholds[name] for name in self.metrics])
-        self.bets = Bets(tau, margin * tau)
+        self.bets = Bets(tau, MARGIN)
         self.loads = Loads(tau)
         self.values: tuple[list[list[float]], list[list[float]]] = ([], [])
         """Of baseline and candidate, by lap in the order of `metrics`; NaN where there is none."""
@@ -49,15 +49,10 @@ class Laps:
         self.bets.add(np.array(d))
         return self.loads.add(load, d, spread)
 
-    def wants(self, index: int, load: int) -> bool:
-        """Whether an undecided metric is served by another lap of this load, rather than of a fresh one."""
-        if self.loads.wants(index, load):
-            return True
-        return self.loads.laps < PATIENCE and not self.suspect(index, 0.05)
-
-    def suspect(self, index: int, alpha: float) -> bool:
-        """Whether the laps call it worse, not corrected: it is for whole loads to say so."""
-        return bool(self.bets.most_e[WORSE, index] >= 1 / alpha)
+    def urgency(self, index: int) -> float:
+        """Evidence of `worse` over that of `same` by the laps so far, as a log ratio."""
+        worse, same = self.bets.e[WORSE, index], self.bets.e[SAME, index]
+        return math.log(max(worse, _LEAST)) - math.log(max(same, _LEAST))
 
     def both_seen(self, index: int) -> bool:
         return self.seen[0][index] and self.seen[1][index]

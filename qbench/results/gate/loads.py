@@ -84,6 +84,10 @@ class Loads:
         wanted = self._wanted[stream]
         return load != self.now or wanted is None or len(self._laps[stream]) < wanted
 
+    def count(self, stream: int) -> int:
+        """Whole loads."""
+        return len(self._medians[stream])
+
     def medians(self, stream: int) -> Array:
         """Of each whole load."""
         return np.array(self._medians[stream])

@@ -31,13 +31,15 @@ from collections.abc import Mapping
 import numpy as np
 
 from qbench.errors import ResultsError, did_you_mean
-from qbench.results.gate.betting import BETTER, SAME, WORSE
+from qbench.results.gate.betting import BETTER, SAME, WELL, WORSE
 from qbench.results.gate.family import CORRECTIONS, Array
 from qbench.results.gate.finding import Finding, Verdict
-from qbench.results.gate.laps import MARGIN, Laps
+from qbench.results.gate.laps import Laps
 from qbench.results.gate.wording import Judged, finding_of
 from qbench.results.metrics import METRICS
 
+LEAST_LOADS = 3
+"""Whole loads after which their laps need no margin for luck."""
 Key = tuple[str, str]
 """Cell id and metric."""
 
@@ -63,8 +65,7 @@ class TimedFamily:
                 raise ResultsError(f"{metric!r} is no timed metric; {did_you_mean(metric, timed)}")
         self.alpha, self.correction, self.confirm = alpha, correction, confirm
         self._names = dict(names)
-        margin = MARGIN if confirm else 1.0
-        self._cells = {cell_id: Laps(of_cell, margin=margin) for cell_id, of_cell in thresholds.items()}
+        self._cells = {cell_id: Laps(of_cell) for cell_id, of_cell in thresholds.items()}
         self._keys = [(cell_id, name) for cell_id, laps in self._cells.items() for name in laps.metrics]
         counts = np.cumsum([0, *(len(laps.metrics) for laps in self._cells.values())])
         self._first = dict(zip(self._cells, map(int, counts[:-1]), strict=True))
@@ -107,9 +108,15 @@ class TimedFamily:
         if cell_id in self._failed:
             return False
         return any(
-            not self._settled(laps, first, index) and (load is None or laps.wants(index, load))
+            not self._settled(laps, first, index) and (load is None or laps.loads.wants(index, load))
             for index in range(len(laps.metrics))
         )
+
+    def urgency(self, cell_id: str) -> float:
+        """Of an open cell, how much its worst undecided metric looks worse rather than the same; a log ratio."""
+        laps, first = self._cells[cell_id], self._first[cell_id]
+        open_ = [index for index in range(len(laps.metrics)) if not self._settled(laps, first, index)]
+        return max(map(laps.urgency, open_), default=-np.inf)
 
     def open_cells(self) -> list[str]:
         """Those that need more laps; the fewest laps first, so that none starves."""
@@ -190,8 +197,11 @@ class TimedFamily:
         return float(-np.log(self.alpha))
 
     def _is_same(self, laps: Laps, index: int) -> bool:
-        by_laps = laps.bets.most_e[SAME, index] >= 1 / self.alpha
-        return bool(by_laps or (self.confirm and laps.loads.evidence[index].within >= self._bar))
+        enough = not self.confirm or laps.loads.count(index) >= LEAST_LOADS
+        return bool(
+            laps.bets.most_e[SAME if enough else WELL, index] >= 1 / self.alpha
+            or (self.confirm and laps.loads.evidence[index].within >= self._bar)
+        )
 
     def _is_worse(self, number: int) -> bool:
         return bool(self._worse_p()[number] <= self.alpha)

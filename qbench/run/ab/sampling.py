@@ -32,6 +32,8 @@ OPTIONAL_SHARE = 1 / 3
 """Of a pair's part of the budget, for quantizing and for energy each."""
 WORTH_LOADING = 0.25
 """No pass begins that could time for a smaller part of what its loading takes."""
+NEAR = 3.0
+"""Log ratio of evidence within which pairs are loaded together: e³ is a clear difference."""
 CONFIRMING_LAPS = LAPS
 """A load that has not so many laps says nothing of a suspect."""
 MOST_JUMPS = 3
@@ -42,6 +44,7 @@ class Family(Protocol):
     """What sampling asks of the statistics; `qbench.results.gate.timed.TimedFamily`."""
 
     def open(self, cell_id: str, load: int | None = None) -> bool: ...
+    def urgency(self, cell_id: str) -> float: ...
     def add_lap(
         self,
         cell_id: str,
@@ -73,6 +76,8 @@ class Sampling:
     spent_s: float = 0.0
     passes: int = 0
     _chance: random.Random = field(init=False)
+    _end_s: float = 0.0
+    """Of the pass."""
 
     def __post_init__(self) -> None:
         self._chance = random.Random(f"gate {self.seed}")
@@ -85,11 +90,27 @@ class Sampling:
             self.passes += 1
             if self.passes > 1 and self.fresh:
                 self._restart()
+            self._end_s = self.spent_s + self._of_pass(waiting)
             while waiting:
                 waiting = self._batch(waiting)
-            waiting = [duel for duel in self.duels if self._goes_on(duel)]
-            if not self._worth_loading(waiting):
+            waiting = self._next()
+            if not waiting or not self._worth_loading(waiting):
                 return
+
+    def _next(self) -> list[Duel]:
+        """What the next pass loads: what looks worst, and what comes near it; at most a batch."""
+        waiting = {duel: self._urgency(duel) for duel in self.duels if self._goes_on(duel)}
+        near = max(waiting.values(), default=0.0) - NEAR
+        found = sorted((duel for duel in waiting if waiting[duel] >= near), key=lambda duel: -waiting[duel])
+        return found[: self.most]
+
+    def _urgency(self, duel: Duel) -> float:
+        return max(self.family.urgency(unit.key) for unit in self.open_units(duel))
+
+    def _of_pass(self, waiting: Sequence[Duel]) -> float:
+        """Seconds for one pass: half of what is left, unless the rest would pay no other."""
+        left_s = self.budget_s - self.spent_s
+        return left_s / 2 if left_s / 2 > self._cost_of_loading(waiting) else left_s
 
     @property
     def exhausted(self) -> bool:
@@ -126,11 +147,10 @@ class Sampling:
                 waiting.insert(0, duel)
                 break
             batch.append(duel)
-        share = (self.budget_s - self.spent_s) * len(batch) / (len(batch) + len(waiting))
+        share = (self._end_s - self.spent_s) * len(batch) / (len(batch) + len(waiting))
         self.heard(self._line(batch, waiting))
         least = max(sum(duel.load_s for duel in batch), CONFIRMING_LAPS * sum(duel.lap_s for duel in batch))
-        part = share / 2 if share / 2 > self._cost_of_loading(batch) else share  # nothing is kept for nothing
-        self._time(batch, min(share, max(part, least)))
+        self._time(batch, max(share, least))
         for duel in batch:
             why = duel.ran_out_beside
             if why is None or len(duel.lanes) < 2:
@@ -161,10 +181,15 @@ class Sampling:
 
     def _time(self, batch: Sequence[Duel], limit_s: float) -> None:
         """Laps of all open units of the batch, round robin, until none is open or the time is over."""
-        end_s = self.spent_s + limit_s
+        end_s = min(self.spent_s + limit_s, self.budget_s)
+        paid_s = self.spent_s + sum(duel.load_s for duel in batch)
         while self.spent_s < end_s:
+            paid = self.spent_s >= paid_s  # what took long to load is worth as many laps
             units = [
-                (duel, unit) for duel in batch if duel.alive for unit in self.open_units(duel, duel.loads)
+                (duel, unit)
+                for duel in batch
+                if duel.alive
+                for unit in self.open_units(duel, duel.loads if paid else None)
             ]
             if not units:
                 return
