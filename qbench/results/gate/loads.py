@@ -28,9 +28,9 @@ import numpy as np
 
 from qbench.results.gate.betting import Array, deviation
 
-LAPS, MOST = 8, 64
+LAPS, MOST = 8, 32
 """Fewest laps for a load to count, and most that do: a noisy machine needs more for the same accuracy."""
-FINE = 0.02
+FINE = 0.025
 """Standard error that the median of a load is meant to have, of a log ratio."""
 FRACTIONS = np.array([0.6, 0.97])
 LEAST_SCALE = 0.005

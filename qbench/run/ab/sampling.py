@@ -32,8 +32,8 @@ OPTIONAL_SHARE = 1 / 3
 """Of a pair's part of the budget, for quantizing and for energy each."""
 WORTH_LOADING = 0.25
 """No pass begins that could time for a smaller part of what its loading takes."""
-NEAR = 3.0
-"""Log ratio of evidence within which pairs are loaded together: e³ is a clear difference."""
+NEAR = 1.0
+"""Log ratio of evidence within which pairs are loaded together; what stands out by more goes alone."""
 CONFIRMING_LAPS = LAPS
 """A load that has not so many laps says nothing of a suspect."""
 MOST_JUMPS = 3
