@@ -113,7 +113,7 @@ class TimedFamily:
         )
 
     def urgency(self, cell_id: str) -> float:
-        """Of an open cell, how much its worst undecided metric looks worse rather than the same; a log ratio."""
+        """Of an open cell, how much more an undecided metric looks worse than the same; a log ratio."""
         laps, first = self._cells[cell_id], self._first[cell_id]
         open_ = [index for index in range(len(laps.metrics)) if not self._settled(laps, first, index)]
         return max(map(laps.urgency, open_), default=-np.inf)

@@ -34,6 +34,10 @@ WORTH_LOADING = 0.25
 """No pass begins that could time for a smaller part of what its loading takes."""
 NEAR = 1.0
 """Log ratio of evidence within which pairs are loaded together; what stands out by more goes alone."""
+SURE = 4.0
+"""Log ratio of evidence from which on a pair is confirmed before anything else."""
+FAIR = 0.25
+"""Part of the time of later passes that goes to what had the fewest loads."""
 CONFIRMING_LAPS = LAPS
 """A load that has not so many laps says nothing of a suspect."""
 MOST_JUMPS = 3
@@ -78,6 +82,10 @@ class Sampling:
     _chance: random.Random = field(init=False)
     _end_s: float = 0.0
     """Of the pass."""
+    _first_s: float = 0.0
+    """Spent after the first pass; and in later ones that were fair to all."""
+    _fair_s: float = 0.0
+    _fair: bool = False
 
     def __post_init__(self) -> None:
         self._chance = random.Random(f"gate {self.seed}")
@@ -86,6 +94,7 @@ class Sampling:
         """Measures every pair once, and goes on with those that are open."""
         waiting = list(self.duels)
         while waiting:
+            began_s = self.spent_s
             self._chance.shuffle(waiting)
             self.passes += 1
             if self.passes > 1 and self.fresh:
@@ -93,16 +102,28 @@ class Sampling:
             self._end_s = self.spent_s + self._of_pass(waiting)
             while waiting:
                 waiting = self._batch(waiting)
+            if self.passes == 1:
+                self._first_s = self.spent_s
+            elif self._fair:
+                self._fair_s += self.spent_s - began_s
             waiting = self._next()
             if not waiting or not self._worth_loading(waiting):
                 return
 
     def _next(self) -> list[Duel]:
-        """What the next pass loads: what looks worst, and what comes near it; at most a batch."""
-        waiting = {duel: self._urgency(duel) for duel in self.duels if self._goes_on(duel)}
-        near = max(waiting.values(), default=0.0) - NEAR
-        found = sorted((duel for duel in waiting if waiting[duel] >= near), key=lambda duel: -waiting[duel])
-        return found[: self.most]
+        """What the next pass loads, at most a batch: what looks worst and what comes near it.
+
+        Unless that is all but sure, some passes go to what had the fewest loads, so that nothing waits for
+        ever behind what cannot be decided.
+        """
+        open_ = sorted((duel for duel in self.duels if self._goes_on(duel)), key=lambda duel: duel.loads)
+        urgency = {duel: self._urgency(duel) for duel in open_}
+        top = max(urgency.values(), default=0.0)
+        self._fair = top < SURE and self._fair_s < FAIR * (self.spent_s - self._first_s)
+        if not self._fair:
+            open_ = [duel for duel in open_ if urgency[duel] >= top - NEAR]
+            open_.sort(key=lambda duel: -urgency[duel])
+        return open_[: self.most]
 
     def _urgency(self, duel: Duel) -> float:
         return max(self.family.urgency(unit.key) for unit in self.open_units(duel))

@@ -48,7 +48,7 @@ GENERATED = 15
 """Decode steps in a recorded round."""
 TOGETHER = 8
 """Pairs in memory at a time, as by default."""
-LUCK = 0.01
+LUCK = 0.007
 """Standard deviation of the log factor by which a process is slower as long as it lives, by metric."""
 
 
