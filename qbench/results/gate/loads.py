@@ -92,6 +92,10 @@ class Loads:
         """Of each whole load."""
         return np.array(self._medians[stream])
 
+    def scales(self, stream: int) -> Array:
+        """What the medians are divided by."""
+        return np.array(self._scales[stream])
+
     def _take(self, stream: int, value: float) -> bool:
         laps = self._laps[stream]
         laps.append(value)
@@ -104,7 +108,7 @@ class Loads:
         laps = self._laps[stream]
         self._medians[stream].append(median(laps))
         self._scales[stream].append(max(_ERROR * self._spread[stream] / math.sqrt(len(laps)), LEAST_SCALE))
-        self.evidence[stream] = log_e(self.medians(stream), np.array(self._scales[stream]), self._tau[stream])
+        self.evidence[stream] = log_e(self.medians(stream), self.scales(stream), self._tau[stream])
         return True
 
     def _begin(self, load: int, spread: Array) -> bool:

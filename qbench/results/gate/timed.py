@@ -103,12 +103,16 @@ class TimedFamily:
         self._failed[cell_id] = reason
 
     def open(self, cell_id: str, load: int | None = None) -> bool:
-        """Whether some metric of the cell is undecided and another lap would help; of this load, if given."""
+        """Whether some metric of the cell is undecided and another lap would help; of this load, if given.
+
+        Without `confirm` every load is as good as another.
+        """
         laps, first = self._cells[cell_id], self._first[cell_id]
         if cell_id in self._failed:
             return False
         return any(
-            not self._settled(laps, first, index) and (load is None or laps.loads.wants(index, load))
+            not self._settled(laps, first, index)
+            and (load is None or not self.confirm or laps.loads.wants(index, load))
             for index in range(len(laps.metrics))
         )
 

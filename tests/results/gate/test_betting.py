@@ -184,7 +184,7 @@ def test_the_estimate_lies_in_its_interval_at_every_level(
 @settings(max_examples=60, deadline=None)
 @given(d=st.lists(LAP, min_size=1, max_size=25), shift=st.floats(-1, 1))
 def test_the_estimate_moves_with_the_laps_and_turns_with_their_signs(d: list[float], shift: float) -> None:
-    values, scale = np.array(d), np.full(len(d), 0.05)
+    values, scale = np.array(d), np.full(len(d), 0.5)
     middle = Interval(values, scale).estimate
     assert Interval(values + shift, scale).estimate == pytest.approx(middle + shift, abs=1e-6)
     assert Interval(-values, scale).estimate == pytest.approx(-middle, abs=1e-6)
