@@ -60,7 +60,7 @@ _MAD = 1.4826
 _REACH = 12.0
 """Beyond e^±12 no interval looks."""
 _STEPS = 48
-"""Halvings of ±12: to a billionth of a billionth."""
+"""Halvings of ±12."""
 
 WORSE, SAME, WELL, BETTER = range(4)
 """What each of a stream's tests would show: θ above τ; below τ; well below τ; below −τ."""

@@ -1,13 +1,15 @@
 """Lap after lap, until every timed comparison is decided or the budget is spent.
 
-A pass loads the pairs that still have something undecided, a batch of them at a time, in random order. A
-batch is timed lap by lap: a lap is one errand of one unit on both sides, one right after the other, and a
-fair coin from the seed says which side goes first. The units that are still open take laps round robin, in
-an order drawn anew each time. A batch is timed for half of its share of what is left of the budget, at
-least as long as it took to load; then the next one has its turn.
+The first pass loads every pair, a batch of them at a time, in random order. A batch is timed lap by lap: a
+lap is one errand of one unit on both sides, one right after the other, and a fair coin from the seed says
+which side goes first. The units that are still open take laps round robin, in an order drawn anew each
+time, until each has the laps that make one load count, and the batch as much time as it took to load; at
+most its share of half of what is left of the budget.
 
-Later passes start new servers and load anew what is still open, so that the luck of a process (where its
-memory came to lie) is drawn again: only laps of new processes can confirm that something is worse.
+Each later pass starts new servers and loads one batch anew, so that the luck of a process (where its memory
+came to lie) is drawn again: only whole loads can say that something is worse. It is the pairs that look
+worst by their laps so far, alone where one stands out; and for a part of the time those with the fewest
+loads. Which pairs are chosen does not matter to what their laps prove (`qbench.results.gate.loads`).
 
 The budget counts the seconds of turns, lead-ins included; from the second pass on those of loading too.
 """
@@ -22,6 +24,7 @@ from typing import Protocol
 from qbench.results.gate.loads import LAPS
 from qbench.run.ab.duel import Duel, Round
 from qbench.run.ab.lanes import Crew, believable
+from qbench.run.ab.schedule import Schedule
 from qbench.run.ab.sides import SIDES, Name, Side
 from qbench.run.ab.units import Numbers, Unit
 from qbench.run.room import lacking
@@ -32,14 +35,8 @@ OPTIONAL_SHARE = 1 / 3
 """Of a pair's part of the budget, for quantizing and for energy each."""
 WORTH_LOADING = 0.25
 """No pass begins that could time for a smaller part of what its loading takes."""
-NEAR = 1.0
-"""Log ratio of evidence within which pairs are loaded together; what stands out by more goes alone."""
-SURE = 4.0
-"""Log ratio of evidence from which on a pair is confirmed before anything else."""
-FAIR = 0.25
-"""Part of the time of later passes that goes to what had the fewest loads."""
 CONFIRMING_LAPS = LAPS
-"""A load that has not so many laps says nothing of a suspect."""
+"""A load that has not so many laps says nothing."""
 MOST_JUMPS = 3
 """Laps of a unit whose clock jumped, after which it has no more."""
 
@@ -82,13 +79,11 @@ class Sampling:
     _chance: random.Random = field(init=False)
     _end_s: float = 0.0
     """Of the pass."""
-    _first_s: float = 0.0
-    """Spent after the first pass; and in later ones that were fair to all."""
-    _fair_s: float = 0.0
-    _fair: bool = False
+    _schedule: Schedule = field(init=False)
 
     def __post_init__(self) -> None:
         self._chance = random.Random(f"gate {self.seed}")
+        self._schedule = Schedule(self.most)
 
     def run(self) -> None:
         """Measures every pair once, and goes on with those that are open."""
@@ -102,28 +97,16 @@ class Sampling:
             self._end_s = self.spent_s + self._of_pass(waiting)
             while waiting:
                 waiting = self._batch(waiting)
-            if self.passes == 1:
-                self._first_s = self.spent_s
-            elif self._fair:
-                self._fair_s += self.spent_s - began_s
+            self._schedule.ended(self.spent_s - began_s)
             waiting = self._next()
             if not waiting or not self._worth_loading(waiting):
                 return
 
     def _next(self) -> list[Duel]:
-        """What the next pass loads, at most a batch: what looks worst and what comes near it.
-
-        Unless that is all but sure, some passes go to what had the fewest loads, so that nothing waits for
-        ever behind what cannot be decided.
-        """
-        open_ = sorted((duel for duel in self.duels if self._goes_on(duel)), key=lambda duel: duel.loads)
-        urgency = {duel: self._urgency(duel) for duel in open_}
-        top = max(urgency.values(), default=0.0)
-        self._fair = top < SURE and self._fair_s < FAIR * (self.spent_s - self._first_s)
-        if not self._fair:
-            open_ = [duel for duel in open_ if urgency[duel] >= top - NEAR]
-            open_.sort(key=lambda duel: -urgency[duel])
-        return open_[: self.most]
+        """What the next pass loads."""
+        return self._schedule.choose(
+            {duel: self._urgency(duel) for duel in self.duels if self._goes_on(duel)}
+        )
 
     def _urgency(self, duel: Duel) -> float:
         return max(self.family.urgency(unit.key) for unit in self.open_units(duel))
