@@ -79,21 +79,25 @@ def _reason(judged: Judged) -> str:
     said = f"{percent(judged.change[0])} over {laps} laps"
     limit = f"the threshold of {worse_by(judged.metric, judged.threshold)}"
     if judged.verdict == "worse":
-        by = "" if judged.loads is None else f" by {judged.loads} pairs of processes"
+        by = "" if judged.loads is None else f" by {_pairs(judged.loads)}"
         return f"{said}: beyond {limit}{by} (p = {judged.p:.1g}, corrected for the family)"
     if judged.verdict == "better":
         return f"{said}: better by the threshold or more, in the processes that ran"
     if judged.verdict == "same":
         return f"{said}: {_same(judged, limit)}"
-    loads = "" if judged.loads is None else f", by {judged.loads} whole pairs of processes so far"
+    loads = "" if judged.loads is None else f", after {_pairs(judged.loads)}"
     return f"{said}: neither within nor beyond {limit} for certain{loads}; {judged.ended}"
 
 
 def _same(judged: Judged, limit: str) -> str:
     if judged.loads is not None and judged.by_loads:
-        return f"within {limit} by {judged.loads} pairs of processes"
+        return f"within {limit} by {_pairs(judged.loads)}"
     margin = "" if judged.loads is None else "half of "
     return f"within {margin}{limit}, in the processes that ran"
+
+
+def _pairs(loads: int) -> str:
+    return f"{loads} fresh pair{'' if loads == 1 else 's'} of processes"
 
 
 def _clock(judged: Judged) -> str:

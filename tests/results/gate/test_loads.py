@@ -59,7 +59,7 @@ def test_a_regression_is_confirmed_by_fresh_processes() -> None:
     family = _night(1.08, 0.01, 0)
     finding = next(one for one in family.findings() if one.cell_id == "3")
     assert finding.verdict == "worse"
-    assert "pairs of processes (p = " in finding.reason
+    assert "fresh pairs of processes (p = " in finding.reason
     assert finding.p is not None
     assert finding.p <= ALPHA
     assert GateResult("s", family.findings()).exit_code == 1
@@ -72,7 +72,7 @@ def test_one_load_calls_nothing_worse_however_many_laps_it_has() -> None:
     assert family.open("3", 2)
     assert family.open("3")
     finding = next(one for one in family.findings(ended="the budget ended") if one.cell_id == "3")
-    assert "by 1 whole pairs of processes so far; the budget ended" in finding.reason
+    assert "after 1 fresh pair of processes; the budget ended" in finding.reason
     assert GateResult("s", family.findings()).exit_code == 3
 
 
