@@ -109,7 +109,7 @@ class Sampling:
         )
 
     def _urgency(self, duel: Duel) -> float:
-        return max(self.family.urgency(unit.key) for unit in self.open_units(duel))
+        return max(self.family.urgency(unit.key) for unit in self.open_units(duel) if unit.thresholds)
 
     def _of_pass(self, waiting: Sequence[Duel]) -> float:
         """Seconds for one pass: half of what is left, unless the rest would pay no other."""
