@@ -14,10 +14,7 @@ FOLDER = Path(__file__).parent
 OUT = FOLDER.parents[2] / "docs" / "gate-power.svg"
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 400, 60, 20, 20, 50
 MOST_PERCENT = 10.0
-SERIES = (
-    ("10 × 2", "10 cells, threshold 3 %, 300 s in all", "#1f6feb"),
-    ("10 × 2, threshold 1.01, budget × 10", "10 cells, threshold 1 %, 3000 s in all", "#1a7f37"),
-)
+SERIES = (("10 × 2, 300 s", "10 cells, threshold 3 %, 300 s in all", "#1f6feb"),)
 _NAME = re.compile(r"\+([\d.]+) %, (.*)")
 
 
