@@ -85,7 +85,7 @@ class Night:
     noise: str = "quiet"
     metrics: tuple[str, ...] = DEFAULT
     threshold: float = 1.03
-    budget_s: float = 1800.0
+    budget_s: float = 3600.0
     cells: int = CELLS
     slow: float = 1.0
     """Factor that the candidate's decode takes longer in one cell; 1: A against A."""

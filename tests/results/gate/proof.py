@@ -24,25 +24,27 @@ Row = dict[str, Any]
 
 
 def plan() -> Iterator[tuple[str, Night, int]]:
-    """Name, night, and how many of it. The budget is the default, 1800 s, where the name says no other."""
-    two, eight, ten = Night(), Night(metrics=EIGHT), Night(cells=10, budget_s=300)
-    for size in CURVE:
-        yield f"+{size:g} %, 60 × 2", replace(two, slow=1 + size / 100), 300 if size == 5 else 40
+    """Name, night, and how many of it. The budget is the default, 3600 s, where the name says no other."""
+    two, ten = Night(), Night(cells=10, budget_s=300)
+    half = replace(two, budget_s=1800)
+    eight = replace(half, metrics=EIGHT)
     yield "A/A, 60 × 2", two, 500
-    yield "A/A, 60 × 8", eight, 500
+    yield "+5 %, 60 × 2", replace(two, slow=1.05), 100
+    yield "+2 %, 60 × 2, threshold 1 %, 18 000 s", Night(threshold=1.01, budget_s=18_000, slow=1.02), 30
+    yield "A/A, 60 × 2, 1800 s", half, 500
+    for size in CURVE:
+        runs = 300 if size == 5 else 40
+        yield f"+{size:g} %, 60 × 2, 1800 s", replace(half, slow=1 + size / 100), runs
+    yield "A/A, 60 × 8, 1800 s", eight, 500
+    yield "+5 %, 60 × 8, 1800 s", replace(eight, slow=1.05), 20
+    yield "+10 %, 60 × 8, 1800 s", replace(eight, slow=1.10), 20
+    yield "A/A, 60 × 2, busy machine, 1800 s", replace(half, noise="busy"), 200
+    yield "+50 %, 60 × 2, busy machine, 1800 s", replace(half, noise="busy", slow=1.5), 20
+    yield "A/A, 60 × 2, luck of 2 %, 1800 s", replace(half, luck=0.02), 100
+    yield "+5 %, 60 × 2, luck of 2 %, 1800 s", replace(half, luck=0.02, slow=1.05), 40
+    yield "A/A, 60 × 2, luck of 2 %, laps alone, 1800 s", replace(half, luck=0.02, confirm=False), 40
     for size in CURVE:
         yield f"+{size:g} %, 10 × 2, 300 s", replace(ten, slow=1 + size / 100), 40
-    yield "+5 %, 60 × 8", replace(eight, slow=1.05), 20
-    yield "+10 %, 60 × 8", replace(eight, slow=1.10), 20
-    yield "A/A, 60 × 2, busy machine", replace(two, noise="busy"), 200
-    yield "+50 %, 60 × 2, busy machine", replace(two, noise="busy", slow=1.5), 20
-    yield "A/A, 60 × 2, luck of 2 %", replace(two, luck=0.02), 100
-    yield "+5 %, 60 × 2, luck of 2 %", replace(two, luck=0.02, slow=1.05), 40
-    tenfold = Night(threshold=1.01, budget_s=18_000)
-    yield "+2 %, 60 × 2, threshold 1 %, 18 000 s", replace(tenfold, slow=1.02), 30
-    yield "A/A, 60 × 2, 3600 s", replace(two, budget_s=3600), 100
-    yield "+5 %, 60 × 2, 3600 s", replace(two, budget_s=3600, slow=1.05), 100
-    yield "A/A, 60 × 2, luck of 2 %, laps alone", replace(two, luck=0.02, confirm=False), 40
 
 
 def row(name: str, night: Night, runs: int) -> Row:
