@@ -116,7 +116,7 @@ class GateSpec(ThresholdsSpec):
         "among the alarms (Benjamini-Hochberg)",
     )
     budget_s: float = Field(
-        1800.0, gt=0, le=604_800, description="Most seconds of interleaved timing in one gate"
+        3600.0, gt=0, le=604_800, description="Most seconds of interleaved timing in one gate"
     )
     kernels: bool = Field(True, description="A layer that runs another kernel than before is worse")
     codes: bool = Field(True, description="A layer with other codes than before is worse")

@@ -195,6 +195,9 @@ class Needs:
     def open(self, cell_id: str, load: int | None = None) -> bool:
         return len(self.laps.get(cell_id, [])) < self.enough
 
+    def urgency(self, cell_id: str) -> float:
+        return 0.0
+
     def add_lap(self, cell_id: str, baseline: Any, candidate: Any, load: int = 0) -> None:
         self.laps.setdefault(cell_id, []).append((dict(baseline), dict(candidate)))
 

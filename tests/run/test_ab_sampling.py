@@ -184,8 +184,8 @@ def test_the_real_family_decides_a_slowdown_and_an_equal_pair_within_the_budget(
         loads[factor] = played.duels[0].loads
     assert verdicts[1.0] == {"prefill_s": "same", "decode_s_per_token": "same"}
     assert verdicts[1.05] == {"prefill_s": "same", "decode_s_per_token": "worse"}
-    assert loads[1.0] == 1
-    assert loads[1.05] > 4, "a suspect is loaded anew"
+    assert loads[1.0] <= 3
+    assert loads[1.05] > 5, "what looks worse is loaded again and again"
 
 
 def test_the_luck_of_one_load_is_no_regression() -> None:
@@ -199,4 +199,4 @@ def test_the_luck_of_one_load_is_no_regression() -> None:
     family = TimedFamily({"a 0": {"decode_s_per_token": 1.03}}, {"a 0": "a"}, confirm=True)
     played = Play(["a"], play=lucky, family=family, budget_s=120).run()  # type: ignore[arg-type]
     assert [one.verdict for one in family.findings()] == ["same"]
-    assert played.duels[0].loads > 4
+    assert played.duels[0].loads > 2

@@ -23,16 +23,21 @@ This is randomization inference (Fisher 1935) as a test by betting (Shafer 2021;
 2023, "Estimating means of bounded random variables by betting"; Ramdas, Grünwald, Vovk and Shafer 2023).
 E_n is an average over the fixed `FRACTIONS` λ and `SHAPES` of g(x) = tanh(k·x), from careful bets on the
 bare sign to bold ones by size: the wealth of the best of them is reached up to their number, whatever the
-noise.
+noise. Of a single bet nothing is kept beyond `MOST`: giving wealth away leaves a supermartingale one.
 
-**Intervals.** Each factor falls as θ₀ grows and s_i does not depend on θ₀, so E_n falls with θ₀ too; the θ₀
-that are not rejected form an interval, whose ends `bounds` finds by bisection. It holds at every n at once.
+**Estimate and interval.** Each factor falls as θ₀ grows and s_i does not depend on θ₀, so E_n falls with θ₀
+too; the θ₀ that E_n does not reject form an interval. At whatever moment one stops, E_n has expectation at
+most 1, so the true θ is rejected with probability at most α (Markov): it holds where sampling ended, and
+only the last E_n is asked. The estimate is the θ against which both sides have the same evidence, and hence
+the least (an M-estimate, Huber 1964): so it lies within the interval of every level.
 
 Left out: carry-over that depends on which version ran first in the *same* lap (a candidate that leaves the
 caches cold for the baseline). It would break the symmetry; rounds are warmed up for that.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,45 +48,54 @@ FRACTIONS = np.array([0.1, 0.2, 0.4, 0.6, 0.8, 0.95])
 """λ: how much of the wealth is staked at most."""
 SHAPES = np.array([0.5, 1.0, 4.0])
 """k: the last bets nearly by sign alone."""
+MOST = 1e200
 FIRST_SCALE = 0.02
 """Of d, before there are laps to tell it."""
 LEAST_SCALE = 1e-4
-REFRESH = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096, 8192)
+REFRESH = frozenset(
+    (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096, 8192)
+)
 """Laps after which the scale is taken anew; it holds for those that follow."""
 _MAD = 1.4826
 _REACH = 12.0
 """Beyond e^±12 no interval looks."""
+_STEPS = 48
+"""Halvings of ±12."""
 
-
-WORSE, SAME, BETTER = range(3)
-"""What each of a stream's three tests would show: θ above τ, below τ, below −τ."""
+WORSE, SAME, WELL, BETTER = range(4)
+"""What each of a stream's tests would show: θ above τ; below τ; well below τ; below −τ."""
+_SIGNS = np.array([[1.0], [-1.0], [-1.0], [-1.0]])
 
 
 class Bets:
-    """Three tests on each of many streams of log ratios, which take their laps together."""
+    """Four tests on each of many streams of log ratios, which take their laps together."""
 
-    def __init__(self, tau: Array) -> None:
-        """`tau`: log of the threshold by stream, from 0 on."""
+    def __init__(self, tau: Array, margin: float = 0.5) -> None:
+        """`tau`: log of the threshold by stream, from 0 on; `margin`: part of it that WELL is below."""
         self.tau = tau
         self.d: list[Array] = []
         """Log ratios by lap; NaN where a stream has none."""
         self.scales: list[Array] = []
         """What they were divided by."""
-        self.log_e = np.zeros((3, len(tau)))
-        """log E of the three tests by stream, after the last lap."""
-        self.most_log_e = np.zeros((3, len(tau)))
+        self.e = np.ones((4, len(tau)))
+        """E of the tests by stream, after the last lap."""
+        self.most_e = np.ones((4, len(tau)))
         """The largest that they were."""
         self.spread = np.full(len(tau), FIRST_SCALE)
         """s for the next lap, by stream."""
-        self._log_wealth = np.zeros((3, len(tau), len(SHAPES), len(FRACTIONS)))
+        self._offsets = np.stack([-tau, tau, margin * tau, -tau])
+        self._wealth = np.ones((4, len(tau), len(SHAPES), len(FRACTIONS)))
+        self._flat = self._wealth.reshape(4, len(tau), -1)
 
     def add(self, d: Array) -> None:
         """One lap, [streams]; where it is NaN nothing is staked."""
         scale = self.spread
-        x = np.nan_to_num(np.stack([d - self.tau, self.tau - d, -self.tau - d]) / scale)
-        self._log_wealth += _gains(x)
-        self.log_e = _log_average(self._log_wealth)
-        self.most_log_e = np.maximum(self.most_log_e, self.log_e)
+        x = (_SIGNS * d + self._offsets) / scale
+        x[x != x] = 0.0
+        self._wealth *= 1.0 + np.tanh(x[:, :, None] * SHAPES)[:, :, :, None] * FRACTIONS
+        np.minimum(self._wealth, MOST, out=self._wealth)
+        self.e = self._flat.sum(axis=2) / self._flat.shape[2]
+        np.maximum(self.most_e, self.e, out=self.most_e)
         self.d.append(d)
         self.scales.append(scale)
         if len(self.d) in REFRESH:
@@ -92,53 +106,59 @@ class Bets:
         history, found = np.array(self.d), self.spread.copy()
         for stream in range(history.shape[1]):
             known = history[np.isfinite(history[:, stream]), stream]
-            if len(known) >= REFRESH[0]:
-                spread = _MAD * float(np.median(np.abs(known - np.median(known))))
-                found[stream] = max(spread, LEAST_SCALE)
+            if len(known) >= min(REFRESH):
+                found[stream] = max(deviation(known), LEAST_SCALE)
         return found
 
 
-def _gains(x: Array) -> Array:
-    """log(1 + λ·g(x)), with the axes SHAPES and FRACTIONS added."""
-    gains: Array = np.log1p(np.tanh(x[..., None] * SHAPES)[..., None] * FRACTIONS)
-    return gains
+def deviation(values: Array) -> float:
+    """Median absolute deviation, as the standard deviation of a normal distribution that has it."""
+    return _MAD * float(np.median(np.abs(values - np.median(values))))
 
 
-def _log_average(log_wealth: Array) -> Array:
-    """log of the average over the last two axes."""
-    top: Array = log_wealth.max(axis=(-2, -1))
-    found: Array = top + np.log(np.exp(log_wealth - top[..., None, None]).mean(axis=(-2, -1)))
-    return found
+class Interval:
+    """What all laps of one stream say of θ: an estimate, and ends at any level."""
+
+    def __init__(self, d: Array, scale: Array) -> None:
+        """[laps] each; laps without a ratio are NaN."""
+        known = np.isfinite(d)
+        self._d, self._scale = d[known], scale[known]
+
+    @property
+    def estimate(self) -> float:
+        """θ against which the two one-sided tests have the least evidence; NaN without laps."""
+        if not len(self._d):
+            return np.nan
+        return _crossing(lambda theta: self._above(theta) - self._above(theta, -1.0))
+
+    def ends(self, level: float) -> tuple[float, float]:
+        """Of the θ that neither side rejects, with probability `level` at least; infinite for no end."""
+        log_bar = float(np.log(2 / (1 - level)))
+        below, above = (self._end(log_bar, sign) for sign in (1.0, -1.0))
+        return min(below, -above), max(below, -above)
+
+    def _end(self, log_bar: float, sign: float) -> float:
+        """Largest θ that `at most θ` is rejected for, of −d where the sign is −1; −inf if none."""
+        if self._above(sign * -_REACH, sign) < log_bar:
+            return -np.inf
+        return sign * _crossing(lambda theta: sign * (self._above(theta, sign) - log_bar))
+
+    def _above(self, theta: float, sign: float = 1.0) -> float:
+        """log E of H(θ₀ = theta), `at most e^θ₀`; with the sign −1 of `at least`."""
+        return float(_log_e(sign * (self._d - theta) / self._scale))
 
 
-def bounds(d: Array, scale: Array, level: float) -> tuple[float, float]:
-    """Ends of the θ that no test rejects, with probability at least `level` for all laps up to every n.
-
-    `d` and `scale` are [laps] of one stream. Infinite where nothing can be said.
-    """
-    log_bar = float(np.log(2 / (1 - level)))
-    known = np.isfinite(d)
-    d, scale = d[known], scale[known]
-    return _end(d, scale, log_bar), -_end(-d, scale, log_bar)
-
-
-def _end(d: Array, scale: Array, log_bar: float) -> float:
-    """Largest θ₀ such that H(θ₀), `at most e^θ₀`, is rejected at some lap; −inf if none."""
+def _crossing(falls: Callable[[float], float]) -> float:
+    """Where a function that falls crosses zero, in ±_REACH."""
     low, high = -_REACH, _REACH
-    if not rejected(d, scale, low, log_bar):
-        return -np.inf
-    while high - low > 1e-6:
+    for _ in range(_STEPS):
         middle = (low + high) / 2
-        if rejected(d, scale, middle, log_bar):
-            low = middle
-        else:
-            high = middle
-    return low
+        low, high = (middle, high) if falls(middle) > 0 else (low, middle)
+    return (low + high) / 2
 
 
-def rejected(d: Array, scale: Array, theta: float, log_bar: float) -> bool:
-    """Whether log E of H(θ₀ = theta) reaches the bar at any lap; falls with theta."""
-    if not len(d):
-        return False
-    paths: Array = np.cumsum(_gains((d - theta) / scale), axis=0)
-    return bool(_log_average(paths).max() >= log_bar)
+def _log_e(x: Array) -> float:
+    """log of the average wealth of all bets, for laps as multiples of their scales."""
+    logs = np.log1p(np.tanh(x[:, None] * SHAPES)[:, :, None] * FRACTIONS).sum(axis=0)
+    top = float(logs.max())
+    return top + float(np.log(np.exp(logs - top).mean()))

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
-from qbench.results.gate.betting import SAME, WORSE, Array, Bets, bounds
-from qbench.results.gate.loads import PATIENCE, Loads
+from qbench.results.gate.betting import SAME, WORSE, Array, Bets, Interval
+from qbench.results.gate.loads import Loads
 from qbench.results.metrics import METRICS
+
+MARGIN = 0.5
+"""Part of the log threshold below which the laps of few processes must be: the rest is for their luck."""
+
+_LEAST = 1e-300
 
 
 class Laps:
@@ -18,12 +23,13 @@ class Laps:
     def __init__(self, thresholds: Mapping[str, float]) -> None:
         """`thresholds`: timed metric → factor from 1 on."""
         self.metrics = tuple(thresholds)
-        self._worse = np.array([-1.0 if METRICS[name].direction == "higher" else 1.0 for name in thresholds])
-        self.bets = Bets(np.log([thresholds[name] for name in self.metrics]))
-        self.loads = Loads(len(self.metrics))
-        self.values: tuple[list[Array], list[Array]] = ([], [])
-        """Of baseline and candidate, one array by lap in the order of `metrics`; NaN where there is none."""
-        self.seen = np.zeros((2, len(self.metrics)), dtype=bool)
+        self._worse = [-1.0 if METRICS[name].direction == "higher" else 1.0 for name in thresholds]
+        tau = np.log([thresholds[name] for name in self.metrics])
+        self.bets = Bets(tau, MARGIN)
+        self.loads = Loads(tau)
+        self.values: tuple[list[list[float]], list[list[float]]] = ([], [])
+        """Of baseline and candidate, by lap in the order of `metrics`; NaN where there is none."""
+        self.seen = [[False] * len(self.metrics) for _ in range(2)]
         """Whether baseline, and candidate, have ever given a number of the metric."""
 
     @property
@@ -32,46 +38,40 @@ class Laps:
 
     def add(
         self, baseline: Mapping[str, float | None], candidate: Mapping[str, float | None], load: int
-    ) -> None:
-        """One lap. A number that is not there, not finite or not above 0 leaves its metric out of the lap."""
-        sides = [self._read(values) for values in (baseline, candidate)]
-        for kept, values in zip(self.values, sides, strict=True):
-            kept.append(values)
-        self.seen |= ~np.isnan(sides)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            d = self._worse * np.log(sides[1] / sides[0])
-        d[~((sides[0] > 0) & (sides[1] > 0) & np.isfinite(d))] = np.nan
-        self.bets.add(d)
-        self.loads.add(load, d)
+    ) -> bool:
+        """One lap; whether the evidence of whole loads has changed.
 
-    def raise_suspicions(self, bar: float) -> None:
-        """Of what the laps call worse, its log E at the bar; and of what they cannot decide for long."""
-        log_e = self.bets.most_log_e
-        stuck = (log_e[SAME] < bar) & (self.laps >= PATIENCE)
-        for index in np.flatnonzero((log_e[WORSE] >= bar) | stuck):
-            self.loads.raise_suspicion(int(index), float(self.bets.spread[index]))
+        A number that is not there, not finite or not above 0 leaves its metric out of the lap.
+        """
+        before, now = (self._read(side, values) for side, values in enumerate((baseline, candidate)))
+        d = [sign * _log_ratio(a, b) for sign, a, b in zip(self._worse, before, now, strict=True)]
+        spread = self.bets.spread
+        self.bets.add(np.array(d))
+        return self.loads.add(load, d, spread)
+
+    def urgency(self, index: int) -> float:
+        """Evidence of `worse` over that of `same` by the laps so far, as a log ratio."""
+        worse, same = self.bets.e[WORSE, index], self.bets.e[SAME, index]
+        return math.log(max(worse, _LEAST)) - math.log(max(same, _LEAST))
+
+    def both_seen(self, index: int) -> bool:
+        return self.seen[0][index] and self.seen[1][index]
 
     def column(self, index: int, side: int) -> Array:
         """The values of one metric by lap, of the baseline (0) or the candidate (1)."""
         return np.array([values[index] for values in self.values[side]])
 
-    def paired(self, index: int) -> Array:
-        """Log ratios by lap, in the direction that is worse, of the laps that have one."""
-        d = np.array([row[index] for row in self.bets.d])
-        found: Array = d[np.isfinite(d)]
-        return found
-
     def change(self, index: int, level: float) -> tuple[float, float | None, float | None] | None:
-        """Median of candidate over baseline by lap and its interval at `level`; None without a pair."""
-        d = self.paired(index)
-        if not len(d):
+        """Candidate over baseline and its interval at `level`, which holds it; None without a pair."""
+        interval = Interval(
+            *(np.array([row[index] for row in rows]) for rows in (self.bets.d, self.bets.scales))
+        )
+        middle = interval.estimate
+        if math.isnan(middle):
             return None
-        scales = np.array([row[index] for row in self.bets.scales])
-        ends = bounds(np.array([row[index] for row in self.bets.d]), scales, level)
-        sign = float(self._worse[index])
-        middle = math.exp(sign * float(np.median(d)))
-        low, high = sorted(sign * end for end in ends)
-        return middle, _exp(low), _exp(high)
+        sign = self._worse[index]
+        low, high = sorted(sign * end for end in interval.ends(level))
+        return math.exp(sign * middle), _exp(low), _exp(high)
 
     def broken(self, index: int) -> tuple[int, float | None]:
         """Laps with a number that no clock and no counter gives, and the first such number."""
@@ -79,9 +79,20 @@ class Laps:
         wrong = values[(values <= 0) | np.isinf(values)]
         return len(wrong), float(wrong[0]) if len(wrong) else None
 
-    def _read(self, values: Mapping[str, float | None]) -> Array:
-        found: Sequence[float | None] = [values.get(name) for name in self.metrics]
-        return np.array([math.nan if value is None else float(value) for value in found])
+    def _read(self, side: int, values: Mapping[str, float | None]) -> list[float]:
+        row = []
+        for index, name in enumerate(self.metrics):
+            value = values.get(name)
+            row.append(math.nan if value is None else float(value))
+            if value is not None and value == value:
+                self.seen[side][index] = True
+        self.values[side].append(row)
+        return row
+
+
+def _log_ratio(a: float, b: float) -> float:
+    """log(b / a); NaN unless both are above 0 and finite."""
+    return math.log(b) - math.log(a) if 0 < a < math.inf and 0 < b < math.inf else math.nan
 
 
 def _exp(end: float) -> float | None:

@@ -7,19 +7,21 @@ decided.
             family.add_lap(cell_id, round of the baseline, round of the candidate)
     findings = family.findings()
 
-Each comparison (cell × metric) has a threshold t and three tests (`betting`) on θ, the log of the factor by
-which the candidate is worse: `worse` rejects θ ≤ log t, `same` rejects θ ≥ log t, `better` rejects θ ≥ −log
-t. So one statement holds threshold and test: `worse` says that the change is certainly above what matters.
+Each comparison (cell × metric) has a threshold t; θ is the log of the factor by which the candidate is
+worse.
 
-With `confirm` a comparison that the laps call worse (not corrected yet) is a suspect, and `worse` only once
-processes that were loaded afterwards say so too (`loads`), corrected over the suspects: two processes of
-the same code can differ as long as they live. Say with each lap which load it belongs to; `open(cell,
-load)` tells whether that load needs more laps, `open(cell)` whether the cell needs more laps of any load.
-Without `confirm` the laps alone are corrected, for the whole family.
+- `worse` rejects θ ≤ log t by whole loads (`loads`): two processes of the same code can differ as long as
+  they live, and only fresh ones tell that luck from a regression. It is corrected for the family, which is
+  all comparisons that were planned: so the probability of any false alarm is at most alpha.
+- `same` rejects θ ≥ log t by whole loads, or by the laps alone with half of log t for a margin, since laps
+  speak for the processes that ran. Neither is corrected: each is wrong with probability alpha at most for
+  each comparison by itself; the latter of these processes, so that luck beyond the margin can deceive it.
+- `better` rejects θ ≥ −log t by the laps, corrected for the family: it turns nothing red.
 
-`better` is corrected for the whole family too; `same` is not: it is wrong with probability alpha at most
-for each single comparison that is truly worse. A false alarm is thus rare over the whole night, a missed
-one rare for each regression.
+What is `same` or `worse` stays so. Say with each lap which load it belongs to; `open(cell, load)` tells
+whether that load is worth more laps, `open(cell)` whether the cell needs more laps of any load.
+
+Without `confirm` laps decide everything, `worse` corrected for the family, `same` without a margin.
 """
 
 from __future__ import annotations
@@ -29,14 +31,15 @@ from collections.abc import Mapping
 import numpy as np
 
 from qbench.errors import ResultsError, did_you_mean
-from qbench.results.gate.betting import BETTER, SAME, WORSE
+from qbench.results.gate.betting import BETTER, SAME, WELL, WORSE
 from qbench.results.gate.family import CORRECTIONS, Array
 from qbench.results.gate.finding import Finding, Verdict
 from qbench.results.gate.laps import Laps
-from qbench.results.gate.loads import log_e
 from qbench.results.gate.wording import Judged, finding_of
 from qbench.results.metrics import METRICS
 
+LEAST_LOADS = 3
+"""Whole loads after which their laps need no margin for luck."""
 Key = tuple[str, str]
 """Cell id and metric."""
 
@@ -64,9 +67,14 @@ class TimedFamily:
         self._names = dict(names)
         self._cells = {cell_id: Laps(of_cell) for cell_id, of_cell in thresholds.items()}
         self._keys = [(cell_id, name) for cell_id, laps in self._cells.items() for name in laps.metrics]
+        counts = np.cumsum([0, *(len(laps.metrics) for laps in self._cells.values())])
+        self._first = dict(zip(self._cells, map(int, counts[:-1]), strict=True))
+        """Cell → the number of its first comparison."""
         self._failed: dict[str, str] = {}
-        self._adjusted: dict[int, dict[Key, float]] = {}
-        self._of_suspects: dict[tuple[str, int], float] | None = None
+        self._same = np.zeros(len(self._keys), dtype=bool)
+        """Comparisons that were found to be so; their evidence of `worse` is given away."""
+        self._worse: Array | None = None
+        """Corrected p-values of `worse`, until there is new evidence."""
 
     def add_lap(
         self,
@@ -79,26 +87,40 @@ class TimedFamily:
 
         `load` numbers the pairs of processes of this cell in the order in which they began.
         """
-        laps = self._cells[cell_id]
-        laps.add(baseline, candidate, load)
-        self._adjusted.clear()
-        self._of_suspects = None
-        if self.confirm:
-            laps.raise_suspicions(float(-np.log(self.alpha)))
+        laps, first = self._cells[cell_id], self._first[cell_id]
+        if laps.add(baseline, candidate, load) or not self.confirm:
+            self._worse = None
+        for index in range(len(laps.metrics)):
+            if (
+                not self._same[first + index]
+                and self._is_same(laps, index)
+                and not self._is_worse(first + index)
+            ):
+                self._same[first + index], self._worse = True, None
 
     def fail(self, cell_id: str, reason: str) -> None:
         """The candidate's cell did not end well, and the baseline's did: no more laps are to come."""
         self._failed[cell_id] = reason
 
     def open(self, cell_id: str, load: int | None = None) -> bool:
-        """Whether some metric of the cell is undecided and another lap would help; of this load, if given."""
-        laps = self._cells[cell_id]
+        """Whether some metric of the cell is undecided and another lap would help; of this load, if given.
+
+        Without `confirm` every load is as good as another.
+        """
+        laps, first = self._cells[cell_id], self._first[cell_id]
         if cell_id in self._failed:
             return False
-        undecided = [i for i in range(len(laps.metrics)) if not self._settled(cell_id, i)]
-        if load is None:
-            return bool(undecided)
-        return any(not laps.loads.suspect(i) or laps.loads.laps_wanted(i, load) for i in undecided)
+        return any(
+            not self._settled(laps, first, index)
+            and (load is None or not self.confirm or laps.loads.wants(index, load))
+            for index in range(len(laps.metrics))
+        )
+
+    def urgency(self, cell_id: str) -> float:
+        """Of an open cell, how much more an undecided metric looks worse than the same; a log ratio."""
+        laps, first = self._cells[cell_id], self._first[cell_id]
+        open_ = [index for index in range(len(laps.metrics)) if not self._settled(laps, first, index)]
+        return max(map(laps.urgency, open_), default=-np.inf)
 
     def open_cells(self) -> list[str]:
         """Those that need more laps; the fewest laps first, so that none starves."""
@@ -132,23 +154,20 @@ class TimedFamily:
         )
 
     def _finding(self, cell_id: str, index: int, ended: str) -> Finding | None:
-        laps = self._cells[cell_id]
-        name = laps.metrics[index]
-        if laps.laps and cell_id not in self._failed and not laps.seen[:, index].any():
+        laps, number = self._cells[cell_id], self._first[cell_id] + index
+        if laps.laps and cell_id not in self._failed and not (laps.seen[0][index] or laps.seen[1][index]):
             return None
-        level = 1 - self.alpha / max(1, len(self._keys))
         return finding_of(
             Judged(
                 cell_id=cell_id,
                 cell=self._names.get(cell_id, cell_id),
-                metric=name,
+                metric=laps.metrics[index],
                 verdict=self._verdict(cell_id, index),
                 threshold=float(np.exp(laps.bets.tau[index])),
-                p=self._suspects_p()[cell_id, index]
-                if laps.loads.suspect(index)
-                else self._adjusted_p(WORSE)[cell_id, name],
-                loads=len(laps.loads.medians(index)) if laps.loads.suspect(index) else None,
-                change=laps.change(index, level),
+                p=float(self._worse_p()[number]),
+                loads=len(laps.loads.medians(index)) if self.confirm else None,
+                by_loads=laps.loads.evidence[index].within >= self._bar,
+                change=laps.change(index, 1 - self.alpha / max(1, len(self._keys))),
                 sides=(laps.column(index, 0), laps.column(index, 1)),
                 broken=laps.broken(index),
                 failed=self._failed.get(cell_id),
@@ -156,67 +175,63 @@ class TimedFamily:
             )
         )
 
-    def _settled(self, cell_id: str, index: int) -> bool:
-        """Whether the verdict is another than undecided; by the comparison alone wherever that tells.
-
-        What is certainly better is certainly within the threshold, so that it need not be asked for.
-        """
-        laps = self._cells[cell_id]
-        if not laps.loads.suspect(index) and (
-            laps.bets.most_log_e[SAME, index] >= -np.log(self.alpha)
-            or (self.confirm and laps.laps and laps.seen[:, index].all())
-        ):
-            return bool(laps.bets.most_log_e[SAME, index] >= -np.log(self.alpha))
-        return self._verdict(cell_id, index) != "undecided"
+    def _settled(self, laps: Laps, first: int, index: int) -> bool:
+        """Whether the verdict is another than undecided; certainly better is certainly the same, too."""
+        return bool(
+            self._same[first + index]
+            or (laps.laps and not laps.both_seen(index))
+            or self._is_worse(first + index)
+        )
 
     def _verdict(self, cell_id: str, index: int) -> Verdict:
-        laps = self._cells[cell_id]
-        key = (cell_id, laps.metrics[index])
+        laps, number = self._cells[cell_id], self._first[cell_id] + index
         if cell_id in self._failed:
             return "failed"
-        if laps.loads.suspect(index):
-            return self._of_suspect(cell_id, index)
-        if not self.confirm and self._adjusted_p(WORSE)[key] <= self.alpha:
+        if self._is_worse(number):
             return "worse"
-        if laps.laps and not laps.seen[:, index].all():
-            return _one_sided(bool(laps.seen[0, index]), bool(laps.seen[1, index]))
-        if self._adjusted_p(BETTER)[key] <= self.alpha:
+        if laps.laps and not laps.both_seen(index):
+            return _one_sided(laps.seen[0][index], laps.seen[1][index])
+        if self._better_p()[number] <= self.alpha:
             return "better"
-        return "same" if laps.bets.most_log_e[SAME, index] >= -np.log(self.alpha) else "undecided"
+        return "same" if self._same[number] else "undecided"
 
-    def _of_suspect(self, cell_id: str, index: int) -> Verdict:
-        """By the loads that began after the suspicion."""
-        if self._suspects_p()[cell_id, index] <= self.alpha:
-            return "worse"
-        loads, tau = self._cells[cell_id].loads, float(self._cells[cell_id].bets.tau[index])
-        within = log_e(loads.medians(index), tau).within
-        return "same" if within >= -np.log(self.alpha) else "undecided"
+    @property
+    def _bar(self) -> float:
+        """log E from which on a single test rejects."""
+        return float(-np.log(self.alpha))
 
-    def _suspects_p(self) -> dict[tuple[str, int], float]:
-        """P-values of the suspects by fresh loads, corrected for their number."""
-        if self._of_suspects is not None:
-            return self._of_suspects
-        now = self.correction == "bh"
-        found = {}
-        for cell_id, laps in self._cells.items():
-            for index in range(len(laps.metrics)):
-                if laps.loads.suspect(index):
-                    evidence = log_e(laps.loads.medians(index), float(laps.bets.tau[index]))
-                    found[cell_id, index] = evidence.beyond_now if now else evidence.beyond
-        p = CORRECTIONS[self.correction](np.exp(-np.maximum(list(found.values()), 0.0)))
-        self._of_suspects = dict(zip(found, map(float, p), strict=True))
-        return self._of_suspects
+    def _is_same(self, laps: Laps, index: int) -> bool:
+        enough = not self.confirm or laps.loads.count(index) >= LEAST_LOADS
+        return bool(
+            laps.bets.most_e[SAME if enough else WELL, index] >= 1 / self.alpha
+            or (self.confirm and laps.loads.evidence[index].within >= self._bar)
+        )
 
-    def _adjusted_p(self, test: int) -> dict[Key, float]:
-        """p-values of one test of every comparison, corrected for the family; see `family` for which E."""
-        if test not in self._adjusted:
-            now = self.correction == "bh"
-            bets = [laps.bets for laps in self._cells.values()]
-            logs = [(one.log_e if now else one.most_log_e)[test] for one in bets]
-            log_e: Array = np.concatenate(logs or [np.empty(0)])
-            adjusted = CORRECTIONS[self.correction](np.exp(-np.maximum(log_e, 0.0)))
-            self._adjusted[test] = dict(zip(self._keys, map(float, adjusted), strict=True))
-        return self._adjusted[test]
+    def _is_worse(self, number: int) -> bool:
+        return bool(self._worse_p()[number] <= self.alpha)
+
+    def _worse_p(self) -> Array:
+        """By comparison, corrected for all that were planned; see `family` for which E."""
+        if self._worse is None:
+            log_e = self._of_loads() if self.confirm else self._of_laps(WORSE)
+            self._worse = self._corrected(np.where(self._same, 0.0, log_e))
+        return self._worse
+
+    def _better_p(self) -> Array:
+        return self._corrected(self._of_laps(BETTER))
+
+    def _of_loads(self) -> Array:
+        found = [one for laps in self._cells.values() for one in laps.loads.evidence]
+        return np.array([one.beyond_now if self.correction == "bh" else one.beyond for one in found])
+
+    def _of_laps(self, test: int) -> Array:
+        bets = [laps.bets for laps in self._cells.values()]
+        wealth = [(one.e if self.correction == "bh" else one.most_e)[test] for one in bets]
+        found: Array = np.log(np.concatenate(wealth or [np.empty(0)]))
+        return found
+
+    def _corrected(self, log_e: Array) -> Array:
+        return CORRECTIONS[self.correction](np.exp(-np.maximum(log_e, 0.0)))
 
 
 def _one_sided(baseline: bool, candidate: bool) -> Verdict:

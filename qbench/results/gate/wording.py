@@ -30,7 +30,9 @@ class Judged:
     failed: str | None
     ended: str
     loads: int | None = None
-    """Of a suspect: whole loads since the suspicion."""
+    """Whole loads; None where laps alone decide."""
+    by_loads: bool = False
+    """Whether they say `same`."""
 
 
 def finding_of(judged: Judged) -> Finding:
@@ -75,25 +77,27 @@ def _reason(judged: Judged) -> str:
     if judged.change is None:
         return f"no lap has a number on both sides; {judged.ended}"
     said = f"{percent(judged.change[0])} over {laps} laps"
-    limit = worse_by(judged.metric, judged.threshold)
-    if judged.loads is not None:
-        return f"{said}, threshold {limit}: {_of_suspect(judged, judged.loads)}"
+    limit = f"the threshold of {worse_by(judged.metric, judged.threshold)}"
     if judged.verdict == "worse":
-        return f"{said}: certainly beyond the threshold of {limit} (p = {judged.p:.1g} in the family)"
+        by = "" if judged.loads is None else f" by {_pairs(judged.loads)}"
+        return f"{said}: beyond {limit}{by} (p = {judged.p:.1g}, corrected for the family)"
     if judged.verdict == "better":
-        return f"{said}: certainly better by the threshold or more"
+        return f"{said}: better by the threshold or more, in the processes that ran"
     if judged.verdict == "same":
-        return f"{said}: certainly within the threshold of {limit}"
-    return f"{said}: neither within nor beyond the threshold of {limit} for certain; {judged.ended}"
+        return f"{said}: {_same(judged, limit)}"
+    loads = "" if judged.loads is None else f", after {_pairs(judged.loads)}"
+    return f"{said}: neither within nor beyond {limit} for certain{loads}; {judged.ended}"
 
 
-def _of_suspect(judged: Judged, loads: int) -> str:
-    fresh = f"{loads} pairs of processes that were loaded afterwards"
-    if judged.verdict == "worse":
-        return f"certainly beyond it, by {fresh} (p = {judged.p:.1g} among the suspects)"
-    if judged.verdict == "same":
-        return f"not certainly within it in one pair of processes, certainly so by {fresh}"
-    return f"suspect; {fresh} cannot tell yet; {judged.ended}"
+def _same(judged: Judged, limit: str) -> str:
+    if judged.loads is not None and judged.by_loads:
+        return f"within {limit} by {_pairs(judged.loads)}"
+    margin = "" if judged.loads is None else "half of "
+    return f"within {margin}{limit}, in the processes that ran"
+
+
+def _pairs(loads: int) -> str:
+    return f"{loads} fresh pair{'' if loads == 1 else 's'} of processes"
 
 
 def _clock(judged: Judged) -> str:

@@ -1,13 +1,15 @@
 """Lap after lap, until every timed comparison is decided or the budget is spent.
 
-A pass loads the pairs that still have something undecided, a batch of them at a time, in random order. A
-batch is timed lap by lap: a lap is one errand of one unit on both sides, one right after the other, and a
-fair coin from the seed says which side goes first. The units that are still open take laps round robin, in
-an order drawn anew each time. A batch is timed for half of its share of what is left of the budget, at
-least as long as it took to load; then the next one has its turn.
+The first pass loads every pair, a batch of them at a time, in random order. A batch is timed lap by lap: a
+lap is one errand of one unit on both sides, one right after the other, and a fair coin from the seed says
+which side goes first. The units that are still open take laps round robin, in an order drawn anew each
+time, until each has the laps that make one load count, and the batch as much time as it took to load; at
+most its share of half of what is left of the budget.
 
-Later passes start new servers and load anew what is still open, so that the luck of a process (where its
-memory came to lie) is drawn again: only laps of new processes can confirm that something is worse.
+Each later pass starts new servers and loads one batch anew, so that the luck of a process (where its memory
+came to lie) is drawn again: only whole loads can say that something is worse. It is the pairs that look
+worst by their laps so far, alone where one stands out; and for a part of the time those with the fewest
+loads. Which pairs are chosen does not matter to what their laps prove (`qbench.results.gate.loads`).
 
 The budget counts the seconds of turns, lead-ins included; from the second pass on those of loading too.
 """
@@ -23,6 +25,7 @@ from qbench.results.gate.loads import LAPS
 from qbench.run.ab.duel import Duel
 from qbench.run.ab.lanes import Crew
 from qbench.run.ab.lap import Lap, take
+from qbench.run.ab.schedule import Schedule
 from qbench.run.ab.sides import SIDES, Name, Side
 from qbench.run.ab.units import Unit
 from qbench.run.room import lacking
@@ -36,13 +39,14 @@ OPTIONAL_SHARE = 1 / 3
 WORTH_LOADING = 0.25
 """No pass begins that could time for a smaller part of what its loading takes."""
 CONFIRMING_LAPS = LAPS
-"""A load that has not so many laps says nothing of a suspect."""
+"""A load that has not so many laps says nothing."""
 
 
 class Family(Protocol):
     """What sampling asks of the statistics; `qbench.results.gate.timed.TimedFamily`."""
 
     def open(self, cell_id: str, load: int | None = None) -> bool: ...
+    def urgency(self, cell_id: str) -> float: ...
     def add_lap(
         self,
         cell_id: str,
@@ -74,23 +78,44 @@ class Sampling:
     spent_s: float = 0.0
     passes: int = 0
     _chance: random.Random = field(init=False)
+    _end_s: float = 0.0
+    """Of the pass."""
+    _schedule: Schedule = field(init=False)
 
     def __post_init__(self) -> None:
         self._chance = random.Random(f"gate {self.seed}")
+        self._schedule = Schedule(self.most)
 
     def run(self) -> None:
         """Measures every pair once, and goes on with those that are open."""
         waiting = list(self.duels)
         while waiting:
+            began_s = self.spent_s
             self._chance.shuffle(waiting)
             self.passes += 1
             if self.passes > 1 and self.fresh:
                 self._restart()
+            self._end_s = self.spent_s + self._of_pass(waiting)
             while waiting:
                 waiting = self._batch(waiting)
-            waiting = [duel for duel in self.duels if self._goes_on(duel)]
-            if not self._worth_loading(waiting):
+            self._schedule.ended(self.spent_s - began_s)
+            waiting = self._next()
+            if not waiting or not self._worth_loading(waiting):
                 return
+
+    def _next(self) -> list[Duel]:
+        """What the next pass loads."""
+        return self._schedule.choose(
+            {duel: self._urgency(duel) for duel in self.duels if self._goes_on(duel)}
+        )
+
+    def _urgency(self, duel: Duel) -> float:
+        return max(self.family.urgency(unit.key) for unit in self.open_units(duel) if unit.thresholds)
+
+    def _of_pass(self, waiting: Sequence[Duel]) -> float:
+        """Seconds for one pass: half of what is left, unless the rest would pay no other."""
+        left_s = self.budget_s - self.spent_s
+        return left_s / 2 if left_s / 2 > self._cost_of_loading(waiting) else left_s
 
     @property
     def exhausted(self) -> bool:
@@ -134,11 +159,10 @@ class Sampling:
                 waiting.insert(0, duel)
                 break
             batch.append(duel)
-        share = (self.budget_s - self.spent_s) * len(batch) / (len(batch) + len(waiting))
+        share = (self._end_s - self.spent_s) * len(batch) / (len(batch) + len(waiting))
         self.heard(self._line(batch, waiting))
         least = max(sum(duel.load_s for duel in batch), CONFIRMING_LAPS * sum(duel.lap_s for duel in batch))
-        part = share / 2 if share / 2 > self._cost_of_loading(batch) else share  # nothing is kept for nothing
-        self._time(batch, min(share, max(part, least)))
+        self._time(batch, max(share, least))
         for duel in batch:
             why = duel.ran_out_beside
             if why is None or len(duel.lanes) < 2:
@@ -169,10 +193,15 @@ class Sampling:
 
     def _time(self, batch: Sequence[Duel], limit_s: float) -> None:
         """Laps of all open units of the batch, round robin, until none is open or the time is over."""
-        end_s = self.spent_s + limit_s
+        end_s = min(self.spent_s + limit_s, self.budget_s)
+        paid_s = self.spent_s + sum(duel.load_s for duel in batch)
         while self.spent_s < end_s:
+            paid = self.spent_s >= paid_s  # what took long to load is worth as many laps
             units = [
-                (duel, unit) for duel in batch if duel.alive for unit in self.open_units(duel, duel.loads)
+                (duel, unit)
+                for duel in batch
+                if duel.alive
+                for unit in self.open_units(duel, duel.loads if paid else None)
             ]
             if not units:
                 return

@@ -9,7 +9,9 @@ memory: false
 energy: false
 latency: {prompt_lengths: [128], generated_tokens: 16, repetitions: 300}
 
-python -m tests.results.gate.noise quiet=results/noise busy=results/noise-busy
+    python -m tests.results.gate.noise quiet=results/noise
+
+replaces the recordings of that kind and keeps the others.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ from qbench.results.store import Store
 FILE = Path(__file__).parent / "noise.json"
 DIGITS = 4
 """Significant ones of a time."""
+MOST_LAPS = 240
+"""The first of a run."""
 
 
 def recorded(kind: str, folder: Path) -> list[dict[str, Any]]:
@@ -58,7 +62,7 @@ def _rounds(first: Record, second: Record) -> list[float]:
     """Flat [laps, place, 4]: prefill, mean, median and 90th percentile of the decode steps, µs."""
     sides = [_by_lap(record) for record in (first, second)]
     flat: list[float] = []
-    for lap in sorted(sides[0].keys() & sides[1].keys()):
+    for lap in sorted(sides[0].keys() & sides[1].keys())[:MOST_LAPS]:
         for _, values in sorted((side[lap] for side in sides), key=lambda round_: round_[0]):
             flat += [float(f"{value * 1e6:.{DIGITS}g}") for value in values]
     return flat
@@ -78,7 +82,8 @@ def _by_lap(record: Record) -> dict[int, tuple[int, list[float]]]:
 
 
 if __name__ == "__main__":
-    said = [word.partition("=") for word in sys.argv[1:]]
-    made = [one for kind, _, folder in said for one in recorded(kind, Path(folder))]
-    lines = ",\n".join(json.dumps(one) for one in made)
+    said = {kind: folder for kind, _, folder in (word.partition("=") for word in sys.argv[1:])}
+    kept = [one for one in json.loads(FILE.read_text())["recordings"] if one["kind"] not in said]
+    made = [one for kind, folder in said.items() for one in recorded(kind, Path(folder))]
+    lines = ",\n".join(json.dumps(one) for one in [*made, *kept])
     FILE.write_text('{"recordings": [\n' + lines + "\n]}\n")

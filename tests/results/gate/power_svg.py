@@ -15,8 +15,8 @@ OUT = FOLDER.parents[2] / "docs" / "gate-power.svg"
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 400, 60, 20, 20, 50
 MOST_PERCENT = 10.0
 SERIES = (
-    ("10 × 2", "10 cells, threshold 3 %, 300 s in all", "#1f6feb"),
-    ("10 × 2, threshold 1.01, budget × 10", "10 cells, threshold 1 %, 3000 s in all", "#1a7f37"),
+    ("60 × 2, 1800 s", "60 cells, threshold 3 %, 1800 s in all", "#1f6feb"),
+    ("10 × 2, 300 s", "10 cells, threshold 3 %, 300 s in all", "#1a7f37"),
 )
 _NAME = re.compile(r"\+([\d.]+) %, (.*)")
 

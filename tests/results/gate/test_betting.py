@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from qbench.results.gate.betting import BETTER, SAME, WORSE, Array, Bets, bounds, rejected
+from qbench.results.gate.betting import BETTER, SAME, WELL, WORSE, Array, Bets, Interval
 
 STREAMS, LAPS, ALPHA = 1500, 90, 0.05
 TAU = float(np.log(1.03))
@@ -85,7 +85,7 @@ def test_at_the_edge_of_each_null_wealth_rarely_ever_reaches_one_over_alpha(null
     rng = np.random.default_rng([1, len(null)])
     bets = _bet(NULLS[null](rng), TAU, rng)
     for test in (WORSE, SAME):  # BETTER is WORSE with the versions swapped, as another test shows
-        hits = int((bets.most_log_e[test] >= -np.log(ALPHA)).sum())
+        hits = int((bets.most_e[test] >= 1 / ALPHA).sum())
         assert _at_most(hits, ALPHA), f"{null}: {hits} of {STREAMS}"
 
 
@@ -93,7 +93,7 @@ def test_a_mean_wealth_above_one_would_show() -> None:
     """E is an expectation, not only a tail: the mean over many streams stays at 1 within its error."""
     rng = np.random.default_rng(3)
     bets = _bet(_noise(rng)[:12], TAU, rng)
-    wealth = np.exp(bets.log_e[WORSE])
+    wealth = bets.e[WORSE]
     assert abs(wealth.mean() - 1) < 4 * wealth.std() / np.sqrt(STREAMS)
 
 
@@ -103,16 +103,16 @@ def test_without_a_coin_the_position_alone_would_alarm() -> None:
     bets = Bets(np.full(STREAMS, TAU))
     for lap in _position(rng):
         bets.add(lap[1] - lap[0])
-    assert (bets.most_log_e[WORSE] >= -np.log(ALPHA)).mean() > 0.99
+    assert (bets.most_e[WORSE] >= 1 / ALPHA).mean() > 0.99
 
 
 @pytest.mark.parametrize(("theta", "test"), [(0.08, WORSE), (0.0, SAME), (-0.08, BETTER)])
 def test_what_is_true_is_found(theta: float, test: int) -> None:
     rng = np.random.default_rng(5)
     bets = _bet(_bursts(rng), theta, rng)
-    found = bets.most_log_e[test] >= -np.log(ALPHA)
+    found = bets.most_e[test] >= 1 / ALPHA
     assert found.mean() > 0.9
-    assert (bets.most_log_e[WORSE] >= -np.log(ALPHA)).mean() < 0.05 or theta > TAU
+    assert (bets.most_e[WORSE] >= 1 / ALPHA).mean() < 0.05 or theta > TAU
 
 
 def test_swapping_the_versions_turns_worse_into_better() -> None:
@@ -122,7 +122,7 @@ def test_swapping_the_versions_turns_worse_into_better() -> None:
     for lap in d:
         one.add(lap)
         other.add(-lap)
-    assert np.allclose(one.log_e[WORSE], other.log_e[BETTER])
+    assert np.allclose(one.e[WORSE], other.e[BETTER])
 
 
 def test_a_lap_without_a_ratio_changes_nothing() -> None:
@@ -131,40 +131,84 @@ def test_a_lap_without_a_ratio_changes_nothing() -> None:
     bets = Bets(np.array([TAU, TAU]))
     for value in d[:3]:
         bets.add(np.array([value, value]))
-    before = bets.log_e.copy()
+    before = bets.e.copy()
     bets.add(np.array([np.nan, 0.5]))
-    assert (bets.log_e[:, 0] == before[:, 0]).all()
-    assert (bets.log_e[:, 1] != before[:, 1]).all()
+    assert (bets.e[:, 0] == before[:, 0]).all()
+    assert (bets.e[:, 1] != before[:, 1]).all()
+
+
+def test_well_below_is_the_same_test_at_a_part_of_the_threshold() -> None:
+    rng = np.random.default_rng(9)
+    half, whole = Bets(np.full(20, TAU), margin=0.5), Bets(np.full(20, TAU / 2))
+    for lap in 0.05 * rng.standard_normal((40, 20)):
+        half.add(lap)
+        whole.add(lap)
+    assert np.allclose(half.e[WELL], whole.e[SAME])
+    assert (half.e[WELL] <= half.e[SAME]).all()
+
+
+def test_a_lap_is_worth_what_its_bets_gain_on_average() -> None:
+    """One lap by hand: the mean over λ and k of 1 + λ·tanh(k·(d − τ)/s)."""
+    bets = Bets(np.array([TAU]))
+    bets.add(np.array([0.07]))
+    gains = [
+        1 + fraction * np.tanh(shape * (0.07 - TAU) / 0.02)
+        for fraction in (0.1, 0.2, 0.4, 0.6, 0.8, 0.95)
+        for shape in (0.5, 1.0, 4.0)
+    ]
+    assert bets.e[WORSE, 0] == pytest.approx(np.mean(gains))
+
+
+LAP = st.floats(-2, 2)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    d=st.lists(LAP, min_size=1, max_size=30),
+    scale=st.floats(1e-3, 1),
+    levels=st.tuples(*[st.floats(0.01, 0.999)] * 2),
+)
+def test_the_estimate_lies_in_its_interval_at_every_level(
+    d: list[float], scale: float, levels: tuple[float, float]
+) -> None:
+    interval = Interval(np.array(d), np.full(len(d), scale))
+    middle, (wide, narrow) = interval.estimate, (interval.ends(max(levels)), interval.ends(min(levels)))
+    assert min(d) - 1e-9 <= middle <= max(d) + 1e-9
+    for low, high in (wide, narrow):
+        assert low <= middle <= high
+    if narrow[0] < narrow[1] - 1e-9:  # where the sides do not contradict each other, ends are nested
+        assert wide[0] <= narrow[0] + 1e-9
+        assert narrow[1] <= wide[1] + 1e-9
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    d=st.lists(st.floats(-2, 2), min_size=1, max_size=25),
-    theta=st.floats(-1, 1),
-    step=st.floats(0.001, 1),
-    bar=st.floats(0.1, 5),
-)
-def test_what_is_rejected_falls_with_theta(d: list[float], theta: float, step: float, bar: float) -> None:
-    values, scale = np.array(d), np.full(len(d), 0.05)
-    assert rejected(values, scale, theta, bar) >= rejected(values, scale, theta + step, bar)
+@given(d=st.lists(LAP, min_size=1, max_size=25), shift=st.floats(-1, 1))
+def test_the_estimate_moves_with_the_laps_and_turns_with_their_signs(d: list[float], shift: float) -> None:
+    values, scale = np.array(d), np.full(len(d), 0.5)
+    middle = Interval(values, scale).estimate
+    assert Interval(values + shift, scale).estimate == pytest.approx(middle + shift, abs=1e-6)
+    assert Interval(-values, scale).estimate == pytest.approx(-middle, abs=1e-6)
 
 
-def test_intervals_hold_at_every_lap_at_once() -> None:
-    rng, theta, runs = np.random.default_rng(8), 0.02, 300
+def test_an_interval_holds_although_one_stops_when_it_excludes_nothing_being_changed() -> None:
+    """The worst way to stop: at the first lap at which the interval leaves the truth out."""
+    rng, theta, runs = np.random.default_rng(8), 0.02, 250
     missed = 0
     for _ in range(runs):
         y = 0.03 * rng.standard_t(2, size=(25, 2))
         d = theta + rng.choice([-1, 1], 25) * (y[:, 1] - y[:, 0])
-        for laps in (6, 12, 25):
-            low, high = bounds(d[:laps], np.full(laps, 0.04), 0.9)
+        for laps in range(5, 26, 2):
+            low, high = Interval(d[:laps], np.full(laps, 0.04)).ends(0.9)
             if not low <= theta <= high:
                 missed += 1
                 break
     assert binomtest(missed, runs, 0.1, alternative="greater").pvalue > 1e-6
-    low, high = bounds(theta + 0.03 * rng.standard_normal(200), np.full(200, 0.03), 0.9)
+    low, high = Interval(theta + 0.03 * rng.standard_normal(200), np.full(200, 0.03)).ends(0.9)
     assert theta - 0.02 < low < high < theta + 0.02
 
 
 def test_no_laps_say_nothing() -> None:
-    assert bounds(np.array([]), np.array([]), 0.95) == (-np.inf, np.inf)
-    assert bounds(np.array([np.nan]), np.array([0.1]), 0.95) == (-np.inf, np.inf)
+    for d in ([], [np.nan]):
+        nothing = Interval(np.array(d), np.full(len(d), 0.1))
+        assert nothing.ends(0.95) == (-np.inf, np.inf)
+        assert np.isnan(nothing.estimate)
