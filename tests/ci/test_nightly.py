@@ -42,7 +42,8 @@ def test_nights_are_kept_whether_they_went_well_or_not(machine: Machine) -> None
 
     for night in (run.name, "20990101T000000Z-000000"):
         next_morning(machine)
-        shutil.copytree(saved, machine.folder / "night/tiny" / night)
+        for file in shutil.copytree(saved, machine.folder / "night/tiny" / night).glob("*.json"):
+            file.write_text(file.read_text().replace(run.name, night))  # a record says whose it is
         done = machine.run("nightly.yml", "publish", skip=("Draw",) if night == run.name else ())
         assert done["Keep the run"] == done["Verdict"] == 0, machine.said
     assert {Path(name).parts[2] for name in kept(machine)} == {run.name, "20990101T000000Z-000000"}
