@@ -103,7 +103,7 @@ _CLOSING = (
     _text("energy_scope", "what the source covers: gpu, module (GPU and CPU of a GH200) or package"),
     _text("energy_throttle", "why the GPU held its clocks down during the windows, or none"),
     _text("kernels", "distinct kernels that ran, comma separated"),
-    _text("missing", "why columns of an ok cell are null, as JSON: column → reason"),
+    _category("missing", "why columns of an ok cell are null, as JSON: column → reason"),
     Column("started_at", "", "start of the cell, UTC", "datetime64[us, UTC]"),
     Column("ended_at", "", "end of the cell, UTC", "datetime64[us, UTC]"),
 )

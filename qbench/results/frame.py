@@ -142,7 +142,7 @@ def _fill(
 ) -> None:
     """Estimate and ends, of sums by window; what is named a perplexity is exponentiated."""
     places = [place for place, sums in found if sums is not None]
-    sums = np.asarray([sums for _, sums in found if sums is not None], dtype=np.float64)
+    sums = np.concatenate([np.empty(0), *(sums for _, sums in found if sums is not None)])
     ends = intervals(sums.reshape(len(places), len(tokens)), np.asarray(tokens, dtype=np.float64), kind)
     if name.startswith("perplexity"):
         with np.errstate(over="ignore"):

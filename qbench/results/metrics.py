@@ -13,7 +13,7 @@ from operator import attrgetter
 from qbench.results import energy, latency, layers, memory, quality, tasks
 from qbench.results.metric import Gate, Metric, in_seconds
 from qbench.results.record import Record
-from qbench.results.samples import Value, absent, phase
+from qbench.results.samples import Value, absent, phase, within
 
 __all__ = ["METRICS", "Metric", "reasons", "values"]
 
@@ -62,18 +62,24 @@ METRICS: dict[str, Metric] = {
 }
 
 _BY_SOURCE = tuple(
-    (source, tuple(metrics)) for source, metrics in itertools.groupby(METRICS.values(), attrgetter("source"))
+    (source, {metric.name: metric for metric in metrics})
+    for source, metrics in itertools.groupby(METRICS.values(), attrgetter("source"))
 )
+_READ = tuple(
+    (source, {name: metric.value for name, metric in metrics.items()}, dict.fromkeys(metrics))
+    for source, metrics in _BY_SOURCE
+)
+"""By source: how each number is read, and what stands where there is nothing."""
 
 
 def values(record: Record) -> dict[str, Value]:
     """Every metric of the record; a probe that gave nothing is not asked by each of its metrics again."""
     found: dict[str, Value] = {}
-    for source, metrics in _BY_SOURCE:
+    for source, readers, nothing in _READ:
         if absent(record, source) is None:
-            found |= {metric.name: metric.value(record) for metric in metrics}
+            found |= {name: read(record) for name, read in readers.items()}
         else:
-            found |= dict.fromkeys([metric.name for metric in metrics])
+            found |= nothing
     return found
 
 
@@ -81,8 +87,13 @@ def reasons(record: Record, found: dict[str, Value]) -> dict[str, str]:
     """Why metrics are null, of an ok record; `found` are its `values`."""
     given: dict[str, str] = {}
     for source, metrics in _BY_SOURCE:
-        null = [metric for metric in metrics if found[metric.name] is None]
-        if null:
-            nothing = absent(record, source)
-            given |= {metric.name: nothing or metric.reason(record) for metric in null}
+        null = [name for name in metrics if found[name] is None]
+        if not null:
+            continue
+        nothing = absent(record, source)
+        if nothing:
+            given |= dict.fromkeys(null, nothing)
+        else:
+            whys = ((name, metrics[name].why) for name in null)
+            given |= {name: (why and why(record)) or within(record, source, name) for name, why in whys}
     return given

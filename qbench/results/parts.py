@@ -59,7 +59,12 @@ def joined(parts: Iterable[Part]) -> Part:
 
 
 def _column(name: str, values: Sequence[Any]) -> Values:
-    return np.array(values, dtype=np.float64) if name in _NUMBERS else list(values)
+    if name in _NUMBERS:
+        return np.array(values, dtype=np.float64)
+    if name == "missing":
+        return list(values)
+    one_of_each: dict[str | None, str | None] = {}  # what is the same object travels once
+    return [one_of_each.setdefault(value, value) for value in values]
 
 
 def _join(pieces: Sequence[Any]) -> Values:

@@ -61,10 +61,13 @@ def missing_reason(record: Record, source: str, name: str) -> str:
     """Why metric `name`, read from `source` (a probe, or `phases`, `layers`, `model`), is null here."""
     if record.status != "ok":
         return f"{record.status}: {record.reason or 'no reason was recorded'}"
+    return absent(record, source) or within(record, source, name)
+
+
+def within(record: Record, source: str, name: str) -> str:
+    """The same where the probe gave something, of an ok record."""
     if source in _OUTSIDE_PROBES:
         return _OUTSIDE_PROBES[source]
-    if nothing := absent(record, source):
-        return nothing
     found = record.samples[source]
     given = found.get("reason") or found.get("reasons", {}).get(name)
     return str(given) if given else _structural_reason(found, source, name)

@@ -13,7 +13,8 @@ from qbench.results.columns import Column
 
 def typed(values: Mapping[str, Any], known: Mapping[str, Column]) -> pd.DataFrame:
     """The frame of these columns, in the order of `known`, with units in `attrs`; what lacks is empty."""
-    frame = pd.DataFrame({name: series(values.get(name, ()), column.dtype) for name, column in known.items()})
+    data = {name: series(values.get(name, ()), column.dtype) for name, column in known.items()}
+    frame = pd.DataFrame(data, copy=False)
     frame.attrs["units"] = {name: column.unit for name, column in known.items() if column.unit}
     frame.attrs["problems"] = []
     return frame
