@@ -75,7 +75,8 @@ def products(record: Record) -> dict[str, float] | None:
         if outliers := layer.get("outlier_columns"):
             weights -= layer["shape"][0] * outliers
         total -= weights
-        operands = _format(layer, dtype)
+        rounded = layer.get("activations") not in (None, "none")
+        operands = _operands(layer) if rounded else dtype
         counted[operands] = counted.get(operands, 0.0) + weights
     counted[dtype] = counted.get(dtype, 0.0) + total
     return {name: count for name, count in counted.items() if count}
@@ -110,10 +111,8 @@ def _batch(record: Record) -> float:
     return float(latency["batch_sizes"][0]) if latency else 1.0
 
 
-def _format(layer: dict[str, Any], dtype: str) -> str:
-    """What the products of a quantized layer are made of."""
-    if layer.get("activations") in (None, "none"):
-        return dtype
+def _operands(layer: dict[str, Any]) -> str:
+    """What the products are made of in a quantized layer that rounds its inputs."""
     return "int8" if layer.get("code", "int") == "int" else str(layer["code"])
 
 

@@ -52,11 +52,10 @@ def by_lap(base: Rounds, cell: Rounds, part: Part) -> list[float]:
     if not base.since or base.since != cell.since:
         return []
     theirs, own = getattr(base, part), getattr(cell, part)
-    if base.lap != cell.lap:
-        by_number = dict(zip(base.lap, theirs, strict=False))
-        shared = [(by_number[lap], s) for lap, s in zip(cell.lap, own, strict=False) if lap in by_number]
-    else:  # as nearly always
-        shared = list(zip(theirs, own, strict=False))
+    if base.lap == cell.lap:  # as nearly always
+        return [above / below for above, below in zip(theirs, own, strict=False) if below > 0]
+    by_number = dict(zip(base.lap, theirs, strict=False))
+    shared = ((by_number[lap], s) for lap, s in zip(cell.lap, own, strict=False) if lap in by_number)
     return [above / below for above, below in shared if below > 0]
 
 
@@ -72,7 +71,7 @@ class Speedup:
 
 def speedup(base: Rounds, cell: Rounds, part: Part, quotient: float | None) -> Speedup:
     """By shared laps; without any, `quotient`, that of the two medians."""
-    ratios = by_lap(base, cell, part)
+    ratios = sorted(by_lap(base, cell, part))
     if not ratios:
         return Speedup(quotient, no_interval=NO_TURNS)
     ends = median_interval(ratios)

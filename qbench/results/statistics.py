@@ -23,8 +23,6 @@ from __future__ import annotations
 
 import functools
 import math
-import os
-from concurrent.futures import ThreadPoolExecutor
 from statistics import NormalDist
 from typing import Literal
 
@@ -36,9 +34,7 @@ Array = NDArray[np.float64]
 DRAWS = 1000
 LEVEL = 0.95
 SEED = 20260101
-_CELLS_AT_ONCE = 512
-_ALONE = 250_000
-"""Multiplications of a product that OpenBLAS leaves to one thread (262,144 by its own constants)."""
+_CELLS_AT_ONCE = 256
 
 Kind = Literal["own", "difference"]
 """How windows correlate: as one model's own losses, or as little as the difference of two models'.
@@ -67,23 +63,20 @@ def intervals(
     weights = _weights(windows, block_length(windows, kind), draws, seed)
     weights = weights / (weights @ tokens)[:, None]
     tail = (1 - level) / 2
-    parts = [sums[start : start + _CELLS_AT_ONCE] for start in range(0, len(sums), _CELLS_AT_ONCE)]
-    with ThreadPoolExecutor(min(len(parts), os.cpu_count() or 1) or 1) as threads:  # numpy lets others run
-        ends = list(threads.map(lambda part: _quantiles(_product(part, weights.T), (tail, 1 - tail)), parts))
-    low, high = np.concatenate(ends, axis=1) if ends else np.empty((2, 0))
+    low, high = _percentiles(sums, weights.T, (tail, 1 - tail))
     factor = widening(windows, kind, level)
     return estimate, estimate + factor * (low - estimate), estimate + factor * (high - estimate)
 
 
-def _product(left: Array, right: Array) -> Array:
-    """`left @ right`, a few rows at a time: so small that BLAS starts no threads beside ours, which would
-    wait for each other longer than the product takes."""
-    rows = max(1, _ALONE // right.size)
-    whole = len(left) // rows * rows
-    found = np.empty((len(left), right.shape[1]))
-    stacked = found[:whole].reshape(-1, rows, right.shape[1])
-    np.matmul(left[:whole].reshape(-1, rows, left.shape[1]), right, out=stacked)
-    np.matmul(left[whole:], right, out=found[whole:])
+def _percentiles(sums: Array, weights: Array, shares: tuple[float, ...]) -> Array:
+    """[shares, cells] of the draws `sums @ weights`, some cells at a time in the same memory: fresh pages
+    cost more than the product does, and so do threads of ours that wait for those of BLAS."""
+    drawn = np.empty((min(len(sums), _CELLS_AT_ONCE), weights.shape[1]))
+    found = np.empty((len(shares), len(sums)))
+    for start in range(0, len(sums), _CELLS_AT_ONCE):
+        part = sums[start : start + _CELLS_AT_ONCE]
+        values = np.matmul(part, weights, out=drawn[: len(part)])
+        found[:, start : start + len(part)] = _quantiles(values, shares)
     return found
 
 
