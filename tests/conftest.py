@@ -1,4 +1,4 @@
-"""The order of the tests, and the one browser of a session: Playwright starts only once in a process."""
+"""The one browser of a session: Playwright starts only once in a process."""
 
 from __future__ import annotations
 
@@ -8,13 +8,7 @@ from typing import Any
 
 import pytest
 
-LONGEST = "tests/test_readme.py"
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first: of two workers (`make test`) none is left alone with it at the end."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 @pytest.fixture(scope="session")
