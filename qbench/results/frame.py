@@ -82,9 +82,8 @@ def _relate(values: Columns, cells: Sequence[Scored], bases: Sequence[Scored | N
     for part in TIMES:
         name = f"{part}_speedup"
         found = [_speedup(part, cell, base) for cell, base in pairs]
-        values[name] = _numbers(one.value for one in found)
-        values[f"{name}_low"] = _numbers(one.low for one in found)
-        values[f"{name}_high"] = _numbers(one.high for one in found)
+        for column, end in zip(missing.with_ends(name), ("value", "low", "high"), strict=True):
+            values[column] = _numbers(getattr(one, end) for one in found)
         values["missing"] = [
             reasons if one.no_interval is None else {**reasons, **missing.of_ends(name, one.no_interval)}
             for reasons, one in zip(values.get("missing", ()), found, strict=True)
@@ -108,8 +107,8 @@ def _numbers(values: Iterable[float | None]) -> NDArray[np.float64]:
 
 def _add_intervals(values: Columns, cells: Sequence[Scored], bases: Sequence[Scored | None]) -> None:
     """Fills in the columns that have an interval, all cells with the same tokens by window at once."""
-    for column in missing.RELATED:
-        values.setdefault(column, np.full(len(cells), np.nan))
+    for column in missing.RELATED:  # copies: what is filled in is not the part's
+        values[column] = np.array(values.get(column, np.full(len(cells), np.nan)))
     for tokens, members in _alike(cells, lambda cell: cell.tokens if cell.nll is not None else ()):
         _fill(values, "perplexity", "own", tokens, [(place, cells[place].nll) for place in members])
         gaps = [(place, cells[place].nll_above(bases[place])) for place in members]
@@ -148,7 +147,9 @@ def _fill(
         with np.errstate(over="ignore"):
             ends = (np.exp(ends[0]), np.exp(ends[1]), np.exp(ends[2]))
     for column, end in zip(missing.with_ends(name), ends, strict=True):
-        np.put(np.asarray(values[column]), places, np.where(np.isfinite(end), end, np.nan))
+        numbers = values[column]
+        assert isinstance(numbers, np.ndarray), column
+        numbers[places] = np.where(np.isfinite(end), end, np.nan)
 
 
 def _missing(values: Columns, cells: Sequence[Scored], bases: Sequence[Scored | None]) -> list[str]:

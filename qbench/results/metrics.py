@@ -65,21 +65,14 @@ _BY_SOURCE = tuple(
     (source, {metric.name: metric for metric in metrics})
     for source, metrics in itertools.groupby(METRICS.values(), attrgetter("source"))
 )
-_READ = tuple(
-    (source, {name: metric.value for name, metric in metrics.items()}, dict.fromkeys(metrics))
-    for source, metrics in _BY_SOURCE
-)
-"""By source: how each number is read, and what stands where there is nothing."""
 
 
 def values(record: Record) -> dict[str, Value]:
     """Every metric of the record; a probe that gave nothing is not asked by each of its metrics again."""
     found: dict[str, Value] = {}
-    for source, readers, nothing in _READ:
-        if absent(record, source) is None:
-            found |= {name: read(record) for name, read in readers.items()}
-        else:
-            found |= nothing
+    for source, metrics in _BY_SOURCE:
+        nothing = absent(record, source) is not None
+        found |= {name: None if nothing else metric.value(record) for name, metric in metrics.items()}
     return found
 
 

@@ -180,7 +180,7 @@ class Store:
 
 
 def _paths(folder: Path) -> list[str]:
-    """Of a run's records, sorted. Texts: making, sorting and opening Paths takes longer than reading them."""
+    """Of a run's records, sorted; texts, because Paths take long to make and to sort."""
     return [
         f"{folder}{os.sep}{name}"
         for name in sorted(entry.name for entry in os.scandir(folder))
