@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from qbench.errors import QbenchError
+from qbench.errors import QbenchError, ResultsError
 from qbench.report.gate.github import add_summary, annotation_lines, on_github
 from qbench.report.gate.junit import junit
 from qbench.report.gate.markdown import markdown
@@ -36,7 +36,9 @@ class Outputs:
         That is the verdict's, or 2 where a file that was asked for is not there: standard error says which.
         """
         problems = [_done(lambda: say(result, self.every)), *map(_done, self._deliveries(result))]
-        return USAGE if any(problems) else result.exit_code
+        if result.unkept is not None:
+            complain(ResultsError(f"--keep: {result.unkept}"))
+        return USAGE if any(problems) or result.unkept is not None else result.exit_code
 
     def refuse(self, suite: str, error: Exception) -> int:
         """Says why there is no verdict, with the traceback where it is a defect, and writes the files so."""

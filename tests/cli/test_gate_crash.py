@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,13 @@ def test_the_verdict_is_said_although_no_file_can_be_written(
         f"qbench: cannot write {tmp_path}/none/gate.md",
     ]
     assert json.loads((tmp_path / "gate.json").read_text())["exit_code"] == 1, "the others are written"
+
+
+def test_records_that_were_not_kept_are_said_beside_the_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    assert Outputs().publish(replace(RED, unkept="cannot write x.json: No space left on device")) == 2
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1] == "gate regression: 1 worse"
+    assert said.err == "qbench: --keep: cannot write x.json: No space left on device\n"
 
 
 def test_a_terminal_that_knows_no_arrow_hears_the_verdict(monkeypatch: pytest.MonkeyPatch) -> None:

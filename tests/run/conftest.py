@@ -20,6 +20,7 @@ PLUGIN = Path(__file__).parent / "plugin"
 QUICK: dict[str, Any] = {
     "name": "tiny",
     "models": [{"source": "builtin:austen-6m"}],
+    "threads": 1,  # beside other tests: threads that wait for each other take many times as long
     "quality": {"seqlen": 64, "max_windows": 2},
     "latency": False,
     "energy": False,

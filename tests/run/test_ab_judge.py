@@ -48,6 +48,12 @@ def test_a_slower_candidate_does_not_wait_for_what_cannot_be_decided() -> None:
     played = Play(["a"], play=noisy(1), budget_s=500, quantizes=True, thresholds=thresholds, confirm=False)
     played.stages["candidate"].quantize_turn_s = 10.0
     assert (of(played.run(), "quantize_s").samples or 0) > 5
+    errands = [errand for *_, errand in played.turns]
+    decided = len(errands) - errands[::-1].index("quantize")
+    while_open = "".join("q" if errand == "quantize" else "r" for errand in errands[:decided])
+    assert "r" * (2 * 2 + 1) not in while_open, (
+        "it waits for rounds, of which each turn takes one on both sides"
+    )
 
 
 @pytest.mark.parametrize(("budget_s", "verdict", "code"), [(100.0, "same", 0), (15.0, "undecided", 3)])

@@ -18,6 +18,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+import qbench
 from qbench.cli.app import app
 from qbench.errors import GateError, ResultsError, SuiteError
 from qbench.results.gate.baseline import accept, baseline_file
@@ -279,7 +280,8 @@ def test_a_version_against_itself_is_green(tmp_path: Path, twins: dict[Name, Sid
     gate = {"prefill_s": 4.0, "decode_s_per_token": 4.0, "quantize_s": 4.0, "budget_s": 900.0}
     loaded = gate_suite(tmp_path, [{"name": "none"}, {"name": "absmax", "num_bits": 4}], gate=gate)
     lines: list[str] = []
-    result = ab.compare(loaded, twins, ab.Order(confirm=False, heard=lines.append))
+    order = ab.Order(confirm=False, heard=lines.append, keep=tmp_path / "kept")
+    result = ab.compare(loaded, twins, order)
     assert (result.exit_code, result.counts.keys()) == (0, {"same"})
     assert result.spent_s is not None
     assert 0 < result.spent_s < 900
@@ -295,12 +297,25 @@ def test_a_version_against_itself_is_green(tmp_path: Path, twins: dict[Name, Sid
     assert all(one.gated and one.samples is not None and one.samples > 5 for one in timed)
     assert found["none", "peak_memory_bytes"].gated is False
     assert any(line.startswith("pass 1") for line in lines)
+    kept = qbench.load(tmp_path / "kept", runs="all")
+    assert sorted(run.rpartition("-")[2] for run in kept["run"]) == ["baseline"] * 2 + ["candidate"] * 2
+    assert set(kept["latency_repetitions"]) == {one.samples for one in timed}
 
 
 def test_a_suite_of_which_no_cell_can_run_measured_nothing(tmp_path: Path, twins: dict[Name, Side]) -> None:
     result = ab.compare(gate_suite(tmp_path, [{"name": "none"}], devices=["cuda:7"]), twins, ab.Order())
     assert result.exit_code == 3
     assert result.verdict == "nothing measured: no cell can run here on both sides"
+
+
+def test_records_that_cannot_be_kept_do_not_cost_the_verdict(tmp_path: Path, twins: dict[Name, Side]) -> None:
+    (tmp_path / "tiny").write_text("stands where the suite's folder should be made")
+    result = ab.compare(
+        gate_suite(tmp_path, [{"name": "none"}], devices=["cuda:7"]), twins, ab.Order(keep=tmp_path)
+    )
+    assert (result.exit_code, result.notes) == (3, ())
+    assert result.unkept is not None
+    assert str(tmp_path / "tiny") in result.unkept
 
 
 def test_a_suite_that_a_side_cannot_plan_is_an_error(tmp_path: Path, twins: dict[Name, Side]) -> None:

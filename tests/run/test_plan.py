@@ -72,7 +72,7 @@ def test_an_id_changes_with_what_changes_a_number_and_with_nothing_else(tmp_path
         _plan(tmp_path, models=[{"source": "builtin:austen-6m", "dtypes": ["fp32"]}]),
         _plan(tmp_path, models=[{"source": "builtin:austen-6m", "weights": "random"}]),
         _plan(tmp_path, latency={"repetitions": 2}),
-        _plan(tmp_path, threads=1),
+        _plan(tmp_path, threads=2),
         _plan(tmp_path, devices=["cuda"]),
         _plan(tmp_path, methods=[{"name": "absmax"}]),
     ]

@@ -87,6 +87,8 @@ class GateResult:
     spent_s: float | None = None
     laps: int | None = None
     """Most laps that any cell took."""
+    unkept: str | None = None
+    """Why the records that were asked for are not there; the verdict stands without them."""
 
     @property
     def exit_code(self) -> int:

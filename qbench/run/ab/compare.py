@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from qbench.errors import ResultsError
 from qbench.results.gate.finding import GateResult
 from qbench.results.gate.kept import Kept, facts_of
 from qbench.results.gate.limits import check_overrides
@@ -95,8 +96,7 @@ def compare(suite: Suite, sides: Sides, order: Order) -> GateResult:
     )
     notes = [*order.notes, *_prepared(sides, duels)]
     sampling.run()
-    if order.keep is not None:
-        notes += _kept(order.keep, suite, sides, duels)
+    kept, unkept = _keep(order.keep, suite, sides, duels)
     after = differences(sides, order.accept, gpu=gpu, records=_that_ran(duels))
     if after.deciding:
         return _refused(suite, sides, after)
@@ -112,13 +112,14 @@ def compare(suite: Suite, sides: Sides, order: Order) -> GateResult:
         against=sides["baseline"].installed.version,
         environment=after.all,
         accepted=after.accepted,
-        notes=(*notes, *_pair_notes(pairs), *_clock_notes(duels)),
+        notes=(*notes, *kept, *_pair_notes(pairs), *_clock_notes(duels)),
         nothing=_nothing(pairs, duels),
         alpha=family.alpha,
         correction=family.correction,
         budget_s=sampling.budget_s,
         spent_s=sampling.spent_s,
         laps=family.laps,
+        unkept=unkept,
     )
 
 
@@ -170,9 +171,22 @@ def _check_overrides(suite: Suite, pairs: Iterable[Pair]) -> None:
     check_overrides(suite, [Kept(cell.id, words_of(cell), facts_of(cell), "") for cell in cells])
 
 
-def _kept(folder: Path, suite: Suite, sides: Sides, duels: Sequence[Duel]) -> list[str]:
-    """Writes the records of each side as a run; a line that says where."""
+def _keep(
+    folder: Path | None, suite: Suite, sides: Sides, duels: Sequence[Duel]
+) -> tuple[list[str], str | None]:
+    """Writes the records of each side as a run. A note that says where; or why not, for the verdict may have
+    taken hours and must not be lost with them."""
+    if folder is None:
+        return [], None
     stem = new_run_name()
+    try:
+        _write(folder, stem, suite, sides, duels)
+    except ResultsError as error:  # such as a disk that has filled up since
+        return [], str(error)
+    return [f"records of both sides with all laps: {folder / suite.name / stem}-*"], None
+
+
+def _write(folder: Path, stem: str, suite: Suite, sides: Sides, duels: Sequence[Duel]) -> None:
     for name in SIDES:
         run = Run(suite.name, f"{stem}-{name}", folder / suite.name / f"{stem}-{name}")
         about = {
@@ -188,7 +202,6 @@ def _kept(folder: Path, suite: Suite, sides: Sides, duels: Sequence[Duel]) -> li
         for record in (duel.final(name) for duel in duels):
             if record is not None:
                 write_record(run.folder, dataclasses.replace(record, run=run.name))
-    return [f"records of both sides with all laps: {folder / suite.name / stem}-*"]
 
 
 def _duel(suite: Suite, pair: Pair) -> Duel:
