@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+from array import array
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,9 @@ from qbench.results.samples import probe
 from qbench.results.speedups import Rounds, rounds
 
 Key = tuple[str, str, str, str, str, str]
+Same = TypeVar("Same", bound=Hashable)
+Packed = bytes
+"""Numbers by window as float64; arrays take ten times as long to send from one process to another."""
 
 
 @dataclass(frozen=True)
@@ -26,29 +31,50 @@ class Scored:
     """Suite, run, unquantized weights, dtype, device and runtime: equal for a cell and its base."""
     is_base: bool
     repetition: int
-    nll: NDArray[np.float64] | None
+    nll: Packed | None
     """Nat by window; None where quality was not measured."""
     scored_on: tuple[Any, ...]
-    """Protocol, corpus hash, window length, stride, tokens by window: cells are paired where it is equal."""
+    """Protocol, corpus hash, window length, stride, `windows`: cells are paired where it is equal."""
+    windows: Packed
+    """Scored tokens by window."""
     measured: dict[str, float | None]
     """Of the columns that ratios are made of."""
-    scored: tuple[int, ...]
+    scored: Packed
     """Tokens by window that divergence was measured on; empty where it was not."""
-    apart: Mapping[str, NDArray[Any]]
+    apart: Mapping[str, Packed]
     """Of the record's divergence by window: `kl`, `agree`; empty where it has none."""
     rounds: Rounds
     """Its timed rounds by lap."""
 
     def nll_above(self, base: Scored | None) -> NDArray[np.float64] | None:
         """Nat by window beyond the base's; None where the two were not scored on the same windows."""
-        if base is None or self.nll is None or base.nll is None or self.scored_on != base.scored_on:
+        if base is None or not self.scored_like(base):
             return None
-        return self.nll - base.nll
+        return unpacked([self.nll or b""]) - unpacked([base.nll or b""])
+
+    def scored_like(self, base: Scored) -> bool:
+        """Whether both have losses, of the same windows."""
+        return self.nll is not None and base.nll is not None and self.scored_on == base.scored_on
 
     @property
-    def tokens(self) -> tuple[float, ...]:
+    def tokens(self) -> NDArray[np.float64]:
         """Scored tokens by window."""
-        return tuple(self.scored_on[-1])
+        return unpacked([self.windows])
+
+
+def unpacked(packed: Iterable[Packed]) -> NDArray[np.float64]:
+    """The numbers of all of them, one after the other."""
+    return np.frombuffer(b"".join(packed))
+
+
+def _packed(values: Sequence[float]) -> Packed:
+    return array("d", values).tobytes()
+
+
+@functools.lru_cache(maxsize=1024)
+def _one_of_each(same: Same) -> Same:
+    """What is the same object is sent once, and equal to itself at once."""
+    return same
 
 
 def scored(record: Record, cell_id: str, measured: dict[str, float | None]) -> Scored:
@@ -56,21 +82,22 @@ def scored(record: Record, cell_id: str, measured: dict[str, float | None]) -> S
     found = probe(record, "perplexity")
     finite, apart = windows(record), divergence(record)
     corpus = (found.get("corpus") or {}).get("sha256")
+    tokens = _one_of_each(_packed(found.get("tokens") or ()))
     return Scored(
         cell_id=cell_id,
-        key=(record.suite, record.run, weights_behind(record), cell.dtype, cell.device, cell.runtime),
+        key=_one_of_each(
+            (record.suite, record.run, weights_behind(record), cell.dtype, cell.device, cell.runtime)
+        ),
         is_base=cell.method == "none" and record.status == "ok",
         repetition=cell.repetition,
-        nll=np.asarray(finite[0], dtype=np.float64) if finite else None,
-        scored_on=(
-            found.get("protocol"), corpus, found.get("seqlen"), found.get("stride"),
-            tuple(found.get("tokens") or ()),
-        ),
+        nll=_packed(finite[0]) if finite else None,
+        scored_on=(found.get("protocol"), corpus, found.get("seqlen"), found.get("stride"), tokens),
+        windows=tokens,
         measured=measured,
-        scored=tuple(apart.get("scored") or ()),
-        apart={name: np.asarray(apart[name]) for name in ("kl", "agree") if name in apart},
+        scored=_one_of_each(_packed(apart.get("scored") or ())),
+        apart={name: _packed(apart[name]) for name in ("kl", "agree") if name in apart},
         rounds=rounds(record),
-    )  # fmt: skip
+    )
 
 
 def weights_behind(record: Record) -> str:

@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from qbench.results import missing
-from qbench.results.base import Scored, base_of, find_bases
+from qbench.results.base import Packed, Scored, base_of, find_bases, unpacked
 from qbench.results.columns import columns
 from qbench.results.parallel import uncollected
 from qbench.results.parts import Part, Values, joined, part_of
@@ -63,6 +63,8 @@ def from_parts(parts: Iterable[Part]) -> pd.DataFrame:
     """The frame of records that were read part by part."""
     whole = joined(parts)
     cells, values = whole.cells, dict(whole.values)
+    if not cells:
+        return typed({}, columns())
     bases = find_bases(cells)
     related = [base_of(cell, bases) for cell in cells]
     values["base_cell_id"] = [base.cell_id if base else None for base in related]
@@ -81,12 +83,12 @@ def _relate(values: Columns, cells: Sequence[Scored], bases: Sequence[Scored | N
     )
     for part in TIMES:
         name = f"{part}_speedup"
-        found = [_speedup(part, cell, base) for cell, base in pairs]
-        for column, end in zip(missing.with_ends(name), ("value", "low", "high"), strict=True):
-            values[column] = _numbers(getattr(one, end) for one in found)
+        *numbers, whys = zip(*(_speedup(part, cell, base) for cell, base in pairs), strict=True)
+        for column, found in zip(missing.with_ends(name), numbers, strict=True):
+            values[column] = _numbers(found)
         values["missing"] = [
-            reasons if one.no_interval is None else {**reasons, **missing.of_ends(name, one.no_interval)}
-            for reasons, one in zip(values.get("missing", ()), found, strict=True)
+            reasons if why is None else {**reasons, **missing.of_ends(name, why)}
+            for reasons, why in zip(values["missing"], whys, strict=True)
         ]
 
 
@@ -109,14 +111,19 @@ def _add_intervals(values: Columns, cells: Sequence[Scored], bases: Sequence[Sco
     """Fills in the columns that have an interval, all cells with the same tokens by window at once."""
     for column in missing.RELATED:  # copies: what is filled in is not the part's
         values[column] = np.array(values.get(column, np.full(len(cells), np.nan)))
-    for tokens, members in _alike(cells, lambda cell: cell.tokens if cell.nll is not None else ()):
-        _fill(values, "perplexity", "own", tokens, [(place, cells[place].nll) for place in members])
-        gaps = [(place, cells[place].nll_above(bases[place])) for place in members]
-        _fill(values, "perplexity_ratio", "difference", tokens, gaps)
+    for tokens, members in _alike(cells, lambda cell: cell.windows if cell.nll is not None else b""):
+        own = unpacked(cells[place].nll or b"" for place in members)
+        _fill(values, "perplexity", "own", tokens, members, own)
+        pairs = [(place, cells[place], base) for place in members if (base := bases[place]) is not None]
+        pairs = [(place, cell, base) for place, cell, base in pairs if cell.scored_like(base)]
+        gaps = unpacked(cell.nll or b"" for _, cell, _ in pairs) - unpacked(
+            base.nll or b"" for *_, base in pairs
+        )
+        _fill(values, "perplexity_ratio", "difference", tokens, [place for place, *_ in pairs], gaps)
     for tokens, members in _alike(cells, lambda cell: cell.scored):
         for name, sums, kind in _APART:
-            found = [(place, cells[place].apart[sums]) for place in members]
-            _fill(values, name, kind, tokens, found)
+            found = unpacked(cells[place].apart[sums] for place in members)
+            _fill(values, name, kind, tokens, members, found)
 
 
 _APART: tuple[tuple[str, str, Kind], ...] = (
@@ -126,23 +133,26 @@ _APART: tuple[tuple[str, str, Kind], ...] = (
 
 
 def _alike(
-    cells: Sequence[Scored], tokens: Callable[[Scored], tuple[float, ...]]
-) -> Iterator[tuple[tuple[float, ...], list[int]]]:
+    cells: Sequence[Scored], tokens: Callable[[Scored], Packed]
+) -> Iterator[tuple[NDArray[np.float64], list[int]]]:
     """Tokens by window, and the places of the cells that have them."""
-    groups: dict[tuple[float, ...], list[int]] = defaultdict(list)
+    groups: dict[Packed, list[int]] = defaultdict(list)
     for place, cell in enumerate(cells):
         groups[tokens(cell)].append(place)
-    groups.pop((), None)
-    yield from groups.items()
+    groups.pop(b"", None)
+    yield from ((unpacked([packed]), members) for packed, members in groups.items())
 
 
 def _fill(
-    values: Columns, name: str, kind: Kind, tokens: tuple[float, ...], found: list[tuple[int, Any]]
+    values: Columns,
+    name: str,
+    kind: Kind,
+    tokens: NDArray[np.float64],
+    places: list[int],
+    sums: NDArray[np.float64],
 ) -> None:
     """Estimate and ends, of sums by window; what is named a perplexity is exponentiated."""
-    places = [place for place, sums in found if sums is not None]
-    sums = np.concatenate([np.empty(0), *(sums for _, sums in found if sums is not None)])
-    ends = intervals(sums.reshape(len(places), len(tokens)), np.asarray(tokens, dtype=np.float64), kind)
+    ends = intervals(sums.reshape(len(places), len(tokens)), tokens, kind)
     if name.startswith("perplexity"):
         with np.errstate(over="ignore"):
             ends = (np.exp(ends[0]), np.exp(ends[1]), np.exp(ends[2]))

@@ -7,12 +7,11 @@ The table shows the first corner; `latency_runs` gives all of them. Every metric
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from qbench.results import shares
 from qbench.results.medians import FEWEST, median_interval, quantile
@@ -21,32 +20,29 @@ from qbench.results.record import Record
 from qbench.results.samples import Value, number, probe, remembered
 
 
-@dataclass(frozen=True)
-class Corner:
+class Corner(NamedTuple):
     """One prompt length and batch size of one record, and its raw samples."""
 
     record: Record
     run: Mapping[str, Any]
+    prefill: list[float]
+    """Seconds to the first token, one per repetition."""
+    decode: list[float]
+    """Seconds per token after the first, one per repetition: (E2E − TTFT) / (N − 1); none for N < 2."""
+    ordered: Mapping[str, list[float]]
+    """Sorted: `prefill`, `decode`, and `steps`, the seconds of every single decode step."""
+    medians: Mapping[str, Value]
+    """Of `prefill` and of `decode`; None for none."""
 
-    @cached_property
-    def prefill(self) -> list[float]:
-        """Seconds to the first token, one per repetition."""
-        return list(self.run.get("prefill_s", []))
 
-    @cached_property
-    def decode(self) -> list[float]:
-        """Seconds per token after the first, one per repetition: (E2E − TTFT) / (N − 1); none for N < 2."""
-        return [math.fsum(steps) / len(steps) for steps in self.run.get("decode_s", []) if steps]
-
-    @cached_property
-    def steps(self) -> list[float]:
-        """Seconds of every single decode step of every repetition."""
-        return [step for steps in self.run.get("decode_s", []) for step in steps]
-
-    @cached_property
-    def ordered(self) -> dict[str, list[float]]:
-        """The three of them, sorted."""
-        return {name: sorted(getattr(self, name)) for name in ("prefill", "decode", "steps")}
+def _corner(record: Record, run: Mapping[str, Any]) -> Corner:
+    prefill: list[float] = list(run.get("prefill_s", ()))
+    rounds: list[list[float]] = run.get("decode_s", ())
+    decode = [math.fsum(steps) / len(steps) for steps in rounds if steps]
+    steps = sorted(itertools.chain.from_iterable(rounds))
+    ordered = {"prefill": sorted(prefill), "decode": sorted(decode), "steps": steps}
+    medians = {name: median(ordered[name]) if ordered[name] else None for name in ("prefill", "decode")}
+    return Corner(record, run, prefill, decode, ordered, medians)
 
 
 Read = Callable[[Corner], Value]
@@ -55,7 +51,7 @@ Why = Callable[[Corner], str | None]
 
 def corners(record: Record) -> Sequence[Corner]:
     """Every corner that was timed, in the record's order."""
-    return [Corner(record, run) for run in probe(record, "latency").get("runs") or []]
+    return [_corner(record, run) for run in probe(record, "latency").get("runs") or []]
 
 
 @remembered
@@ -106,11 +102,10 @@ def _per_second(count: str | None, times: str) -> Read:
     """Tokens per second of the whole batch: `count` names the tokens of one sequence, None is one."""
 
     def value(corner: Corner) -> Value:
-        values: list[float] = getattr(corner, times)
-        if not values or not median(values):
+        seconds = corner.medians[times]
+        if not seconds:
             return None
-        tokens = float(corner.run[count] if count else 1) * float(corner.run["batch_size"])
-        return tokens / median(values)
+        return float(corner.run[count] if count else 1) * float(corner.run["batch_size"]) / seconds
 
     return value
 
@@ -240,14 +235,14 @@ METRICS = (
         "decode_bandwidth_share",
         "MBU: bytes that a step must read, over decode_s_per_token, over the read bandwidth measured here",
         "higher",
-        lambda corner: shares.bandwidth(corner.record, corner.run, corner.decode),
+        lambda corner: shares.bandwidth(corner.record, corner.run, corner.medians["decode"]),
     ),
     _share(
         "prefill_flops_share",
         "MFU: operations of a prefill, over prefill_s, over the rate of a large product in the same "
         "arithmetic (int8 where the layers round their inputs), measured here",
         "higher",
-        lambda corner: shares.operations(corner.record, corner.run, corner.prefill),
+        lambda corner: shares.operations(corner.record, corner.run, corner.medians["prefill"]),
     ),
     _s(
         "compile_s",

@@ -15,7 +15,7 @@ from qbench.results.metric import Gate, Metric, in_seconds
 from qbench.results.record import Record
 from qbench.results.samples import Value, absent, phase, within
 
-__all__ = ["METRICS", "Metric", "reasons", "values"]
+__all__ = ["METRICS", "Metric", "values"]
 
 _PHASES = (
     in_seconds("load_s", "phases", "loading the model", phase("load")),
@@ -67,26 +67,22 @@ _BY_SOURCE = tuple(
 )
 
 
-def values(record: Record) -> dict[str, Value]:
-    """Every metric of the record; a probe that gave nothing is not asked by each of its metrics again."""
+def values(record: Record) -> tuple[dict[str, Value], dict[str, str]]:
+    """Every metric of the record; and of an ok one, why those are null that are.
+
+    A probe that gave nothing is asked once, not by each of its metrics.
+    """
     found: dict[str, Value] = {}
+    reasons: dict[str, str] = {}
     for source, metrics in _BY_SOURCE:
-        nothing = absent(record, source) is not None
-        found |= {name: None if nothing else metric.value(record) for name, metric in metrics.items()}
-    return found
-
-
-def reasons(record: Record, found: dict[str, Value]) -> dict[str, str]:
-    """Why metrics are null, of an ok record; `found` are its `values`."""
-    given: dict[str, str] = {}
-    for source, metrics in _BY_SOURCE:
-        null = [name for name in metrics if found[name] is None]
-        if not null:
-            continue
         nothing = absent(record, source)
-        if nothing:
-            given |= dict.fromkeys(null, nothing)
-        else:
-            whys = ((name, metrics[name].why) for name in null)
-            given |= {name: (why and why(record)) or within(record, source, name) for name, why in whys}
-    return given
+        if nothing is not None:
+            found |= dict.fromkeys(metrics)
+            reasons |= dict.fromkeys(metrics, nothing)
+            continue
+        for name, metric in metrics.items():
+            value = found[name] = metric.value(record)
+            if value is None and record.status == "ok":
+                why = metric.why
+                reasons[name] = (why and why(record)) or within(record, source, name)
+    return found, reasons if record.status == "ok" else {}

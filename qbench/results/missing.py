@@ -10,8 +10,6 @@ from operator import itemgetter
 from typing import Any
 
 from qbench.results.base import Scored
-from qbench.results.metrics import reasons
-from qbench.results.record import Record
 from qbench.results.speedups import TIMES
 
 Row = dict[str, Any]
@@ -19,6 +17,7 @@ Reasons = dict[str, str]
 
 ONE_WINDOW = "one window says nothing of the spread"
 TOO_LARGE = "too large for a number"
+NO_STDERR = "a task gives no standard error"
 OTHER_WINDOWS = "the base was scored on other windows"
 
 
@@ -38,21 +37,11 @@ RELATED = (
 _RELATED, _related = frozenset(RELATED), itemgetter(*RELATED)
 
 
-def of_record(record: Record, row: Row) -> Reasons:
-    """Of what was read from the record alone; nothing unless it is ok, for its `reason` says it for all."""
-    if record.status != "ok":
-        return {}
-    found = reasons(record, row)
-    if row["task_accuracy_stderr"] is None:
-        found["task_accuracy_stderr"] = found.get("task_accuracy", "a task gives no standard error")
-    return found
-
-
 def of_row(row: Row, cell: Scored, base: Scored | None) -> Reasons:
     """Column → reason, of every number of a finished row that is null.
 
     `row` needs no more than `status`, `method`, `missing` and what is in `RELATED`. Its `missing` holds what
-    is known so far: `of_record`'s, and why a speedup has no interval.
+    is known so far: those of single metrics, and why a speedup has no interval.
     """
     if row["status"] != "ok":
         return {}
@@ -68,8 +57,8 @@ def _of_related(row: Row, cell: Scored, base: Scored | None, known: Reasons) -> 
     found = dict(known)
     if row["perplexity_ratio"] is None:
         found["perplexity_ratio"] = _no_perplexity_ratio(row, cell, base, known)
+    cause = ONE_WINDOW if len(cell.tokens) < 2 else TOO_LARGE
     for name in OVER_WINDOWS:
-        cause = ONE_WINDOW if len(cell.tokens) < 2 else TOO_LARGE
         found |= of_ends(name, found.get(name, cause) if row[name] is None else cause)
     found |= _relative(row, cell, base, known)
     return {name: reason for name, reason in found.items() if name not in _RELATED or row[name] is None}

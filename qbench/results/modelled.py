@@ -68,17 +68,17 @@ def products(record: Record) -> dict[str, float] | None:
     parameters, embedding = number(record.model.get("parameters")), _embedding(record)
     if parameters is None or embedding is None:
         return None
-    total = parameters if record.model.get("tied_head") else parameters - embedding
-    dtype = record.cell.dtype
+    rest = parameters if record.model.get("tied_head") else parameters - embedding
     counted: dict[str, float] = {}
     for layer, weights in zip(record.layers, sizes(record), strict=True):
+        if layer.get("activations") in (None, "none"):
+            continue
         if outliers := layer.get("outlier_columns"):
             weights -= layer["shape"][0] * outliers
-        total -= weights
-        rounded = layer.get("activations") not in (None, "none")
-        operands = _operands(layer) if rounded else dtype
+        operands = _operands(layer)
         counted[operands] = counted.get(operands, 0.0) + weights
-    counted[dtype] = counted.get(dtype, 0.0) + total
+        rest -= weights
+    counted[record.cell.dtype] = counted.get(record.cell.dtype, 0.0) + rest
     return {name: count for name, count in counted.items() if count}
 
 

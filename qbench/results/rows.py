@@ -59,8 +59,11 @@ def _row(record: Record) -> Row:
         "started_at": record.started_at or None,
         "ended_at": record.ended_at or None,
     }
-    row.update(values(record))
-    row["missing"] = _one_of_each(tuple(missing.of_record(record, row).items()))
+    found, reasons = values(record)
+    row |= found
+    if row["task_accuracy_stderr"] is None and record.status == "ok":
+        reasons["task_accuracy_stderr"] = reasons.get("task_accuracy", missing.NO_STDERR)
+    row["missing"] = _one_of_each(tuple(reasons.items()))
     return row
 
 

@@ -100,7 +100,10 @@ def finite(values: Sequence[float | None]) -> bool:
 
 def number(value: Any) -> Value:
     """A finite number as a float; None for anything else."""
-    if type(value) is float:  # nearly always
+    kind = type(value)  # a row asks for many: what nearly all of them are comes first
+    if value is None or kind is int:
+        return value if value is None else float(value)
+    if kind is float:
         return value if math.isfinite(value) else None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None

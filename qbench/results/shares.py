@@ -40,35 +40,35 @@ def outside(run: Mapping[str, Any], part: Literal["prefill", "decode"]) -> Share
     return Share(median(1 - within_s / (whole_s - own_s) for whole_s, within_s in pairs))
 
 
-def bandwidth(record: Record, run: Mapping[str, Any], decode: Sequence[float]) -> Share:
+def bandwidth(record: Record, run: Mapping[str, Any], decode_s: Value) -> Share:
     """MBU: bytes that a decode step must read per second of decoding, over the measured read bandwidth."""
     work = run.get("work")
     if work is None:
         return Share(None, NO_WORK)
     if work.get("reason"):
         return Share(None, str(work["reason"]))
-    if not decode:
+    if decode_s is None:
         return Share(None, "undefined for fewer than two generated tokens")
     ceiling = _ceiling(record, lambda found: found.get("read_bytes_per_s"))
     if ceiling.value is None:
         return ceiling
     moved = work["decode_weight_bytes"] + work["decode_kv_bytes"]
-    return Share(moved / median(decode) / ceiling.value)
+    return Share(moved / decode_s / ceiling.value)
 
 
-def operations(record: Record, run: Mapping[str, Any], prefill: Sequence[float]) -> Share:
+def operations(record: Record, run: Mapping[str, Any], prefill_s: Value) -> Share:
     """MFU: operations of the prefill per second of it, over the measured rate in the same arithmetic."""
     work = run.get("work")
     if work is None:
         return Share(None, NO_WORK)
     if work.get("reason"):
         return Share(None, str(work["reason"]))
-    if not prefill:
+    if prefill_s is None:
         return Share(None, "no round was timed")
     ceiling = _ceiling(record, lambda found: (found.get("gemm_flop_per_s") or {}).get(work["arithmetic"]))
     if ceiling.value is None:
         return ceiling
-    return Share(work["prefill_flop"] / median(prefill) / ceiling.value)
+    return Share(work["prefill_flop"] / prefill_s / ceiling.value)
 
 
 def _ceiling(record: Record, pick: Callable[[Mapping[str, Any]], Any]) -> Share:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import median
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from qbench.results.latency import first_corner
 from qbench.results.medians import FEWEST, median_interval
@@ -59,8 +59,7 @@ def by_lap(base: Rounds, cell: Rounds, part: Part) -> list[float]:
     return [above / below for above, below in shared if below > 0]
 
 
-@dataclass(frozen=True)
-class Speedup:
+class Speedup(NamedTuple):
     """A factor, above one is faster, and its 95 % interval; or why there is none."""
 
     value: float | None

@@ -7,7 +7,7 @@ below. A run is a folder with a manifest or with records.
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import os
 import re
 import secrets
@@ -62,7 +62,8 @@ def new_run_name(now: datetime | None = None) -> str:
 def read_json(path: Path | str) -> Any:
     """The file's JSON; ResultsError names the file that is missing, truncated or no JSON."""
     try:
-        return orjson.loads(Path(path).read_bytes())  # three times as fast as the json module; refuses NaN
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 a Path takes longer to make than to read
+            return orjson.loads(file.read())  # three times as fast as the json module; refuses NaN
     except OSError as error:
         raise ResultsError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
@@ -159,15 +160,16 @@ class Store:
 
     def _records(self, paths: Iterable[str], ceilings: dict[str, Any]) -> Iterator[Record]:
         for path in paths:
-            record = self._tolerate(lambda path=path: _record(path), otherwise=None)  # type: ignore[misc]
-            if record is not None:
-                yield _with_ceilings(record, ceilings)
+            read = functools.partial(_record, path, ceilings)
+            if (record := self._tolerate(read, otherwise=None)) is not None:
+                yield record
 
     def record(self, run: Run, cell_id: str) -> Record | None:
         """One cell's record; None where the run has none yet."""
         path = run.folder / f"{cell_id}.json"
-        record = self._tolerate(lambda: _record(path), otherwise=None) if path.exists() else None
-        return None if record is None else _with_ceilings(record, _ceilings(run.folder))
+        if not path.exists():
+            return None
+        return self._tolerate(lambda: _record(path, _ceilings(run.folder)), otherwise=None)
 
     def _tolerate(self, read: Callable[[], Found], otherwise: Found) -> Found:
         try:
@@ -188,12 +190,16 @@ def _paths(folder: Path) -> list[str]:
     ]
 
 
-def _record(path: Path | str) -> Record:
+def _record(path: Path | str, ceilings: dict[str, Any]) -> Record:
     data = read_json(path)
     try:
-        return Record.from_dict(data)
+        record = Record.from_dict(data)
     except ResultsError as error:
         raise ResultsError(f"{path}: {error}") from error
+    found = ceilings.get(record.cell.device)
+    if isinstance(found, dict):
+        record.environment["ceilings"] = found  # of the dict that was read just now
+    return record
 
 
 def _manifest(path: Path) -> dict[str, Any]:
@@ -210,13 +216,6 @@ def _ceilings(folder: Path) -> dict[str, Any]:
     except ResultsError:  # `manifest` is where this is told
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _with_ceilings(record: Record, ceilings: dict[str, Any]) -> Record:
-    found = ceilings.get(record.cell.device)
-    if not isinstance(found, dict):
-        return record
-    return dataclasses.replace(record, environment={**record.environment, "ceilings": found})
 
 
 def _folders(folder: Path) -> list[Path]:
