@@ -50,7 +50,7 @@ class Scored:
         """Nat by window beyond the base's; None where the two were not scored on the same windows."""
         if base is None or not self.scored_like(base):
             return None
-        return unpacked([self.nll or b""]) - unpacked([base.nll or b""])
+        return losses([self]) - losses([base])
 
     def scored_like(self, base: Scored) -> bool:
         """Whether both have losses, of the same windows."""
@@ -60,6 +60,11 @@ class Scored:
     def tokens(self) -> NDArray[np.float64]:
         """Scored tokens by window."""
         return unpacked([self.windows])
+
+
+def losses(cells: Iterable[Scored]) -> NDArray[np.float64]:
+    """Nat by window, of all these cells one after the other."""
+    return unpacked(cell.nll or b"" for cell in cells)
 
 
 def unpacked(packed: Iterable[Packed]) -> NDArray[np.float64]:

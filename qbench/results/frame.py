@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from qbench.results import missing
-from qbench.results.base import Packed, Scored, base_of, find_bases, unpacked
+from qbench.results.base import Packed, Scored, base_of, find_bases, losses, unpacked
 from qbench.results.columns import columns
 from qbench.results.parallel import uncollected
 from qbench.results.parts import Part, Values, joined, part_of
@@ -112,14 +112,12 @@ def _add_intervals(values: Columns, cells: Sequence[Scored], bases: Sequence[Sco
     for column in missing.RELATED:  # copies: what is filled in is not the part's
         values[column] = np.array(values.get(column, np.full(len(cells), np.nan)))
     for tokens, members in _alike(cells, lambda cell: cell.windows if cell.nll is not None else b""):
-        own = unpacked(cells[place].nll or b"" for place in members)
-        _fill(values, "perplexity", "own", tokens, members, own)
-        pairs = [(place, cells[place], base) for place in members if (base := bases[place]) is not None]
-        pairs = [(place, cell, base) for place, cell, base in pairs if cell.scored_like(base)]
-        gaps = unpacked(cell.nll or b"" for _, cell, _ in pairs) - unpacked(
-            base.nll or b"" for *_, base in pairs
-        )
-        _fill(values, "perplexity_ratio", "difference", tokens, [place for place, *_ in pairs], gaps)
+        _fill(values, "perplexity", "own", tokens, members, losses(cells[place] for place in members))
+        paired = {
+            place: base for place in members if (base := bases[place]) and cells[place].scored_like(base)
+        }
+        gaps = losses(cells[place] for place in paired) - losses(paired.values())
+        _fill(values, "perplexity_ratio", "difference", tokens, list(paired), gaps)
     for tokens, members in _alike(cells, lambda cell: cell.scored):
         for name, sums, kind in _APART:
             found = unpacked(cells[place].apart[sums] for place in members)
