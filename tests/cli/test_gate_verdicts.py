@@ -19,7 +19,7 @@ from qbench.results.record import Record
 from tests.cli.test_cli import qbench
 from tests.results import factory
 from tests.run.conftest import QUICK
-from tests.run.test_gate import FAULTS, copied
+from tests.run.faulty import FAULTS, copied
 
 FILES = ("--junit", "gate.xml", "--json", "gate.json", "--markdown", "gate.md")
 SUITE = {"name": "quickstart", "models": [{"source": "builtin:austen-6m"}], "methods": [{"name": "none"}]}

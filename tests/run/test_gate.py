@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import shutil
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,96 +15,20 @@ from typer.testing import CliRunner
 
 import qbench
 from qbench.cli.app import app
-from qbench.errors import GateError, ResultsError, SuiteError
-from qbench.results.gate.baseline import accept, baseline_file
+from qbench.errors import SuiteError
 from qbench.results.gate.finding import Finding, GateResult
-from qbench.results.store import Run, Store
 from qbench.run.ab import compare as ab
 from qbench.run.ab import install
 from qbench.run.ab.lanes import Crew, Lane
-from qbench.run.ab.sides import Name, Side, opened, text_without_gate
-from qbench.run.gate import Stored, with_baseline
+from qbench.run.ab.sides import Name, Side, opened
 from qbench.run.pool import Pool
 from qbench.suite.load import parse_suite
-from qbench.suite.positions import read
 from qbench.suite.spec import Suite
 from tests.run.conftest import QUICK, suite
-from tests.run.conftest import Run as RunSuite
+from tests.run.faulty import FAULTS, copied
 
-ROOT = Path(__file__).resolve().parents[2]
 LATENCY = {"prompt_lengths": [8], "generated_tokens": 6, "repetitions": 2}
 UNTIMED = {"prefill_s": False, "decode_s_per_token": False}
-IMPORT = "        from qbench.run import faults\n"
-NATIVE = "straight from the packed codes, in C; bf16 weights in registers, float32 sums"
-FAULTS = {
-    "methods/absmax.py": [
-        ("        middle = 2 **", f"{IMPORT}        faults.quantizing(self)\n        middle = 2 **"),
-        ("codes=codes.reshape(weight.shape),", "codes=faults.codes(self, codes).reshape(weight.shape),"),
-    ],
-    "qbench/quant/kernels/table.py": [
-        (
-            f'        summary="weight-only, {NATIVE}",\n        devices=("cpu",),\n'
-            '        activations=("none",),\n        num_bits=WIDTHS,',
-            '        summary="",\n        devices=("cpu",),\n'
-            '        activations=("none",),\n        num_bits=(2, 3, 4, 6, 7, 8),',
-        )
-    ],
-    "qbench/measure/workload.py": [
-        (
-            '        assert self.token is not None, "prefill comes first"\n',
-            f"{IMPORT}        faults.stepping(self.model)\n",
-        ),
-    ],
-    "qbench/run/planning.py": [
-        (
-            '        for one in planner.plan(job["rules"])\n',
-            '        for one in planner.plan(job["rules"])\n'
-            '        if one.cell.params.get("num_bits") != 6\n',
-        ),
-    ],
-}
-"""What is wrong with the candidate: see `FAULTS_MODULE`."""
-FAULTS_MODULE = """
-import os, time
-
-warm = False
-
-def quantizing(method):
-    if method.num_bits == 3:
-        os.kill(os.getpid(), 9)
-    if method.num_bits == 7 and warm:
-        raise MemoryError("no room on purpose")
-
-def codes(method, codes):
-    if method.num_bits == 4:
-        codes[:, ::7] = codes[:, ::7].clamp(max=8)
-    return codes
-
-def stepping(model):
-    global warm
-    warm = True
-    from qbench.quant.convert import quantized_layers
-    if any(layer.spec.num_bits == 8 for _, layer in quantized_layers(model)):
-        time.sleep(0.02)
-"""
-
-
-def copied(folder: Path, faults: dict[str, list[tuple[str, str]]]) -> install.Installed:
-    """An environment with a copy of this tree in which each fault replaced a piece of text."""
-    python = install._environment(folder)
-    packages = install._packages_folder(folder)
-    shutil.copytree(ROOT / "qbench", packages / "qbench", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("methods", "suites"):
-        shutil.copytree(ROOT / name, packages / "qbench" / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for file, pairs in faults.items():
-        path = packages / (file if file.startswith("qbench") else f"qbench/{file}")
-        text = path.read_text()
-        for old, new in pairs:
-            assert text.count(old) == 1, f"{file} has changed; the fault finds no place"
-            text = text.replace(old, new)
-        path.write_text(text)
-    (packages / "qbench" / "run" / "faults.py").write_text(FAULTS_MODULE)
-    return install.Installed(str(python), "a faulty copy", "", packages / "qbench")
 
 
 @pytest.fixture
@@ -336,195 +255,3 @@ def test_an_error_of_the_other_side_points_at_the_line_of_the_file(
     loaded = parse_suite(text, str(tmp_path / "s.yaml"))
     with pytest.raises(SuiteError, match=rf"s\.yaml:{line}:3: methods\[1\] = .*num_bits"):
         ab.compare(loaded, twins, ab.Order())
-
-
-def test_the_section_gate_does_not_reach_the_other_version() -> None:
-    text = yaml.safe_dump({**QUICK, "methods": [{"name": "none", "label": "é ☃ 😀"}], "seed": 7})
-    plain = parse_suite(text, "s.yaml")
-    assert text_without_gate(plain) == text
-    gated = parse_suite(f"{text}gate: {{prefill_s: 1.5}}\n", "s.yaml")
-    assert gated.gate.prefill_s == 1.5
-    again = parse_suite(text_without_gate(gated), "s.yaml")
-    assert again.model_dump() == plain.model_dump()
-
-
-BLOCK = "gate:\n  prefill_s: 1.5  # why\n\n# more\n"
-HEAD, TAIL = "name: s\nmodels: [{source: m}]\n", "methods:\n- {name: none, label: é ☃}\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "kept"),
-    [
-        (HEAD + BLOCK + TAIL, True),
-        (BLOCK + HEAD + TAIL, True),
-        (HEAD + TAIL + BLOCK, True),
-        ((HEAD + BLOCK + TAIL).replace("\n", "\r\n"), True),
-        (HEAD + '"gate": {prefill_s: 1.5,\n  decode_s_per_token: 1.2}\n' + TAIL, True),
-        ("{name: s, gate: {prefill_s: 1.5}, models: [{source: m}], methods: [{name: none}]}", True),
-        ("{name: s, models: [{source: m}], methods: [{name: none}], gate: {prefill_s: 1.5}}", False),
-        (HEAD + "gate: {prefill_s: &x 1.5}\nthreads: 1\nseed: 3\n" + TAIL, True),
-        (HEAD + "? gate\n: {prefill_s: 1.5}\n" + TAIL, False),
-    ],
-)
-def test_what_is_left_of_a_suite_stands_where_it_stood(text: str, kept: bool) -> None:
-    whole = parse_suite(text, "s.yaml")
-    assert whole.gate.prefill_s == 1.5
-    left = text_without_gate(whole)
-    before, after = read(text, "s.yaml"), read(left, "s.yaml")
-    assert after.value == {key: value for key, value in before.value.items() if key != "gate"}
-    places = {path: place for path, place in before.values.items() if path and path[0] != "gate"}
-    assert ({path: after.values[path] for path in places} == places) is kept
-
-
-def finished(run: RunSuite, methods: list[dict[str, Any]], tmp_path: Path, **changes: Any) -> Run:
-    outcome = run(methods, **changes)
-    assert outcome.exit_code == 0
-    accept(outcome.run, baseline_file(tmp_path / "results", "tiny"), "the first numbers")
-    return outcome.run
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("misbehave")
-def test_a_finished_run_against_what_was_accepted(run: RunSuite, tmp_path: Path) -> None:
-    methods = [{"name": "none"}, {"name": "absmax", "num_bits": 4}]
-    first = finished(run, methods, tmp_path)
-    loaded = suite(methods, tmp_path)
-    for baseline in (tmp_path / "results", baseline_file(tmp_path / "results", "tiny"), first.folder):
-        result = with_baseline(loaded, Stored(baseline, first.folder))
-        assert (result.exit_code, set(result.counts)) == (0, {"same"})
-    (lost,) = [path for path in first.folder.glob("*.json") if path.stem in _ids(first, "absmax")]
-    lost.unlink()
-    result = with_baseline(loaded, Stored(tmp_path / "results", first.folder))
-    assert result.exit_code == 1
-    assert [(one.metric, one.verdict) for one in result.findings if one.red] == [("status", "missing")]
-    rules = [{"method": ["none"]}]
-    assert with_baseline(loaded, Stored(tmp_path / "results", first.folder, rules=rules)).exit_code == 0
-    shutil.rmtree(first.folder / "none", ignore_errors=True)
-    for path in first.folder.glob("*.json"):
-        if path.name != "manifest.json":
-            path.unlink()
-    assert with_baseline(loaded, Stored(tmp_path / "results", first.folder)).exit_code == 3
-
-
-def _ids(run: Run, method: str) -> set[str]:
-    return {record.cell.id for record in Store(run.folder).records(run) if record.cell.method == method}
-
-
-def test_what_cannot_be_compared_is_an_error(tmp_path: Path) -> None:
-    loaded = suite([{"name": "none"}], tmp_path)
-    with pytest.raises(ResultsError, match="no baseline"):
-        with_baseline(loaded, Stored(tmp_path))
-    file = baseline_file(tmp_path, "tiny")
-    file.parent.mkdir(parents=True)
-    file.write_text("{}")
-    with pytest.raises(ResultsError, match="cannot be used"):
-        with_baseline(loaded, Stored(tmp_path))
-
-
-def processes_of(marker: str) -> list[int]:
-    """Processes whose environment holds the marker."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                environment, state = (entry / "environ").read_bytes(), (entry / "stat").read_text()
-            except OSError:
-                continue
-            if marker.encode() in environment and state.rpartition(")")[2].split()[0] != "Z":
-                found.append(int(entry.name))
-    return found
-
-
-@pytest.fixture
-def started(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
-    """`qbench gate` amid its laps; its temporary files lie under tmp_path/temporary."""
-    path = tmp_path / "tiny.yaml"
-    undecidable = {"gate": {"prefill_s": 1.000001, "decode_s_per_token": 1.000001}}
-    whole = {**QUICK, "methods": [{"name": "none"}], "latency": LATENCY, "threads": 1, **undecidable}
-    path.write_text(yaml.safe_dump(whole))
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    command = [
-        sys.executable,
-        "-m",
-        "qbench",
-        "gate",
-        str(path),
-        *request.param,
-        "--json",
-        str(tmp_path / "o.json"),
-    ]
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, preexec_fn=_interruptible,
-        env={**os.environ, "TMPDIR": str(temporary), "QBENCH_TEST_MARKER": str(tmp_path)},
-    )  # fmt: skip
-    assert process.stderr is not None
-    seen = []
-    for line in process.stderr:
-        seen.append(line)
-        if line.startswith("pass 1"):
-            break
-    else:
-        raise AssertionError("".join(seen))
-    yield process
-    process.kill()
-    process.wait()
-    process.stderr.close()
-
-
-def _interruptible() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a test set in the background ignores it
-
-
-def _gone(marker: str) -> bool:
-    deadline = time.monotonic() + 15
-    while processes_of(marker) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return not processes_of(marker)
-
-
-NEEDS_GIT = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a checkout")
-
-
-@pytest.mark.slow
-@NEEDS_GIT
-@pytest.mark.parametrize("started", [["--against", "HEAD"]], indirect=True)
-def test_an_interrupt_ends_with_130_and_leaves_nothing(
-    started: subprocess.Popen[str], tmp_path: Path
-) -> None:
-    assert len(processes_of(str(tmp_path))) == 5, "the parent, two servers, two workers"
-    started.send_signal(signal.SIGINT)
-    assert started.wait(timeout=30) == 130
-    assert _gone(str(tmp_path))
-    left = [path.name for path in (tmp_path / "temporary").iterdir()]
-    assert not [name for name in left if name.startswith("qbench")], "torch may leave a folder of its own"
-    assert not (tmp_path / "o.json").exists()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("started", [["--baseline-python", sys.executable]], indirect=True)
-def test_a_killed_gate_leaves_no_process(started: subprocess.Popen[str], tmp_path: Path) -> None:
-    assert len(processes_of(str(tmp_path))) == 5
-    started.kill()
-    started.wait()
-    assert _gone(str(tmp_path))
-
-
-def test_the_command_line_says_what_it_lacks(tmp_path: Path) -> None:
-    report = tmp_path / "o.json"
-    for words, said in (
-        ([], "no baseline is named"),
-        (["--against", "HEAD", "--baseline", "x"], "name several baselines"),
-        (["--against", "HEAD", "--candidate-python", "x"], "goes with --baseline-python"),
-        (["--against", "HEAD", "--results", "x"], "--results goes with --baseline"),
-    ):
-        command = [sys.executable, "-m", "qbench", "gate", "quickstart", *words, "--json", str(report)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 2
-        assert said in done.stderr
-        assert said in json.loads(report.read_text())["refused"]
-
-
-def test_two_environments_of_one_are_told(tmp_path: Path) -> None:
-    with pytest.raises(GateError, match="no interpreter"):
-        install.existing(str(tmp_path / "no" / "python"))
