@@ -31,20 +31,25 @@ def accept(
     allow_failed: Annotated[
         bool, typer.Option("--allow-failed", help="Although cells of the run failed or are not done.")
     ] = False,
+    drop_cells: Annotated[
+        bool, typer.Option("--drop-cells", help="Although the baseline has cells that the run has not.")
+    ] = False,
 ) -> None:
     """Make the newest run of the suite under RUN its baseline: results/baselines/SUITE/NAME.json.
 
     Earlier acceptances stay in the file with their reasons. Exit code: 0 accepted, 2 refused.
     """
     from qbench.results.gate.baseline import accept as accept_run
-    from qbench.results.gate.baseline import baseline_file
+    from qbench.results.gate.baseline import baseline_file, earlier_baseline
     from qbench.results.gate.choose import only_run
 
     found = only_run(run)
     path = baseline_file(results, found.suite, name)
-    made = accept_run(found, path, reason, allow_failed=allow_failed)
+    earlier = earlier_baseline(path)
+    made = accept_run(found, path, reason, allow_failed=allow_failed, drop_cells=drop_cells)
     ok = sum(cell.status == "ok" for cell in made.cells.values())
     print(f"accepted {found.suite}/{found.name}: {ok} of {len(made.cells)} cells ok; {path}")
+    print(f"cells: {made.changes_from(earlier)}")
 
 
 @baseline.command()

@@ -27,6 +27,7 @@ from qbench.suite.matrix import fits
 from qbench.suite.spec import Suite
 from qbench.suite.values import Rule
 
+RATIO = "perplexity_ratio"
 SAME = "baseline and candidate are the same commit: whatever differs is noise"
 
 
@@ -69,15 +70,32 @@ def with_baseline(suite: Suite, asked: Stored) -> GateResult:
     before, against = _baseline(asked.baseline, suite.name)
     if before.suite != suite.name:
         raise GateError(f"{against} is a baseline of suite {before.suite!r}, and this is {suite.name!r}")
-    if asked.rules:  # what is filtered out is not missing
-        left = {
-            name: cell
-            for name, cell in before.cells.items()
-            if any(fits(cell.facts, rule) for rule in asked.rules)
-        }
-        before = dataclasses.replace(before, cells=left)
+    before, notes = _filtered(before, asked)
     run = _finished(asked.run, suite) if asked.run is not None else _measured(suite, asked)
-    return gate_stored(suite, before, run, against=against, accept=asked.accept, gate_timed=asked.gate_timed)
+    found = gate_stored(suite, before, run, against=against, accept=asked.accept, gate_timed=asked.gate_timed)
+    return dataclasses.replace(found, notes=(*found.notes, *notes))
+
+
+def _filtered(before: Baseline, asked: Stored) -> tuple[Baseline, list[str]]:
+    """Without the cells that the filter leaves out, which are not missing; and what is not compared then.
+
+    A run of the filter's cells alone may lack the base that ratios relate to.
+    """
+    if not asked.rules:
+        return before, []
+    cells = {
+        name: cell
+        for name, cell in before.cells.items()
+        if any(fits(cell.facts, rule) for rule in asked.rules)
+    }
+    alone = [name for name, cell in cells.items() if RATIO in cell.values and cell.base not in cells]
+    if asked.run is not None or not alone:
+        return dataclasses.replace(before, cells=cells), []
+    for name in alone:
+        values = {metric: value for metric, value in cells[name].values.items() if metric != RATIO}
+        cells[name] = dataclasses.replace(cells[name], values=values)
+    note = f"{RATIO} of {len(alone)} cells is not compared: the filter leaves out what it relates to"
+    return dataclasses.replace(before, cells=cells), [note]
 
 
 def _baseline(place: Path, suite: str) -> tuple[Baseline, str]:

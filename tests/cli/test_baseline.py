@@ -16,12 +16,17 @@ def test_a_run_is_accepted_shown_and_kept(tmp_path: Path) -> None:
     done = qbench(*words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == (
-        f"accepted quickstart/{run.name}: 2 of 2 cells ok; results/baselines/quickstart/baseline.json"
+        f"accepted quickstart/{run.name}: 2 of 2 cells ok; results/baselines/quickstart/baseline.json\n"
+        "cells: 2 new, 0 dropped, 0 changed"
     )
+    (tmp_path / "results/quickstart" / run.name / f"{records[1].cell.id}.json").unlink()
+    assert qbench(*words, cwd=tmp_path).returncode == 2
+    again = qbench(*words, "--drop-cells", cwd=tmp_path)
+    assert again.stdout.splitlines()[1] == "cells: 0 new, 1 dropped, 0 changed"
     shown = qbench("baseline", "show", "quickstart", cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
     assert "first [bold] numbers" in shown.stdout
-    assert "austen-6m absmax bf16 cpu" in shown.stdout
+    assert "austen-6m none bf16 cpu" in shown.stdout
     asked = qbench("baseline", "show", "results/baselines/quickstart/baseline.json", "--json", cwd=tmp_path)
     assert json.loads(asked.stdout)["acceptances"][0]["reason"] == "first [bold] numbers"
 

@@ -209,6 +209,9 @@ def test_numbers_in_words() -> None:
     assert value(finding("worse", metric="kernels"), "dequant 1-128") == "dequant 1-128"
     numberless = dict.fromkeys(("change", "baseline", "candidate", "low", "high", "threshold"))
     assert line(finding("missing", reason="gone", **numberless)).endswith("decode_s_per_token: gone")
+    ran = {**numberless, "baseline": "a 1-32", "candidate": "a 1-32"}
+    fell = "1 layer changed: q_proj fell back: no compiler"
+    assert line(finding("worse", "kernels", reason=fell, **ran)).endswith(fell), "what ran looks the same"
 
 
 def test_further_beyond_the_threshold_comes_first() -> None:

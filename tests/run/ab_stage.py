@@ -19,6 +19,7 @@ from qbench.run.ab.sampling import Sampling
 from qbench.run.ab.sides import SIDES, Entry, Name, Side
 from qbench.run.ab.units import units_of
 from qbench.suite.cell import Cell, ModelRef
+from qbench.suite.gate import GateSpec
 
 THRESHOLDS = {"prefill_s": 1.03, "decode_s_per_token": 1.03, "quantize_s": 1.2}
 LATENCY = {"prompt_lengths": [8], "batch_sizes": [1], "generated_tokens": 3, "interleave": 4}
@@ -257,7 +258,7 @@ class Play:
     def result(self) -> GateResult:
         """What is timed of it, judged."""
         family: TimedFamily = self.family  # type: ignore[assignment]
-        found = (*timed(family, self.duels, self.sampling), *only_shown(self.duels))
+        found = (*timed(family, self.duels, self.sampling), *only_shown(self.duels, GateSpec()))
         return GateResult("tiny", found)
 
     @property

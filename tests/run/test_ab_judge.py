@@ -217,13 +217,18 @@ def suite(gate: str, latency: str = "{}") -> Suite:
     return parse_suite(text, "s.yaml")
 
 
-@pytest.mark.parametrize("name", ["load_s", "compile_s", "peak_memory_bytes", "quantize_peak_bytes"])
+@pytest.mark.parametrize("name", ["load_s", "compile_s"])
 def test_what_laps_cannot_decide_is_an_error_of_the_suite(name: str) -> None:
     with pytest.raises(SuiteError, match=rf"s.yaml:6:\d+: gate.{name} = 1.1: .* one number a load"):
         check_kinds(suite(f"  {name}: 1.1\n"))
     with pytest.raises(SuiteError, match=rf"s.yaml:7:\d+: gate.overrides\[0\].{name} = 1.1: "):
         check_kinds(suite(f"  overrides:\n  - {{match: {{method: none}}, {name}: 1.1}}\n"))
-    check_kinds(suite(f"  {name}: false\n  prefill_s: 1.1\n  perplexity: 1.1\n  perplexity_ratio: 1.1\n"))
+    check_kinds(
+        suite(
+            f"  {name}: false\n  prefill_s: 1.1\n  peak_memory_bytes: 1.1\n"
+            "  perplexity: 1.1\n  perplexity_ratio: 1.1\n"
+        )
+    )
 
 
 def pair(state: str = "run", **changes: Any) -> Pair:

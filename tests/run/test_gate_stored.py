@@ -39,6 +39,12 @@ def test_a_finished_run_against_what_was_accepted(run: RunSuite, tmp_path: Path)
     assert [(one.metric, one.verdict) for one in result.findings if one.red] == [("status", "missing")]
     rules = [{"method": ["none"]}]
     assert with_baseline(loaded, Stored(tmp_path / "results", first.folder, rules=rules)).exit_code == 0
+    filtered = Stored(tmp_path / "results", results=tmp_path / "other", rules=[{"method": ["absmax"]}])
+    alone = with_baseline(loaded, filtered)
+    assert (alone.exit_code, set(alone.counts)) == (0, {"same"}), "its base was not measured again"
+    assert alone.notes == (
+        "perplexity_ratio of 1 cells is not compared: the filter leaves out what it relates to",
+    )
     shutil.rmtree(first.folder / "none", ignore_errors=True)
     for path in first.folder.glob("*.json"):
         if path.name != "manifest.json":

@@ -20,7 +20,8 @@ def text(result: GateResult, every: bool = False) -> str:
 def line(finding: Finding) -> str:
     """`worse      austen-6m int4 bf16 cpu: decode_s_per_token: 1.21 ms → 1.27 ms, …`."""
     said = figures(finding)
-    reason = "" if said and finding.verdict in ("worse", "better", "same") else plain(finding.reason)
+    told = finding.change is not None and finding.verdict in ("worse", "better", "same")
+    reason = "" if told else plain(finding.reason)
     shown = "" if finding.gated else " (shown, not gated)"
     parts = [plain(finding.cell), plain(finding.metric), said, reason]
     return f"{finding.verdict:9} {': '.join(part for part in parts if part)}{shown}"

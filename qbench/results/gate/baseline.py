@@ -56,6 +56,15 @@ class Baseline:
     def now(self) -> Acceptance:
         return self.acceptances[-1]
 
+    def changes_from(self, earlier: Baseline | None) -> str:
+        """`1 new, 0 dropped, 3 changed`: cells, and as changed those whose exact numbers or layers are."""
+        known = earlier.cells if earlier else {}
+        both = [(known[name], cell) for name, cell in self.cells.items() if name in known]
+        changed = sum(
+            (a.status, a.values, a.nll, a.layers) != (b.status, b.values, b.nll, b.layers) for a, b in both
+        )
+        return f"{len(self.cells) - len(both)} new, {len(known) - len(both)} dropped, {changed} changed"
+
     @property
     def failed(self) -> list[Kept]:
         """Cells that did not end well, and were accepted so."""
@@ -111,14 +120,26 @@ def read_baseline(path: Path) -> Baseline:
         raise ResultsError(f"baseline {path} cannot be used: {error}; {_AGAIN}") from error
 
 
+def earlier_baseline(path: Path) -> Baseline | None:
+    """What an acceptance replaces; None where it is the first."""
+    return read_baseline(path) if _there(path) else None
+
+
 def accept(
-    run: Run, path: Path, reason: str, *, allow_failed: bool = False, now: datetime | None = None
+    run: Run,
+    path: Path,
+    reason: str,
+    *,
+    allow_failed: bool = False,
+    drop_cells: bool = False,
+    now: datetime | None = None,
 ) -> Baseline:
     """Makes the run the baseline at `path`, which keeps its earlier acceptances, and returns it.
 
     Raises ResultsError for an empty reason, a run that cannot be read or measured nothing, one that is not
-    finished or has cells that did not end well (unless they are allowed), a damaged old baseline, and a place
-    that cannot be written. Of two at once each waits for the other's turn.
+    finished or has cells that did not end well (unless they are allowed), one that lacks cells of the earlier
+    baseline (unless they are to be dropped), a damaged old baseline, and a place that cannot be written. Of
+    two at once each waits for the other's turn.
     """
     if not reason.strip():
         raise ResultsError("a baseline needs a reason; say with --reason why these numbers are right")
@@ -130,8 +151,11 @@ def accept(
     moment = (now or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds")
     acceptance = Acceptance(run.name, " ".join(reason.split()), moment, _commit(manifest))
     with turn(path.parent):  # or another acceptance at the same time would be lost
-        earlier = read_baseline(path).acceptances if _there(path) else ()
-        made = Baseline(run.suite, facts(manifest, records), cells, (*earlier, acceptance))
+        earlier = earlier_baseline(path)
+        if earlier is not None and not drop_cells:
+            _check_lost(run, path, [cell for name, cell in earlier.cells.items() if name not in cells])
+        acceptances = (*(earlier.acceptances if earlier else ()), acceptance)
+        made = Baseline(run.suite, facts(manifest, records), cells, acceptances)
         write_bytes_atomic(path, made.to_bytes())
     return made
 
@@ -155,6 +179,16 @@ def _check(run: Run, manifest: dict[str, Any], cells: Sequence[Kept], allow_fail
     raise ResultsError(
         f"{run.folder}: {'; '.join(wrong)}. Mend or finish the run, or accept it so with --allow-failed"
     )
+
+
+def _check_lost(run: Run, path: Path, lost: Sequence[Kept]) -> None:
+    """A run of a part of the suite would leave the gate asleep on the rest."""
+    if lost:
+        names = ", ".join(cell.cell for cell in lost)
+        raise ResultsError(
+            f"{path} has {len(lost)} cells that {run.folder} has not: {names}. "
+            "Measure them too; or, where the suite has them no more or with other settings, say --drop-cells"
+        )
 
 
 def _commit(manifest: dict[str, Any]) -> str | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from qbench.results.gate.finding import Finding
 from qbench.results.gate.kept import Kept, KeptLayer
-from qbench.results.gate.limits import by_kind, limits_of
+from qbench.results.gate.limits import PEAKS, Limits, by_kind, limits_of
 from qbench.results.gate.numbers import Side, judge
 from qbench.suite.gate import GateSpec
 
@@ -28,7 +28,7 @@ def _all(baseline: Side, candidate: Side, gate: GateSpec) -> Iterator[Finding]:
     for name, before in baseline.items():
         now = candidate.get(name)
         if now is None:
-            yield from _lost(before)
+            yield from _lost(before, {cell.cell for key, cell in candidate.items() if key not in baseline})
         elif before.status == now.status == "ok":
             yield from _both(before, now, gate, (baseline, candidate))
         else:
@@ -39,9 +39,12 @@ def _all(baseline: Side, candidate: Side, gate: GateSpec) -> Iterator[Finding]:
             yield _text(now, "status", "new", False, reason, None, now.status)
 
 
-def _lost(before: Kept) -> Iterator[Finding]:
+def _lost(before: Kept, new: set[str]) -> Iterator[Finding]:
+    """`new` are the names of cells that only the candidate has."""
     gated = before.status == "ok"
     reason = "the baseline has this cell, and the candidate does not"
+    if before.cell in new:
+        reason += ", but one of this name with other settings: accept a run of the suite as it is now"
     yield _text(before, "status", "missing", gated, reason, before.status, None)
 
 
@@ -60,6 +63,7 @@ def _status(before: Kept, now: Kept) -> Iterator[Finding]:
 
 def _both(before: Kept, now: Kept, gate: GateSpec, sides: tuple[Side, Side]) -> Iterator[Finding]:
     limits = by_kind(limits_of(gate, now.facts), "deterministic")
+    before, now = (_with_peaks(side, limits) for side in (before, now))
     for metric in dict.fromkeys((*before.values, *now.values)):
         limit = limits.get(metric)
         if metric not in now.values:
@@ -74,6 +78,12 @@ def _both(before: Kept, now: Kept, gate: GateSpec, sides: tuple[Side, Side]) -> 
     if before.layers or now.layers:
         yield from _kernels(before, now, gate.kernels)
         yield from _codes(before, now, gate.codes)
+
+
+def _with_peaks(kept: Kept, limits: Limits) -> Kept:
+    """Those that are gated stand among the values."""
+    peaks = {name: kept.rounds[name][0] for name in PEAKS if name in limits and kept.rounds.get(name)}
+    return replace(kept, values={**kept.values, **peaks})
 
 
 def _kernels(before: Kept, now: Kept, gated: bool) -> Iterator[Finding]:
@@ -107,9 +117,13 @@ def _codes(before: Kept, now: Kept, gated: bool) -> Iterator[Finding]:
         for name, layer in before.layers.items()
         if name in now.layers
     ]
+    lost = [(pair.name, "has no hash any more") for pair in pairs if pair.before and not pair.now]
+    if lost:
+        yield _text(now, "codes", "missing", gated, _layers(lost), None, None)
+        return
     known = [pair for pair in pairs if pair.before and pair.now]
     if not known:
-        reason = "no hash of the codes on one of the sides; it was recorded before there was one"
+        reason = "the baseline has no hash of the codes; it was recorded before there was one"
         yield _text(now, "codes", "new", False, reason, None, None)
         return
     other = [

@@ -11,6 +11,9 @@ from qbench.suite.gate import GateSpec
 from qbench.suite.matrix import fits, unmatched
 from qbench.suite.spec import Suite
 
+PEAKS = ("peak_memory_bytes", "quantize_peak_bytes")
+"""One number of a run or a load, of which no test can be made: where a suite names a threshold, that alone
+decides, as of what is deterministic. Without one they are shown."""
 Limits = dict[str, float]
 """Metric → threshold, of what is gated: a factor, or a difference where the metric table says so."""
 
@@ -40,9 +43,9 @@ def check_overrides(suite: Suite, cells: Iterable[Kept]) -> None:
 
 
 def by_kind(limits: Mapping[str, float], kind: str) -> Limits:
-    """Only the `deterministic` ones, or the `timed`."""
+    """Only the `deterministic` ones, peaks among them, or the `timed`."""
     return {
         name: threshold
         for name, threshold in limits.items()
-        if ("deterministic" if name in RELATIVE else METRICS[name].kind) == kind
+        if ("deterministic" if name in (*RELATIVE, *PEAKS) else METRICS[name].kind) == kind
     }

@@ -15,7 +15,7 @@ from qbench.results.gate.exact import exact_findings
 from qbench.results.gate.family import CORRECTIONS
 from qbench.results.gate.finding import Finding, GateResult
 from qbench.results.gate.kept import Kept, kept_cells
-from qbench.results.gate.limits import Limits, by_kind, check_overrides, limits_of
+from qbench.results.gate.limits import PEAKS, Limits, check_overrides, limits_of
 from qbench.results.gate.numbers import Side, shown
 from qbench.results.gate.ranks import larger_p, least_p
 from qbench.results.metrics import METRICS
@@ -110,7 +110,7 @@ def timed_findings(
 def _pairs(baseline: Side, candidate: Side, gate: GateSpec) -> Iterator[_Pair]:
     for before, now, limits in _cells(baseline, candidate, gate):
         for metric, rounds in before.rounds.items():
-            if metric in METRICS and now.rounds.get(metric):
+            if metric in METRICS and now.rounds.get(metric) and not _judged_already(metric, limits):
                 yield _Pair(now, metric, rounds, now.rounds[metric], limits.get(metric))
 
 
@@ -118,7 +118,7 @@ def _lost(baseline: Side, candidate: Side, gate: GateSpec, gated: bool) -> Itera
     """What the baseline has and the candidate, whose cell ended well, has not."""
     for before, now, limits in _cells(baseline, candidate, gate):
         for metric, rounds in before.rounds.items():
-            if rounds and not now.rounds.get(metric):
+            if rounds and not now.rounds.get(metric) and not _judged_already(metric, limits):
                 reason = f"the baseline has {metric}, and the candidate gives none"
                 yield Finding(
                     now.cell_id, now.cell, metric, "missing", gated and metric in limits, reason,
@@ -127,11 +127,15 @@ def _lost(baseline: Side, candidate: Side, gate: GateSpec, gated: bool) -> Itera
 
 
 def _cells(baseline: Side, candidate: Side, gate: GateSpec) -> Iterator[tuple[Kept, Kept, Limits]]:
-    """Cells that are ok on both sides, with their timed thresholds; of others their status is said."""
+    """Cells that are ok on both sides, with their thresholds; of others their status is said."""
     for name, before in baseline.items():
         now = candidate.get(name)
         if now is not None and before.status == now.status == "ok":
-            yield before, now, by_kind(limits_of(gate, now.facts), "timed")
+            yield before, now, limits_of(gate, now.facts)
+
+
+def _judged_already(metric: str, limits: Limits) -> bool:
+    return metric in PEAKS and metric in limits
 
 
 def _shown(pair: _Pair) -> Finding:

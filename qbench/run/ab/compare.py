@@ -104,7 +104,7 @@ def compare(suite: Suite, sides: Sides, order: Order) -> GateResult:
         *(one for pair in pairs if not pair.whole for one in one_sided(pair)),
         *exact(suite, duels),
         *timed(family, duels, sampling),
-        *only_shown(duels),
+        *only_shown(duels, suite.gate),
     )
     return GateResult(
         suite=suite.name,

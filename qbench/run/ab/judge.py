@@ -8,7 +8,8 @@ from statistics import median
 
 from qbench.results.gate.exact import exact_findings
 from qbench.results.gate.finding import Finding
-from qbench.results.gate.kept import Kept, kept_cells
+from qbench.results.gate.kept import Kept, facts_of, kept_cells
+from qbench.results.gate.limits import limits_of
 from qbench.results.gate.timed import TimedFamily
 from qbench.results.metrics import METRICS
 from qbench.results.record import Record
@@ -18,10 +19,11 @@ from qbench.run.ab.sampling import Sampling
 from qbench.run.ab.sides import SIDES, Name
 from qbench.run.ab.units import Unit
 from qbench.suite.cell import Cell
+from qbench.suite.gate import GateSpec
 from qbench.suite.spec import Suite
 
 ONCE_A_LOAD = ("load_s", "compile_s", "peak_memory_bytes", "quantize_peak_bytes")
-"""Timed metrics that a worker has one number of, however many laps it takes: shown, not gated."""
+"""Timed metrics that a worker has one number of, however many laps it takes."""
 
 
 def words_of(cell: Cell) -> str:
@@ -103,13 +105,15 @@ def _failure(duel: Duel) -> str | None:
     return f"{record.status}: {record.reason or 'no reason was recorded'}"
 
 
-def only_shown(duels: Sequence[Duel]) -> Iterator[Finding]:
+def only_shown(duels: Sequence[Duel], gate: GateSpec) -> Iterator[Finding]:
     """What is sampled and not gated, and what there is one number of in a load."""
     for duel in duels:
         for unit in duel.units:
             yield from (one for name in unit.shown if (one := _of_laps(duel, unit, name)) is not None)
         sides = [duel.final(name) for name in SIDES]
-        yield from (one for name in ONCE_A_LOAD if (one := _of_records(duel, name, sides)) is not None)
+        limits = limits_of(gate, facts_of(duel.pair.cell))
+        once = [name for name in ONCE_A_LOAD if name not in limits]  # a peak with a threshold is judged
+        yield from (one for name in once if (one := _of_records(duel, name, sides)) is not None)
 
 
 def _of_laps(duel: Duel, unit: Unit, metric: str) -> Finding | None:

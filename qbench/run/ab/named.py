@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from qbench.results.gate.kept import facts_of
-from qbench.results.gate.limits import by_kind, limits_of
+from qbench.results.gate.limits import PEAKS, by_kind, limits_of
 from qbench.results.metrics import METRICS
 from qbench.run.ab.pairs import Pair
 from qbench.run.ab.units import METRICS_OF, sampled
@@ -34,16 +34,11 @@ def timed_limits(gate: GateSpec, pair: Pair) -> dict[str, float]:
 def check_kinds(suite: Suite) -> None:
     """SuiteError for a threshold of what there is one number of in a load: laps cannot decide it."""
     for path, name, _ in _thresholds(suite.gate):
-        if name in METRICS and METRICS[name].kind == "timed" and name not in SAMPLED:
-            instead = (
-                "gate weight_bytes, activation_bytes and kv_cache_bytes, which are the same each time"
-                if name.endswith("_bytes")
-                else "it is shown all the same"
-            )
+        if name in METRICS and METRICS[name].kind == "timed" and name not in (*SAMPLED, *PEAKS):
             raise suite.error(
                 path,
                 f"{name} is one number a load, and two versions side by side are judged by many laps: "
-                f"say false, or leave it out; {instead}",
+                "say false, or leave it out; it is shown all the same",
             )
 
 

@@ -92,3 +92,21 @@ def test_an_acceptance_that_is_refused_gives_its_turn_back(tmp_path: Path) -> No
         accept(run, path, "why", allow_failed=True)
     path.write_bytes(whole)
     assert len(accept(run, path, "why", allow_failed=True).acceptances) == 2
+
+
+def test_cells_are_dropped_only_where_that_is_said(tmp_path: Path) -> None:
+    path = baseline_file(tmp_path, "quickstart")
+    whole, part = (
+        only_run(factory.write_run(tmp_path / name, records))
+        for name, records in (("a", RECORDS), ("b", RECORDS[:1]))
+    )
+    first = accept(whole, path, "first", allow_failed=True)
+    kept = path.read_bytes()
+    with pytest.raises(ResultsError, match=r"has 1 cells that .* has not: austen-6m absmax .*--drop-cells"):
+        accept(part, path, "a filter was left on", allow_failed=True)
+    assert path.read_bytes() == kept
+    second = accept(part, path, "absmax is gone", allow_failed=True, drop_cells=True)
+    assert (len(second.cells), len(second.acceptances)) == (1, 2)
+    assert first.changes_from(None) == "2 new, 0 dropped, 0 changed"
+    assert second.changes_from(first) == "0 new, 1 dropped, 0 changed"
+    assert first.changes_from(second) == "1 new, 0 dropped, 0 changed"

@@ -12,6 +12,7 @@ import pytest
 from qbench.results.gate.exact import exact_findings
 from qbench.results.gate.finding import Finding, GateResult
 from qbench.results.gate.kept import Kept, kept_cells
+from qbench.results.gate.stored import timed_findings
 from qbench.results.record import Record
 from qbench.results.statistics import intervals
 from qbench.suite.gate import GateSpec
@@ -192,6 +193,51 @@ def test_records_of_before_there_was_a_hash_are_read() -> None:
     found = _compare(_records(layers=before), _records())
     assert (found["absmax", "codes"].verdict, found["absmax", "codes"].gated) == ("new", False)
     assert _exit(found) == 0
+
+
+@pytest.mark.parametrize("without", [ALL_LAYERS, ALL_LAYERS[:1]])
+def test_a_hash_that_only_the_baseline_has_is_missing(without: list[str]) -> None:
+    layers = _layers()
+    for layer in layers:
+        if layer["name"] in without:
+            del layer["codes_sha256"]
+    found = _compare(_records(), _records(layers=layers))
+    lost = found["absmax", "codes"]
+    assert (lost.verdict, lost.gated, _exit(found)) == ("missing", True, 1)
+    assert f"{without[0]} has no hash any more" in lost.reason
+
+
+@pytest.mark.parametrize(
+    ("factor", "verdict", "code"),
+    [(1.0, "same", 0), (1.09, "same", 0), (1.2, "worse", 1), (None, "missing", 1)],
+)
+def test_a_peak_is_judged_by_its_threshold_alone_where_there_is_one(
+    factor: float | None, verdict: str, code: int
+) -> None:
+    samples = factory.samples(perplexity=factory.perplexity([value * 1.01 for value in factory.LOSSES]))
+    peak = samples["memory"]["peak_memory_bytes"]
+    samples["memory"] = {**samples["memory"], "peak_memory_bytes": factor and factor * peak}
+    other = _records(samples=samples)
+    found = _compare(_records(), other, peak_memory_bytes=1.1)
+    finding = found["absmax", "peak_memory_bytes"]
+    assert (finding.verdict, finding.gated, _exit(found)) == (verdict, True, code)
+    assert finding.baseline == peak
+    assert ("absmax", "peak_memory_bytes") not in _compare(_records(), other)
+    cells, gate = (
+        (kept_cells(_records()), kept_cells(other)),
+        GateSpec.model_validate({"peak_memory_bytes": 1.1}),
+    )
+    assert "peak_memory_bytes" not in [one.metric for one in timed_findings(*cells, gate)]
+    assert "peak_memory_bytes" in [one.metric for one in timed_findings(*cells, GateSpec())]
+
+
+def test_a_cell_with_other_settings_is_said_to_be_that() -> None:
+    before, after = ([factory.record(cell_changes={"seed": seed})] for seed in (0, 1))
+    found = exact_findings(kept_cells(before), kept_cells(after), GateSpec())
+    assert [(one.verdict, "with other settings" in one.reason) for one in found] == [
+        ("missing", True),
+        ("new", False),
+    ]
 
 
 def test_many_layers_are_counted_and_the_first_named() -> None:
