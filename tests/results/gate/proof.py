@@ -30,6 +30,8 @@ def plan() -> Iterator[tuple[str, Night, int]]:
     eight = replace(half, metrics=EIGHT)
     yield "A/A, 60 × 2", two, 500
     yield "+5 %, 60 × 2", replace(two, slow=1.05), 100
+    yield "A/A, 60 × 8", Night(metrics=EIGHT), 500
+    yield "+5 %, 60 × 8", Night(metrics=EIGHT, slow=1.05), 100
     yield "+2 %, 60 × 2, threshold 1 %, 18 000 s", Night(threshold=1.01, budget_s=18_000, slow=1.02), 30
     yield "A/A, 60 × 2, 1800 s", half, 500
     for size in CURVE:

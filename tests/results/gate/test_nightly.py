@@ -1,4 +1,4 @@
-"""Small shares of the proof in docs/gate.md; `python -m tests.results.gate.nightly` runs the whole."""
+"""Small shares of the proof in docs/gate.md; `python -m tests.results.gate.proof` runs the whole."""
 
 from __future__ import annotations
 
