@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from qbench.errors import GateError, did_you_mean
 from qbench.results.facts import differing
 
 UNDER_TEST = re.compile(r"qbench|git(\..*)?|load_average(\..*)?")
@@ -59,6 +60,16 @@ def compared(
     allowed = tuple(accept)
     taken = [line for line in lines if _accepted(line.partition(": ")[0], allowed)]
     return [line for line in lines if line not in taken], taken
+
+
+def check_accepted(accept: Iterable[str], a: Facts, b: Facts) -> None:
+    """GateError for a key that names no fact of either side and no part of them: it would accept nothing."""
+    known = {"cpu.vendor", *a, *b}
+    parts = {key[:place] for key in known for place, sign in enumerate(key) if sign == "."}
+    for key in accept:
+        if key not in known | parts:
+            near = did_you_mean(key, known | parts)
+            raise GateError(f"--accept-environment {key}: neither baseline nor candidate has it; {near}")
 
 
 def refusal(lines: Iterable[str]) -> str | None:
