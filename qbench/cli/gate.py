@@ -124,7 +124,7 @@ def gate(
         store = store or Path("results")
         loaded = load_suite(suite)
         rules = [parse_filter(text) for text in filter_]
-        keys = [key for text in accept_environment for key in text.split(",") if key]
+        keys = [key for text in accept_environment for word in text.split(",") if (key := word.strip())]
         order = Order(
             rules, budget, loaded.seed if seed is None else seed, keep=keep, accept=keys, heard=heard
         )

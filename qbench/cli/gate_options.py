@@ -47,8 +47,12 @@ def check_together(baselines: Mapping[str, object], options: Mapping[str, object
 
 
 def check_places(files: Mapping[str, Path | None], keep: Path | None) -> None:
-    """ResultsError where a file or folder that is to be written cannot be, as far as can be told before."""
+    """ResultsError where a file or folder that is to be written cannot be, as far as can be told before.
+
+    Nor may two be the same one, however they are spelled: the later would replace the earlier.
+    """
     places = {**files, "--keep": keep}
+    _check_distinct({name: place for name, place in places.items() if place is not None})
     for name, place in places.items():
         if place is not None:
             try:
@@ -59,9 +63,22 @@ def check_places(files: Mapping[str, Path | None], keep: Path | None) -> None:
                 ) from error
 
 
+def _check_distinct(places: Mapping[str, Path]) -> None:
+    seen: dict[str, str] = {}
+    for name, place in places.items():
+        first = seen.setdefault(os.path.realpath(place), name)
+        if first != name:
+            raise ResultsError(f"{first} and {name} both name {place}; give each a place of its own")
+
+
 def _check_file(name: str, file: Path) -> None:
     if file.is_dir():
         raise ResultsError(f"{name} {file} is a folder; name a file")
+    if file.exists() and not file.is_file():  # a device or a pipe, which is written into where it is
+        if not os.access(file, os.W_OK):
+            raise ResultsError(f"{name} {file}: this user may not write into it; name another place")
+        return
+    file = Path(os.path.realpath(file)) if file.is_symlink() else file
     if not file.parent.is_dir():
         raise ResultsError(f"{name} {file}: there is no folder {file.parent}; make it, or name another file")
     _check_folder(name, file.parent)

@@ -3,6 +3,9 @@
 A reader sees the old file or the new one, never a part: the text goes to a temporary file in the same
 folder, is fsynced, takes the name by rename, and the folder is fsynced so that the name survives a power
 cut. What a `kill -9` leaves behind ends in `.tmp` and no reader looks at it.
+
+A symbolic link stays one: what it leads to is replaced. What is no regular file (a pipe, a device) is written
+into, and so is what this process's standard output or error is: neither can be replaced by renaming.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import contextlib
 import json
 import os
 import secrets
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +35,15 @@ def make_folder(folder: Path) -> None:
 
 def write_bytes_atomic(path: Path, content: bytes) -> None:
     """Replaces `path` by `content`; its folder must exist. Raises ResultsError where the system refuses."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{LEFTOVER}")
     try:
-        _write_through(temporary, content)
-        temporary.replace(path)
-        _sync_folder(path.parent)
+        stream = _stream(path)
+        if stream is None:
+            _replace(Path(os.path.realpath(path)), content)
+        else:
+            with os.fdopen(stream, "wb") as file:
+                file.write(content)
     except OSError as error:
         raise ResultsError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):  # such as a folder that is none: what was wrong is said already
-            temporary.unlink(missing_ok=True)
 
 
 def write_json_atomic(path: Path, value: Any) -> None:
@@ -59,6 +62,31 @@ def remove_leftovers(folder: Path) -> int:
     for path in found:
         path.unlink(missing_ok=True)
     return len(found)
+
+
+def _stream(path: Path) -> int | None:
+    """A descriptor of what is to be written into; None where a file is to be replaced, or made."""
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return None
+    for number in (1, 2):  # opened anew, a file would be written from its start, over what was printed
+        with contextlib.suppress(OSError):  # it may be closed
+            if os.path.samestat(os.fstat(number), there):
+                return os.dup(number)
+    regular = stat.S_ISREG(there.st_mode)
+    return None if regular else os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{LEFTOVER}")
+    try:
+        _write_through(temporary, content)
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        with contextlib.suppress(OSError):  # such as a folder that is none: what was wrong is said already
+            temporary.unlink(missing_ok=True)
 
 
 def _write_through(path: Path, content: bytes) -> None:

@@ -12,18 +12,20 @@ from qbench.errors import GateError
 from qbench.results.facts import facts
 from qbench.results.gate.baseline import Baseline, baseline_file, read_baseline
 from qbench.results.gate.choose import only_run
+from qbench.results.gate.environment import check_accepted
 from qbench.results.gate.finding import GateResult
-from qbench.results.gate.kept import kept_cells
+from qbench.results.gate.kept import facts_of, kept_cells
 from qbench.results.gate.stored import gate_stored
 from qbench.results.record import Record
 from qbench.results.store import MANIFEST, Run, Store
 from qbench.run.ab import compare as ab
 from qbench.run.ab import install
 from qbench.run.ab.judge import words_of
+from qbench.run.environment import environment
 from qbench.run.plan import Planned
 from qbench.run.runner import run_suite
 from qbench.suite.cell import Cell
-from qbench.suite.matrix import fits
+from qbench.suite.matrix import chosen, fits
 from qbench.suite.spec import Suite
 from qbench.suite.values import Rule
 
@@ -70,8 +72,10 @@ def with_baseline(suite: Suite, asked: Stored) -> GateResult:
     before, against = _baseline(asked.baseline, suite.name)
     if before.suite != suite.name:
         raise GateError(f"{against} is a baseline of suite {before.suite!r}, and this is {suite.name!r}")
+    run = _finished(asked.run, suite) if asked.run is not None else None
+    _check_options(before, run, asked)
     before, notes = _filtered(before, asked)
-    run = _finished(asked.run, suite) if asked.run is not None else _measured(suite, asked)
+    run = run or _measured(suite, asked)
     found = gate_stored(suite, before, run, against=against, accept=asked.accept, gate_timed=asked.gate_timed)
     return dataclasses.replace(found, notes=(*found.notes, *notes))
 
@@ -96,6 +100,19 @@ def _filtered(before: Baseline, asked: Stored) -> tuple[Baseline, list[str]]:
         cells[name] = dataclasses.replace(cells[name], values=values)
     note = f"{RATIO} of {len(alone)} cells is not compared: the filter leaves out what it relates to"
     return dataclasses.replace(before, cells=cells), [note]
+
+
+def _check_options(before: Baseline, run: Run | None, asked: Stored) -> None:
+    """SuiteError or GateError for a filter or an accepted fact that neither side has, before any measuring.
+
+    Where a run is still to be made, its plan looks at the filters.
+    """
+    if asked.accept:
+        manifest = {"environment": environment()} if run is None else Store(run.folder).manifest(run)
+        check_accepted(asked.accept, before.environment, facts(manifest, ()))
+    if run is not None and asked.rules:
+        cells = [cell.facts for cell in before.cells.values()]
+        chosen([*cells, *(facts_of(one.cell) for one in Store(run.folder).records(run))], asked.rules)
 
 
 def _baseline(place: Path, suite: str) -> tuple[Baseline, str]:

@@ -37,6 +37,36 @@ def test_another_processor_s_kernels_are_not_judged_and_none_at_all_is_an_error(
     assert problems({"harness": {"plan": 1.0}}, baseline) == ["kernels: nothing of it was measured"]
 
 
+HARNESS = {"name": "test_plan", "extra_info": {"cpu_s": 2.0, "reference_s": 1.0}}
+KERNEL = {"name": "test_int4", "extra_info": {"cpu_s": 1.0, "reference_s": 1.0, "processor": "y"}}
+
+
+@pytest.mark.parametrize(
+    ("github", "known", "warned"),
+    [("true", "kernels on x", 1), ("true", "kernels on y", 0), ("", "kernels on x", 0)],
+)
+def test_kernels_that_were_not_judged_are_a_warning_on_github(
+    github: str, known: str, warned: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("GITHUB_ACTIONS", github)
+    monkeypatch.setattr(ratios, "BASELINE", tmp_path / "baseline.json")
+    ratios.BASELINE.write_text(json.dumps({"harness": {"plan": 2.0}, known: {"int4": 1.0}}))
+    result = tmp_path / "bench.json"
+    result.write_text(json.dumps({"benchmarks": [HARNESS, KERNEL]}))
+    assert ratios.main([str(result)]) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("::")]
+    assert len(said) == warned
+    for line in said:
+        assert line.startswith("::warning title=benchmarks::kernels on y were not judged: ")
+        assert ".venv/bench.json --accept` writes it" in line
+
+    assert ratios.main([str(result), "--accept"]) == 0
+    capsys.readouterr()
+    assert ratios.main([str(result)]) == 0
+    assert "::" not in capsys.readouterr().out, "as the warning says"
+
+
 def test_accepting_keeps_what_was_accepted_elsewhere() -> None:
     baseline = {"harness": {"plan": 1.0, "gone": 2.0}, "kernels on x": {"int4": 1.0}}
     assert accept({"harness": {"plan": 1.23456}, "kernels on y": {"int4": 2.0}}, baseline) == {

@@ -6,12 +6,14 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.ci.machine import ROOT, Machine, git, stub
+from tests.ci.machine import ROOT, Machine, git, steps, stub
+from tests.results import factory
 
 QBENCH = """
 case "$1 $CODE" in
@@ -67,7 +69,7 @@ def test_it_is_whole() -> None:
     assert {said["stage"] for said in jobs.values()} == set(found["stages"])
     for name in jobs:
         assert subprocess.run(["bash", "-n", "-c", script(name)]).returncode == 0
-        assert set(re.findall(r"qbench (\w+)", script(name))) <= {"run", "gate", "history", "report"}
+        assert set(re.findall(r"qbench (\w+)", script(name))) <= {"run", "show", "gate", "history", "report"}
         assert "|| true" not in script(name), "no error is taken for an empty history"
     assert jobs["gate"]["artifacts"]["reports"]["junit"] == "gate/junit.xml"
     assert jobs["publish"]["rules"] == [{"if": '$CI_PIPELINE_SOURCE == "schedule"', "when": "always"}]
@@ -86,6 +88,31 @@ def test_nights_stay_on_the_branch_the_red_ones_too(gitlab: Machine) -> None:
     morning(gitlab)  # cut off before it could say a code
     assert job(gitlab, "publish") == 2
     assert git(origin, "log", "-1", "--format=%s", "qbench-history").endswith("exit code 2\n")
+
+
+@pytest.mark.parametrize(
+    ("said", "statuses", "code"),
+    [("0", ("ok", "skipped"), 0), ("0", ("skipped",), 3), ("1", ("failed",), 3), ("1", ("ok", "failed"), 1)],
+)
+def test_a_night_without_a_cell_that_ended_well_is_red(
+    machine: Machine, said: str, statuses: tuple[str, ...], code: int
+) -> None:
+    """The run is made up; `qbench show` reads it for real."""
+    stub(machine.stubs, "pip", "true")
+    records = [factory.record() if one == "ok" else factory.failed(one, one) for one in statuses]
+    factory.write_run(machine.folder / "night", records)
+    show = f'case $1 in run) exit {said};; show) exec {sys.executable} -m qbench "$@";; esac'
+    stub(machine.stubs, "qbench", show)
+    assert job(machine, "nightly") == 0, machine.said
+    assert (machine.folder / "code.txt").read_text() == f"{code}\n"
+    assert job(machine, "publish") == code, machine.said
+
+
+def test_both_ask_in_the_same_words() -> None:
+    [step] = [step for _, step in steps("nightly.yml") if step.get("id") == "measure"]
+    lines = [line for line in step["run"].splitlines() if "qbench" in line]
+    assert len(lines) == 2
+    assert set(lines) <= set(script("nightly").splitlines())
 
 
 def test_a_server_that_does_not_answer_costs_no_history(gitlab: Machine) -> None:

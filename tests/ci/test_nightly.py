@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 import qbench
-from tests.ci.machine import Machine, git
+from tests.ci.machine import SUITE, Machine, git, stub
+from tests.results import factory
 
 SUITE_OF_NIGHT = "inputs.suite || vars.QBENCH_SUITE || 'quickstart'"
 
@@ -81,6 +83,46 @@ def test_a_night_that_measured_nothing_is_red_and_noted(machine: Machine) -> Non
     assert "no night has measured anything yet" in machine.summary
     logged = git(machine.folder.parent / "origin.git", "log", "--format=%s", "qbench-history")
     assert re.fullmatch(r"Night of [\d-]{10}: exit code 2\n", logged)
+
+
+def test_a_night_of_skipped_cells_is_red_noted_and_kept(machine: Machine) -> None:
+    """Its suite asks for a GPU, and there is none: no error of `qbench run`."""
+    (machine.folder / "gpu.yaml").write_text(SUITE.replace("tiny", "gpu") + "devices: [cuda]\n")
+    machine.values |= {SUITE_OF_NIGHT: "gpu.yaml"}
+    assert machine.run("nightly.yml", "measure", skip=("Install",)) == {"Measure": 1}
+    assert "1 skipped" in machine.said
+    assert machine.values["needs.measure.outputs.code"] == "3"
+    skip = ("Install", "Draw")
+    assert machine.run("nightly.yml", "publish", skip=skip) == {"Keep the run": 0, "Verdict": 3}, machine.said
+    assert "::error::nothing was measured: no cell ended well" in machine.said
+    assert any(name.endswith("manifest.json") for name in kept(machine))
+    logged = git(machine.folder.parent / "origin.git", "log", "-1", "--format=%s", "qbench-history")
+    assert logged.endswith("exit code 3\n")
+
+
+@pytest.mark.parametrize(
+    ("said", "statuses", "code"),
+    [
+        ("0", ("ok",), "0"),
+        ("1", ("ok", "failed"), "1"),
+        ("1", ("failed", "skipped"), "3"),
+        ("130", ("ok",), "130"),
+    ],
+)
+def test_what_a_run_says_counts_where_a_cell_ended_well(
+    machine: Machine, said: str, statuses: tuple[str, ...], code: str
+) -> None:
+    """The run is made up; `qbench show` reads it for real."""
+    machine.values |= {SUITE_OF_NIGHT: "quickstart"}
+    records = [factory.record() if one == "ok" else factory.failed(one, one) for one in statuses]
+    factory.write_run(machine.folder / "night", records)
+    stub(
+        machine.stubs, "qbench",
+        f'[ "$1" != run ] || exit {said}\nexec {sys.executable} -m qbench "$@"',
+    )  # fmt: skip
+    done = machine.run("nightly.yml", "measure", skip=("Install",))
+    assert machine.values["needs.measure.outputs.code"] == code
+    assert done == {"Measure": int(int(code) > 1)}
 
 
 @pytest.mark.parametrize(("code", "said"), [("1", "some cells failed"), ("130", "exit code 130")])

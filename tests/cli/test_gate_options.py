@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,12 @@ from typer.testing import CliRunner
 from qbench.cli.app import app
 from qbench.cli.gate_options import check_places, check_together
 from qbench.errors import GateError, ResultsError
+from qbench.run.ab.install import Installed
+from qbench.run.ab.sides import SIDES, Name, Side
+from qbench.run.ab.surroundings import differences
 from tests.cli.test_cli import qbench
+from tests.cli.test_gate_verdicts import changed, stored
+from tests.results import factory
 
 AGAINST, PYTHON, STORED = "--against", "--baseline-python", "--baseline"
 ONLY_STORED = ("--results", "--store", "--gate-timed")
@@ -83,6 +89,95 @@ def test_places_are_looked_at_before_anything_is_measured(tmp_path: Path) -> Non
             check_places({}, keep)
     check_places({"--json": tmp_path / "o.json", "--junit": None}, tmp_path / "made" / "later")
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--filter", "nonsense=hqq", "filter nonsense=hqq: no corner has 'nonsense'; choose from: "),
+        ("--filter", "method=absmix", 'filter method=absmix: no corner has method ["absmix"]; '),
+        ("--accept-environment", "nonsense", "--accept-environment nonsense: neither baseline nor candidate"),
+        ("--accept-environment", "cpu, thread", "--accept-environment thread: neither"),
+        ("--accept-environment", "cpu,thread", "did you mean 'threads'?"),
+        ("--accept-environment", "pack", "--accept-environment pack: neither"),
+    ],
+)
+@pytest.mark.parametrize("measured", [False, True])
+def test_a_word_that_names_nothing_is_an_error_against_a_baseline(
+    option: str, value: str, said: str, measured: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = [*stored(tmp_path, changed()), option, value]
+    if measured:
+        words[words.index("--results")] = "--store"
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2, done.output
+    assert said in done.stderr
+    assert said in json.loads((tmp_path / "gate.json").read_text())["refused"]
+    assert len(list(tmp_path.rglob("manifest.json"))) == 2, "no third run was begun"
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--filter", "method=absmax"),
+        ("--filter", "method=hqq"),
+        ("--accept-environment", "cpu,packages,gpus.0.driver"),
+    ],
+)
+def test_a_word_that_one_side_knows_is_none(
+    option: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = stored(tmp_path, [*changed(), factory.record("hqq")], option, value)
+    assert CliRunner().invoke(app, words).exit_code == (3 if value == "method=hqq" else 0)
+
+
+def test_side_by_side_a_fact_that_neither_side_has_is_an_error() -> None:
+    here = {"packages": {"torch": "2.13.0"}, "python": "3.11.7"}
+    sides: dict[Name, Side] = {
+        name: Side(name, Installed("python", "v", ""), None, environment=here)  # type: ignore[arg-type]
+        for name in SIDES
+    }
+    for key in ("packages", "packages.torch", "python", "threads", "cpu.vendor"):
+        assert differences(sides, [key], gpu=False).deciding == ()
+    with pytest.raises(GateError, match=r"packages\.torhc: .*did you mean 'packages\.torch'"):
+        differences(sides, ["packages.torhc"], gpu=False)
+
+
+def test_two_outputs_in_one_place_are_an_error_however_they_are_spelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    for other in ("z", "./z", "link/z", str(tmp_path / "link" / ".." / tmp_path.name / "z")):
+        with pytest.raises(ResultsError, match=r"--junit and --json both name .*z; give each"):
+            check_places({"--junit": Path("z"), "--json": Path(other), "--markdown": Path("m")}, None)
+    with pytest.raises(ResultsError, match="--json and --keep both name"):
+        check_places({"--json": Path("z")}, Path("link/z"))
+    check_places({"--junit": Path("z"), "--json": Path("z.json")}, Path("kept"))
+    words = [*stored(tmp_path, changed())[:-6], "--json", "z", "--junit", "./z"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2
+    assert "--junit and --json both name z" in done.stderr
+
+
+def test_a_pipe_may_lie_where_no_file_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `/dev/stdout` does; of a link its target's folder counts."""
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(tmp_path / "shut" / "o.json")
+    (tmp_path / "shut").mkdir()
+    denied = {tmp_path}
+    monkeypatch.setattr("os.access", lambda place, mode: Path(place) not in denied)
+    check_places({"--json": pipe, "--markdown": link}, None)
+    for place, shut in ((pipe, pipe), (link, tmp_path / "shut")):
+        denied.add(shut)
+        with pytest.raises(ResultsError, match=r"--json .* may not write in"):
+            check_places({"--json": place}, None)
+    (tmp_path / "shut").rmdir()
+    with pytest.raises(ResultsError, match=r"there is no folder .*shut"):
+        check_places({"--json": link}, None)
 
 
 def test_a_place_where_this_user_may_not_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

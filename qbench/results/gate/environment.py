@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from qbench.errors import GateError, did_you_mean
 from qbench.results.facts import differing
 
 UNDER_TEST = re.compile(r"qbench|git(\..*)?|load_average(\..*)?")
@@ -27,6 +28,8 @@ ON_GPU = re.compile(r"gpus\.\d+\.(name|driver|memory_bytes)|variables\.(CUDA_.*|
 CHOOSING = re.compile(r"(avx|amx|fma|f16c|sse4|vnni|bf16|asimd|sve|i8mm|fphp|bmi2).*")
 """Flags of a processor by which libraries choose kernels."""
 
+AT_TIMES = ("gpus", "variables")
+"""Parts of the facts that not every machine has."""
 Facts = Mapping[str, str]
 """Dotted key → text, as `qbench.results.facts.facts` gives."""
 
@@ -59,6 +62,19 @@ def compared(
     allowed = tuple(accept)
     taken = [line for line in lines if _accepted(line.partition(": ")[0], allowed)]
     return [line for line in lines if line not in taken], taken
+
+
+def check_accepted(accept: Iterable[str], a: Facts, b: Facts) -> None:
+    """GateError for a key that names no fact of either side and no part of them: it would accept nothing.
+
+    Those of `AT_TIMES` may stand there for another machine.
+    """
+    known = {"cpu.vendor", *a, *b}
+    parts = {key[:place] for key in known for place, sign in enumerate(key) if sign == "."}
+    for key in accept:
+        if key not in known | parts and key.partition(".")[0] not in AT_TIMES:
+            near = did_you_mean(key, known | parts)
+            raise GateError(f"--accept-environment {key}: neither baseline nor candidate has it; {near}")
 
 
 def refusal(lines: Iterable[str]) -> str | None:

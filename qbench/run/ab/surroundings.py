@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from qbench.results.facts import differing, facts
-from qbench.results.gate.environment import compared
+from qbench.results.gate.environment import check_accepted, compared
 from qbench.results.record import Record
 from qbench.run.ab.sides import SIDES, Name, Side
 
@@ -53,10 +53,14 @@ def differences(
     gpu: bool,
     records: Mapping[Name, Iterable[Record]] | None = None,
 ) -> Differences:
-    """`records`: where they are there already, also the threads that they ran with."""
+    """`records`: where they are there already, also the threads that they ran with.
+
+    GateError where a fact is accepted that neither side has.
+    """
     ran = records or {}
     known = [facts({"environment": sides[name].environment}, ran.get(name, ())) for name in SIDES]
     allowed = tuple(accept)
+    check_accepted(allowed, *known)
     left, taken = (
         [line for line in found if not _key(line).startswith(INHERITED)]
         for found in compared(*known, timed=False, gpu=gpu, accept=allowed)
