@@ -9,6 +9,7 @@ so, and that of a deterministic one wherever its number is another.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -36,6 +37,8 @@ _RELATED: dict[str, tuple[bool, Direction]] = {
 """Columns of the frame that relate cells: whether they are deterministic, and which way is better."""
 NOT_PLANNED = "not in this run"
 NO_RECORD = "the run has no record of it: it was interrupted, or is not finished"
+NO_MANIFEST = "the run has no record of it, nor a manifest that can be read to say whether it was planned"
+_RECORD_PATH = re.compile(r"(?P<suite>[^/\\]+)[/\\](?P<run>[^/\\]+)[/\\](?P<cell>[0-9a-f]{16})\.json")
 IDENTITY = ("model", "method", "label", "dtype", "device", "runtime", "repetition")
 
 
@@ -89,12 +92,23 @@ def read_series(
             nights[night.suite].append(night)
     rows = _by_cell(from_store(store, "all"), nights, rules)
     names = [metric] if metric else metrics()
+    unread = _unread(store.problems)
     found = [
-        _series(key, name, nights[key[0]], cells, words)
+        _series(key, name, nights[key[0]], cells, unread[key], words)
         for (key, cells), words in zip(rows.items(), _words(rows), strict=True)
         for name in names
     ]
     return [series for series in found if series.measured]
+
+
+def _unread(problems: Iterable[str]) -> dict[tuple[str, str], dict[str, str]]:
+    """(Suite, cell id) → run → why the record that is there could not be read."""
+    found: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    for problem in problems:
+        if path := _RECORD_PATH.search(problem):
+            said = f"its record could not be read: {problem[path.start('cell') :]}"
+            found[path["suite"], path["cell"]][path["run"]] = said
+    return found
 
 
 def _by_cell(
@@ -134,27 +148,38 @@ def _word(facts: Row) -> str:
 
 
 def _series(
-    key: tuple[str, str], metric: str, nights: Sequence[Night], cells: Mapping[str, Row], words: str
+    key: tuple[str, str],
+    metric: str,
+    nights: Sequence[Night],
+    cells: Mapping[str, Row],
+    unread: Mapping[str, str],
+    words: str,
 ) -> Series:
     suite, cell_id = key
-    known = [place for place, night in enumerate(nights) if cell_id in night.planned or night.run in cells]
+    files = {*cells, *unread}
+    known = [place for place, night in enumerate(nights) if cell_id in night.planned or night.run in files]
     first, last = known[0], known[-1]
-    points = [_point(night, cell_id, cells.get(night.run), metric) for night in nights[first : last + 1]]
+    points = [
+        _point(night, cells[night.run], metric) if night.run in cells else _gap(night, cell_id, unread)
+        for night in nights[first : last + 1]
+    ]
     facts = _facts(cells)
     return Series(
         suite, cell_id, words, facts, metric,
         points=tuple(points),
         changes=tuple(changes_of(points, is_deterministic(metric), facts["device"])),
-        left=nights[last + 1] if last + 1 < len(nights) else None,
+        left=next((night for night in nights[last + 1 :] if night.known), None),
     )  # fmt: skip
 
 
-def _point(night: Night, cell_id: str, row: Row | None, metric: str) -> Point:
-    if row is None:
-        planned = cell_id in night.planned
-        return Point(
-            night, "missing" if planned else "absent", None, None, None, NO_RECORD if planned else NOT_PLANNED
-        )
+def _gap(night: Night, cell_id: str, unread: Mapping[str, str]) -> Point:
+    """Of a run that gave no row: its record is unreadable, lost, or was never planned."""
+    if cell_id in night.planned or night.run in unread:
+        return Point(night, "missing", None, None, None, unread.get(night.run, NO_RECORD))
+    return Point(night, "absent", None, None, None, NOT_PLANNED if night.known else NO_MANIFEST)
+
+
+def _point(night: Night, row: Row, metric: str) -> Point:
     ends = (row.get(f"{metric}_low"), row.get(f"{metric}_high"))
     return Point(
         night, row["status"], row[metric], *ends, None if row[metric] is not None else _why(row, metric)

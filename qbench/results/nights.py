@@ -44,6 +44,11 @@ class Night:
     planned: dict[str, str]
     """Cell id → label, of every cell that the run was to measure."""
 
+    @property
+    def known(self) -> bool:
+        """Whether a manifest says where it ran; without one nothing is known of environment and plan."""
+        return bool(self.environment)
+
     def environment_for(self, device: str, deterministic: bool) -> Facts:
         """Without the GPUs for a cell of the processor: another driver changes none of its numbers."""
         facts = self.computing if deterministic else self.environment

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from qbench.results.changepoints import change_points, exact_steps
-from qbench.results.nights import Night, differing_facts
+from qbench.results.nights import Facts, Night, differing_facts
 
 Begin = Literal["change point", "environment"]
 
@@ -95,8 +95,10 @@ def changes_of(points: Sequence[Point], deterministic: bool, device: str) -> lis
 
     Within an environment, by `change_points`, or of what is `deterministic` by `exact_steps`.
     """
-    places = [place for place, point in enumerate(points) if point.value is not None]
-    environments = [points[place].night.environment_for(device, deterministic) for place in places]
+    measured = [place for place, point in enumerate(points) if point.value is not None]
+    carried = _environments([points[place].night for place in measured], device, deterministic)
+    places = [place for place, facts in zip(measured, carried, strict=True) if facts is not None]
+    environments = [facts for facts in carried if facts is not None]
     moved = [index for index in range(1, len(places)) if environments[index] != environments[index - 1]]
     begins: dict[int, Begin] = {}
     for start, end in zip([0, *moved], [*moved, len(places)], strict=True):
@@ -119,6 +121,23 @@ def changes_of(points: Sequence[Point], deterministic: bool, device: str) -> lis
         )
         for number, index in enumerate(sorted(begins))
     ]  # fmt: skip
+
+
+def _environments(nights: Sequence[Night], device: str, deterministic: bool) -> list[Facts | None]:
+    """Of each night; one that is unknown is its neighbours', and None where those are two different ones."""
+    known = [night.environment_for(device, deterministic) if night.known else None for night in nights]
+    return [
+        (before or after or {}) if before is None or after is None or before == after else None
+        for before, after in zip(_carried(known), reversed(_carried(known[::-1])), strict=True)
+    ]
+
+
+def _carried(known: Iterable[Facts | None]) -> list[Facts | None]:
+    """None replaced by what stood before it."""
+    found: list[Facts | None] = []
+    for one in known:
+        found.append(found[-1] if one is None and found else one)
+    return found
 
 
 def _revision(night: Night) -> str:

@@ -104,6 +104,62 @@ def test_recent_changes_are_counted(tmp_path: Path) -> None:
     assert build_trends(series).sentence == "1 worse of 1 series in the last 7 runs."
 
 
+@pytest.fixture(scope="module")
+def suites(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 nights: `gptq` changes on 20 and leaves on 25, a new machine on 40, `absmax` fails on the last ten.
+
+    `none` stands in a second suite, too, which gets slower on its 28th of 30 nights.
+    """
+    root = tmp_path_factory.mktemp("results")
+    for night in range(60):
+        machine = environment() if night < 40 else environment(cpu={"model": "Intel Xeon", "cores": 2})
+        absmax = timed("absmax", 0.003)
+        if night >= 50:
+            absmax = dataclasses.replace(absmax, status="failed", reason="a bug", samples={}, layers=[])
+        records = [timed("none", 0.004), absmax]
+        if night == 40:  # the first night on the new machine: its series begin a day later
+            records[1] = dataclasses.replace(absmax, status="oom", reason="x", samples={}, layers=[])
+        if night < 25:
+            records.append(timed("gptq", 0.002 if night < 20 else 0.003))
+        write_night(root, night, records, machine=machine)
+        if night < 30:
+            slower = timed("none", 0.004 if night < 27 else 0.005)
+            write_night(root, night, [slower], suite="other", commit=COMMITS[100 + night])
+    return root
+
+
+def test_the_headline_is_of_todays_cells_and_tells_failures(suites: Path) -> None:
+    store = Store(suites)
+    nightly = build_trends(read_series(store, "decode_s_per_token", suite="nightly"))
+    assert nightly.sentence == (
+        "No level has changed of 2 series in the last 7 runs; 1 cell has no value in the newest run."
+    )
+    both = build_trends(read_series(store, "decode_s_per_token"))
+    assert both.sentence == (
+        "1 worse of 3 series in the last 7 runs; 1 cell has no value in the newest run."
+    ), "the other suite's last seven runs are its own"
+    gone = read_series(store, "decode_s_per_token", rules=[{"method": ["gptq"]}])
+    assert build_trends(gone).sentence == "None of these cells is in its suite any more."
+    several = build_trends(shown(read_series(store, suite="nightly"))).sentence
+    assert several.endswith("; 1 cell has no value in the newest run."), "a cell is counted once"
+
+
+def test_the_list_names_the_suite_and_an_environment_once(suites: Path) -> None:
+    listed = build_trends(shown(read_series(Store(suites)))).listed
+    decode = [(row.change.date, row.cell) for row in listed if row.metric == "decode_s_per_token"]
+    assert decode == [
+        ("2026-09-28", "other: austen-6m none bf16 cpu"),
+        ("2026-09-21", "nightly: austen-6m gptq bf16 cpu"),
+    ]
+    [moved] = [row for row in listed if row.change.sense == "environment"]
+    assert (moved.cell, moved.metric, moved.change.date) == ("nightly: all", "", "2026-10-11")
+    assert moved.change.commits == f"{COMMITS[39][:8]}..{COMMITS[40][:8]}"
+    facts = dict(fact.split(": ", 1) for fact in moved.change.facts)
+    assert len(facts) == len(moved.change.facts), "a fact that times and other numbers share stands once"
+    assert facts["cpu"] == "AMD EPYC 9B45 → Intel Xeon"
+    assert facts["cpu.vendor"] == "AMD → Intel"
+
+
 def test_one_metric_of_any_kind_can_be_drawn(tmp_path: Path) -> None:
     write_night(tmp_path, 0, [timed("int4", 0.002)])
     write_trends(read_series(Store(tmp_path), "load_s"), tmp_path / "x.html", plotlyjs="cdn")

@@ -14,7 +14,7 @@ import pytest
 
 import qbench
 from qbench.errors import ResultsError, SuiteError
-from qbench.results.history import metrics, read_series
+from qbench.results.history import NO_MANIFEST, metrics, read_series
 from qbench.results.history_frame import COLUMNS
 from qbench.results.metrics import METRICS
 from qbench.results.nights import comparable, differing_facts
@@ -182,6 +182,63 @@ def test_a_lost_manifest_leaves_the_numbers(tmp_path: Path) -> None:
     assert len(frame.attrs["problems"]) >= 1
     assert frame.commit.isna().tolist() == [False, False, True]
     assert str(frame.started_at.iloc[-1].date()) == "2026-09-03", "the run's name tells the day"
+
+
+@pytest.mark.parametrize("lost", [0, 33, 39], ids=["first", "between", "newest"])
+def test_a_lost_manifest_splits_no_series(tmp_path: Path, lost: int) -> None:
+    """Of two kinds of numbers: one true step each, and nothing at the night whose machine is unknown."""
+    rng = np.random.default_rng(3)
+    for night in range(40):
+        seconds = 0.004 * float(np.exp(0.01 * rng.standard_normal())) * (1.2 if night >= 30 else 1.0)
+        folder = write_night(tmp_path, night, [timed("none", seconds, 1.0 if night < 30 else 1.001)])
+        if night == lost:
+            (folder / MANIFEST).unlink()
+    store = Store(tmp_path, strict=False)
+    for series in read_series(store):
+        if series.metric in ("decode_s_per_token", "perplexity"):
+            assert [(one.kind, one.place) for one in series.changes] == [("change point", 30)], series.metric
+            assert len(series.measured) == 40
+        else:
+            assert not any(one.kind == "environment" for one in series.changes), series.metric
+    assert any(MANIFEST in problem and run_name(lost) in problem for problem in store.problems)
+
+
+def test_an_unknown_machine_between_two_is_neither(tmp_path: Path) -> None:
+    """Whichever it was, its number differs from the other's: no step may be claimed within one of them."""
+    for was in ("old", "new"):
+        for night in range(20):
+            moved = night > 10 or (night == 10 and was == "new")
+            machine = environment(packages={"torch": "2.14.0" if moved else "2.13.0"})
+            record = timed("none", 0.004, 1.001 if moved else 1.0)
+            folder = write_night(tmp_path / was, night, [record], machine=machine)
+            if night == 10:
+                (folder / MANIFEST).write_text("{")
+        [series] = read_series(Store(tmp_path / was, strict=False), "perplexity")
+        assert [(one.kind, one.place) for one in series.changes] == [("environment", 11)]
+        assert series.changes[0].facts == ("torch: 2.13.0 → 2.14.0",)
+
+
+def test_a_gap_says_that_its_record_could_not_be_read(tmp_path: Path) -> None:
+    """With the manifest and without; a cell whose manifest is lost was not dropped from the suite."""
+    cell = timed("none", 0.004).cell.id
+    for night in range(6):
+        folder = write_night(tmp_path, night, [timed("none", 0.004), timed("int4", 0.002)])
+        if night in (2, 3):
+            (folder / f"{cell}.json").write_text('{"schema": ')
+        if night in (3, 4, 5):
+            (folder / MANIFEST).unlink()
+        if night in (4, 5):
+            (folder / f"{cell}.json").unlink()
+    [series] = read_series(Store(tmp_path, strict=False), "perplexity", rules=[{"method": ["none"]}])
+    assert [point.night.run for point in series.gaps] == [run_name(2), run_name(3)]
+    for gap in series.gaps:
+        assert gap.status == "missing"
+        assert (gap.reason or "").startswith(f"its record could not be read: {cell}.json is no whole JSON")
+        assert str(tmp_path) not in (gap.reason or "")
+    assert series.left is None, "nobody knows what nights 4 and 5 had planned"
+    write_night(tmp_path, 6, [timed("none", 0.004)])
+    [series] = read_series(Store(tmp_path, strict=False), "perplexity", rules=[{"method": ["none"]}])
+    assert [point.reason for point in series.gaps[2:]] == [NO_MANIFEST] * 2
 
 
 def test_mistakes_name_the_way_out(tree: Path, tmp_path: Path) -> None:

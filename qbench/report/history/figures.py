@@ -166,6 +166,8 @@ def _range(series: Series, scale: Scale) -> tuple[float, float]:
 def _said(point: Point) -> str:
     commit = point.night.commit
     revision = commit[:8] if commit else f"qbench {point.night.version}"
+    if not point.night.known:
+        revision = "commit and machine unknown: the run's manifest could not be read"
     return html.escape(revision if point.value is not None else point.reason or "")
 
 

@@ -12,6 +12,7 @@ from qbench.errors import ResultsError
 from qbench.report.digits import Scale, scale_for, significant
 from qbench.report.history.changes import ChangeWords, GapWords, Sense, change_words, date, gap_words
 from qbench.report.history.figures import figure, span_of
+from qbench.report.history.headline import Listed, listed_changes, of_several_suites, prefixed, sentence
 from qbench.report.page import Plotlyjs, render_page, write_page
 from qbench.report.table import SHOWN
 from qbench.results.history import direction, is_deterministic, unit
@@ -21,8 +22,6 @@ from qbench.results.series import Series
 _TITLES = {**{column.name: column.title for column in SHOWN}, "perplexity_ratio": "Perplexity × base"}
 MOST_LISTED = 100
 """Changes that the list at the top names; the others stand behind their pictures."""
-RECENT = 7
-"""Runs back from the newest that count as recent."""
 
 
 @dataclass(frozen=True)
@@ -68,15 +67,6 @@ class MetricView:
     @property
     def moving(self) -> int:
         return sum(not small.still for small in self.pictures)
-
-
-@dataclass(frozen=True)
-class Listed:
-    """One change in the list at the top; an environment's stands there once for all its series."""
-
-    change: ChangeWords
-    cell: str
-    metric: str
 
 
 @dataclass(frozen=True)
@@ -134,11 +124,11 @@ def build_trends(found: Sequence[Series], problems: Sequence[str] = ()) -> View:
     by_metric: dict[str, list[Series]] = defaultdict(list)
     for series in found:
         by_metric[series.metric].append(series)
-    listed = _listed(found)
+    listed = listed_changes(found)
     suites = sorted({series.suite for series in found})
     return View(
         title=f"Trends of {', '.join(suites)}",
-        sentence=_sentence(found),
+        sentence=sentence(found),
         facts=_facts(found),
         listed=listed[:MOST_LISTED],
         more=max(0, len(listed) - MOST_LISTED),
@@ -148,7 +138,7 @@ def build_trends(found: Sequence[Series], problems: Sequence[str] = ()) -> View:
 
 
 def _metric(name: str, members: Sequence[Series], found: Sequence[Series]) -> MetricView:
-    several = len({series.suite for series in found}) > 1
+    several = of_several_suites(found)
     scale = scale_for([series.measured[-1].value or 0.0 for series in members], unit(name))
     span = span_of(found)
     way = {"lower": "↓ lower is better", "higher": "↑ higher is better", None: ""}[direction(name)]
@@ -166,7 +156,7 @@ def _metric(name: str, members: Sequence[Series], found: Sequence[Series]) -> Me
 def _small(series: Series, scale: Scale, span: tuple[str, str], several: bool) -> Small:
     latest = (series.measured[-1].value or 0.0) / scale.factor
     return Small(
-        title=f"{series.suite}: {series.cell}" if several else series.cell,
+        title=prefixed(series.suite, series.cell, several),
         latest=f"{significant(latest, 4)} {scale.unit}".strip(),
         changes=change_words(series)[::-1],
         gaps=gap_words(series)[::-1],
@@ -174,37 +164,6 @@ def _small(series: Series, scale: Scale, span: tuple[str, str], several: bool) -
         still=is_deterministic(series.metric) and len({point.value for point in series.points}) == 1,
         figure=figure(series, scale, span),
     )
-
-
-def _listed(found: Sequence[Series]) -> list[Listed]:
-    """Newest first; changes of the environment once for each date and difference."""
-    rows: dict[tuple[Any, ...], Listed] = {}
-    for series in found:
-        for change in change_words(series):
-            if change.sense == "environment":
-                told = ChangeWords(
-                    "environment", change.date, "new environment", change.commits, change.facts
-                )
-                rows.setdefault((change.date, change.facts), Listed(told, "", ""))
-            else:
-                rows[change.date, series.suite, series.cell, series.metric] = Listed(
-                    change, series.cell, series.metric
-                )
-    return sorted(rows.values(), key=lambda row: row.change.date, reverse=True)
-
-
-def _sentence(found: Sequence[Series]) -> str:
-    """How many series got worse or better among the last runs, or that none did."""
-    count: dict[str, int] = defaultdict(int)
-    for series in found:
-        recent = {point.night.run for point in series.points[-RECENT:]}
-        places = [change.after.night.run for change in series.changes]
-        new = [words for words, run in zip(change_words(series), places, strict=True) if run in recent]
-        for one in {words.sense for words in new if words.sense != "environment"}:
-            count[one] += 1
-    said = [f"{count[one]} {one}" for one in ("worse", "better", "changed") if count[one]]
-    of = f"of {len(found)} series in the last {RECENT} runs"
-    return f"{', '.join(said)} {of}." if said else f"No level has changed {of}."
 
 
 def _facts(found: Sequence[Series]) -> dict[str, str]:
