@@ -13,25 +13,28 @@ _NAMED = 3
 
 
 def headline(found: Comparison, lines: Sequence[Line]) -> str:
-    """`1 of 27 cells differs: zeropoint 8-bit g64, perplexity worse by 0.40 %. The other 26 are identical …`.
+    """What B lost, what differs, and what else was not compared.
 
-    `lines`: of what ought to be equal and is not. Where all is equal, or nothing was compared, the
-    comparison's own verdict.
+    `1 of 27 cells differs: zeropoint 8-bit g64, perplexity worse by 0.40 %. The other 26 are identical …`.
+    `lines`: of what ought to be equal and is not.
     """
     compared = sum(bool(pair.compared) for pair in found.pairs)
-    if not lines or not compared:
-        return f"{found.verdict[:1].upper()}{found.verdict[1:]}."
-    cells: dict[tuple[str, ...], list[Line]] = {}
+    said = (found.lost, _differing(found, lines, compared) if lines and compared else found.equality)
+    return " ".join(f"{text[:1].upper()}{text[1:]}." for text in (*said, *found.lacking) if text)
+
+
+def _differing(found: Comparison, lines: Sequence[Line], compared: int) -> str:
+    """Without its last full stop."""
+    by_cell: dict[tuple[str, ...], list[Line]] = {}
     for line in lines:
-        cells.setdefault(line.cell, []).append(line)
-    leading = sorted(map(_leading, cells.values()), key=_weight)
+        by_cell.setdefault(line.cell, []).append(line)
+    leading = sorted(map(_leading, by_cell.values()), key=_weight)
     named = "; ".join(f"{_cell(line, found)}, {_words(line)}" for line in leading[:_NAMED])
-    more = f"; and {len(cells) - _NAMED} more" if len(cells) > _NAMED else ""
-    said = f"{len(cells)} of {compared} cells differ{'s' if len(cells) == 1 else ''}: {named}{more}."
-    same = compared - len(cells)
-    if not same:
-        return said
-    return f"{said} The other{f' {same} are' if same > 1 else ' is'} identical bit for bit."
+    more = f"; and {len(by_cell) - _NAMED} more" if len(by_cell) > _NAMED else ""
+    count = f"{len(by_cell)} of {found.of(compared)}"
+    said = f"{count} differ{'s' if len(by_cell) == 1 else ''}: {named}{more}"
+    same = compared - len(by_cell)
+    return f"{said}. The other{f' {same} are' if same > 1 else ' is'} identical bit for bit" if same else said
 
 
 def _leading(lines: list[Line]) -> Line:

@@ -19,12 +19,12 @@ TIMED = {"prefill_s": "Prefill", "decode_s_per_token": "Decode", "peak_memory_by
 
 def drawn(found: Comparison) -> Parts:
     """Everything as rich text, ready to print; texts from records are literal."""
-    wrong = any(not pair.identical for pair in found.pairs)
+    wrong = found.one_sided or any(not pair.identical for pair in found.pairs)
     parts: list[Table | Text] = [_rows(found.pairs)] if found.pairs else []
     said = headline(found, differing_lines(found))
     parts.append(Text(said, style="bold red" if wrong else "bold"))
     parts += [_line(pair, one) for pair in found.pairs for one in pair.differences]
-    parts += _section("did not end well on both sides", _short(found.not_ok))
+    parts += _section("did not end well on one side or both", _short(found.not_ok))
     parts += _section("only in A", _short(found.only_a))
     parts += _section("only in B", _short(found.only_b))
     parts += _section("environments differ", found.environment) or [Text("environments: equal")]

@@ -94,7 +94,10 @@ class Side:
 class ComparisonView:
     sides: tuple[Side, Side]
     alike: bool
-    """Whether something was compared and all that is deterministic is equal."""
+    """Whether something was compared, all that is deterministic is equal, and no cell is good on one side
+    only."""
+    compared: bool
+    """Whether a number was."""
     times: str
     """What the timed numbers say together; empty where there are none."""
     differences: list[Line]
@@ -117,12 +120,14 @@ def build_comparison(found: Comparison, a: Source, b: Source) -> ComparisonView:
     differences = differing_lines(found)
     timed = [_timed(pair, one) for pair in found.pairs for one in pair.timed if one.metric in TIMED]
     where = {name: {getattr(pair, name) for pair in found.pairs} for name in ("model", "dtype", "device")}
-    lacking = [("failed on a side", shortened(line)) for line in found.not_ok]
+    compared = any(pair.compared for pair in found.pairs)
+    lacking = [(end.where, shortened(line)) for end, line in zip(found.ends, found.not_ok, strict=True)]
     lacking += [("only in A", shortened(line)) for line in found.only_a]
     lacking += [("only in B", shortened(line)) for line in found.only_b]
     return ComparisonView(
         sides=(_side("A", a), _side("B", b)),
-        alike=any(pair.compared for pair in found.pairs) and all(pair.identical for pair in found.pairs),
+        alike=compared and not found.one_sided and all(pair.identical for pair in found.pairs),
+        compared=compared,
         times=_together(timed),
         differences=differences,
         timed=sorted(timed, key=lambda line: (not line.changed, -line.sort)),
