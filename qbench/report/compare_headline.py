@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qbench.report.differences import Line
+from qbench.report.judged import BEYOND, NO_INTERVAL
 from qbench.results.compare import Comparison
 from qbench.results.metrics import METRICS
 
@@ -38,17 +39,26 @@ def _differing(found: Comparison, lines: Sequence[Line], compared: int) -> str:
 
 
 def _leading(lines: list[Line]) -> Line:
-    """Of one cell: its perplexity, else another metric, the largest change first."""
-    return min(lines, key=lambda line: (line.metric != "perplexity", line.metric not in METRICS, -line.sort))
+    """Of one cell: what can be said with the most certainty, its perplexity before others, then by size."""
+    return min(lines, key=lambda line: (_rank(line), line.metric != "perplexity", -line.sort))
 
 
-def _weight(line: Line) -> tuple[bool, bool, float]:
-    """What is worse first, then other metrics than raw values, then by size."""
-    return not _is_worse(line), line.metric not in METRICS, -line.sort
+def _weight(line: Line) -> tuple[bool, int, float]:
+    """What is worse or lost first, then by certainty, then by size."""
+    return not line.verdict.startswith(("worse", "B has none")), _rank(line), -line.sort
 
 
-def _is_worse(line: Line) -> bool:
-    return line.verdict.startswith("worse")
+def _rank(line: Line) -> int:
+    """Lost, or beyond its interval, first; then exact numbers, those without an interval, raw values."""
+    if line.metric not in METRICS:
+        return 5
+    if line.verdict in (f"worse, {BEYOND}", "B has none"):
+        return 0
+    if line.verdict == f"better, {BEYOND}":
+        return 1
+    if line.verdict in ("worse", "better"):
+        return 2
+    return 4 if line.verdict.endswith(NO_INTERVAL) else 3
 
 
 def _cell(line: Line, found: Comparison) -> str:
@@ -64,8 +74,10 @@ def _words(line: Line) -> str:
     if line.verdict.endswith("has none"):
         return f"{name}: {line.verdict}"
     way, _, beyond = line.verdict.partition(", ")
-    if beyond == "beyond the interval":
-        return f"{name} {way} by {line.change[1:]}"
+    if beyond == BEYOND:
+        return f"{name} {way} by {line.change[1:]}" if line.change else f"{name} {way}"
+    if beyond == NO_INTERVAL:
+        return " ".join(filter(None, (name, line.change, f"({way}, {beyond})")))
     if beyond:
         return f"{name} {line.change}, {beyond}"
     return f"{name} {line.change}" if line.change else f"{name} differs"

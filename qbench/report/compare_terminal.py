@@ -9,6 +9,7 @@ from rich.text import Text
 from qbench.report.compare_headline import headline
 from qbench.report.differences import differing_lines, shortened
 from qbench.report.digits import significant
+from qbench.report.judged import judged
 from qbench.report.names import short
 from qbench.results.compare import Comparison, Difference, Pair, Timed
 from qbench.results.metrics import METRICS
@@ -65,6 +66,9 @@ def _line(pair: Pair, one: Difference) -> Text:
     relative = ""
     if one.a and one.b:
         relative = f" (B/A − 1 = {significant(one.b / one.a - 1, min(digits, 2))})"
+    interval, verdict = judged(pair, one)
+    said = [text for text in (interval, verdict) if text != "differs" and not text.endswith("has none")]
+    relative += "".join(f"; {text}" for text in said if text)
     cell = f"{pair.model} {short(pair.label)} {pair.dtype} {pair.device}"
     return Text(f"  {cell}: {one.metric}: {', '.join(values)}{relative}")
 

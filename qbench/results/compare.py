@@ -22,7 +22,7 @@ from qbench.results.ends import ends_of
 from qbench.results.facts import differing, facts
 from qbench.results.latency import Corner, first_corner
 from qbench.results.metrics import METRICS
-from qbench.results.paired import perplexity_ratio
+from qbench.results.paired import paired
 from qbench.results.quality import windows
 from qbench.results.record import Record
 from qbench.results.samples import probe
@@ -116,7 +116,7 @@ def pair_of(a: Record, b: Record) -> Pair:
         compared=tuple(values[0] | values[1]),
         differences=differences(*values),
         timed=tuple(timed for name in METRICS if (timed := _timed(name, a, b))),
-        perplexity=perplexity_ratio(a, b),
+        paired=paired(a, b),
     )  # fmt: skip
 
 

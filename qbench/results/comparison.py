@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -44,8 +45,8 @@ class Pair:
     """Deterministic metrics that at least one side has."""
     differences: tuple[Difference, ...]
     timed: tuple[Timed, ...]
-    perplexity: Paired | None = None
-    """Of b over a, paired by window; None where the two were not scored on the same windows."""
+    paired: Mapping[str, Paired]
+    """By metric, of what is a mean over windows: b against a, where both were scored on the same windows."""
 
     @property
     def identical(self) -> bool:

@@ -137,64 +137,6 @@ def test_what_was_not_compared_and_how_the_machines_differ() -> None:
         assert said.replace("_", "") in text.replace("_", "")
 
 
-FAILED = [factory.failed(method, status) for method, status in (("absmax", "failed"), ("int4", "oom"))]
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "said"),
-    [
-        (RECORDS, (RECORDS[0], FAILED[0], RECORDS[2]),
-         "1 cell that ended well in A failed in B. Identical bit for bit: 2 of the 2 cells that ended well "
-         "on both sides."),
-        (RECORDS, (RECORDS[0], *FAILED),
-         "2 cells that ended well in A did not end well in B (1 failed, 1 oom). Identical bit for bit: "),
-        (RECORDS, (RECORDS[0], RECORDS[1], FAILED[1]), "1 cell that ended well in A ran out of memory in B."),
-        ((*FAILED, RECORDS[0]), RECORDS,
-         "Identical bit for bit: 1 of the 1 cell that ended well on both sides. 2 cells that did not end "
-         "well in A (1 failed, 1 oom) ended well in B."),
-        (RECORDS, RECORDS[:1], " both sides. 2 cells are in A only."),
-        (RECORDS[:2], RECORDS, " both sides. 1 cell is in B only."),
-        (RECORDS[1:2], (FAILED[0],),
-         "1 cell that ended well in A failed in B. No cell was measured on both sides: nothing was "
-         "compared."),
-        (RECORDS, (changed(RECORDS[0], "memory", weight_bytes=11_700_000), FAILED[0], RECORDS[2]),
-         "1 cell that ended well in A failed in B. 1 of the 2 cells that ended well on both sides differs: "
-         "none, weight bytes"),
-    ],
-)  # fmt: skip
-def test_a_cell_that_is_good_on_one_side_only_takes_the_good_verdict(
-    a: tuple[Record, ...], b: tuple[Record, ...], said: str
-) -> None:
-    sides = source(*a), source(*b)
-    found = compare_sources(*sides)
-    view, page = build_comparison(found, *sides), render(found, *sides)
-    assert not view.alike
-    assert '<article class="differ">' in page
-    out = io.StringIO()
-    Console(file=out, width=400).print(drawn(found))
-    for text in (Reader(page).text, out.getvalue(), markdown(found, *sides).replace("\\", "")):
-        assert said in text
-    assert said.split(".")[0].lower() in json.dumps(found.to_dict()).lower()
-    assert "did not end well on both sides" not in out.getvalue()
-
-
-def test_what_failed_on_both_sides_takes_no_verdict_and_is_named() -> None:
-    sides = source(RECORDS[0], *FAILED), source(RECORDS[0], *FAILED)
-    found = compare_sources(*sides)
-    view, text = build_comparison(found, *sides), Reader(render(found, *sides)).text
-    assert view.alike
-    assert [where for where, _ in view.lacking] == ["failed on both sides", "oom on both sides"]
-    assert "2 cells ended well on neither side." in text
-
-
-def test_what_only_b_lost_is_listed_first() -> None:
-    a = (FAILED[0], FAILED[1], factory.record("gptq"), RECORDS[0])
-    b = (RECORDS[1], FAILED[1], factory.failed("gptq"), RECORDS[0])
-    found = compare_sources(source(*a), source(*b))
-    assert [(end.a, end.b) for end in found.ends] == [("ok", "failed"), ("failed", "ok"), ("oom", "oom")]
-    assert [line.split()[1] for line in found.not_ok] == ["gptq", "absmax", "int4"]
-
-
 def test_nothing_compared_is_a_page_that_says_so() -> None:
     for a, b in (((), ()), ((factory.failed(),), (factory.failed(),)), (RECORDS[:1], ())):
         sides = source(*a), source(*b)
@@ -244,8 +186,8 @@ def test_the_command_writes_the_page_and_prints_markdown(tmp_path: Path) -> None
     assert "| none | weight\\_bytes |" in done.stdout or "| none | weight_bytes |" in done.stdout
     said = "1 of 3 cells differs: none, weight bytes -100 %. The other 2 are identical bit for bit."
     assert said.replace("-", MINUS) in Reader(target.read_text()).text
-    assert json.loads(data.read_text())["pairs"][0]["perplexity"]["ratio"] == 1.0
-    factory.write_run(tmp_path / "lost", [RECORDS[0], *FAILED])
+    assert json.loads(data.read_text())["pairs"][0]["paired"]["perplexity"]["value"] == 1.0
+    factory.write_run(tmp_path / "lost", [RECORDS[0], factory.failed("absmax"), factory.failed("int4")])
     lost = CliRunner().invoke(app, ["compare", str(tmp_path / "a"), str(tmp_path / "lost")])
     assert lost.exit_code == 0, "the help says so: both could be read"
     assert "did not end well on one side or both:" in lost.stdout
