@@ -53,7 +53,7 @@ def _text(paired: Paired, low: float, high: float, metric: Metric) -> str:
     value, spread = with_interval(paired.value, low, high, 5 if ratio else metric.digits)
     if ratio:
         return f"× {value} {spread}".rstrip()
-    sign = "" if value.startswith(MINUS) else "+"
+    sign = "" if value.startswith(MINUS) or not value.strip("0.") else "+"  # what rounds to 0 has no sign
     return " ".join(filter(None, (f"{sign}{value}", spread, metric.unit)))
 
 

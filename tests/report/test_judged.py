@@ -48,6 +48,13 @@ def test_kl_is_judged_by_its_paired_interval(kl: list[float], verdict: str) -> N
     assert shown[-1] == "nat"
 
 
+def test_a_change_that_rounds_to_nothing_has_no_sign() -> None:
+    kl = [KL[0] - 1e-3, *(one + by for one, by in zip(KL[1:], (9, -9, 9, -9, 9, -9, 0), strict=True))]
+    line = lines(quality(), quality(kl=kl))["kl_divergence"]
+    assert line.range.startswith("0.0")
+    assert line.verdict == "differs, within the interval"
+
+
 def test_agreement_is_better_the_higher_it_is() -> None:
     half = lines(quality(), quality(agree=[one // 2 for one in AGREE]))["top1_agreement"]
     assert (half.verdict, half.way) == ("worse, beyond the interval", "worse")
