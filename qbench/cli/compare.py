@@ -27,7 +27,8 @@ def compare(
     """Compare the newest run of each suite in A with that in B, cell by cell.
 
     Quality, bytes and all else that is deterministic is compared bit for bit; what is timed is shown as a
-    ratio B/A, with the range that the single rounds allow. Exit code: 0 compared, 2 nothing can be read.
+    ratio B/A, with the range that the single rounds allow. Exit code: 0 where both could be read, whatever
+    differs or failed in them, 2 otherwise; `qbench gate` is what fails on a regression.
     """
     import json as json_
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qbench.report.differences import Line
+from qbench.report.judged import BEYOND, NO_INTERVAL
 from qbench.results.compare import Comparison
 from qbench.results.metrics import METRICS
 
@@ -13,39 +14,51 @@ _NAMED = 3
 
 
 def headline(found: Comparison, lines: Sequence[Line]) -> str:
-    """`1 of 27 cells differs: zeropoint 8-bit g64, perplexity worse by 0.40 %. The other 26 are identical …`.
+    """What B lost, what differs, and what else was not compared.
 
-    `lines`: of what ought to be equal and is not. Where all is equal, or nothing was compared, the
-    comparison's own verdict.
+    `1 of 27 cells differs: zeropoint 8-bit g64, perplexity worse by 0.40 %. The other 26 are identical …`.
+    `lines`: of what ought to be equal and is not.
     """
     compared = sum(bool(pair.compared) for pair in found.pairs)
-    if not lines or not compared:
-        return f"{found.verdict[:1].upper()}{found.verdict[1:]}."
-    cells: dict[tuple[str, ...], list[Line]] = {}
+    said = (found.lost, _differing(found, lines, compared) if lines and compared else found.equality)
+    return " ".join(f"{text[:1].upper()}{text[1:]}." for text in (*said, *found.lacking) if text)
+
+
+def _differing(found: Comparison, lines: Sequence[Line], compared: int) -> str:
+    """Without its last full stop."""
+    by_cell: dict[tuple[str, ...], list[Line]] = {}
     for line in lines:
-        cells.setdefault(line.cell, []).append(line)
-    leading = sorted(map(_leading, cells.values()), key=_weight)
+        by_cell.setdefault(line.cell, []).append(line)
+    leading = sorted(map(_leading, by_cell.values()), key=_weight)
     named = "; ".join(f"{_cell(line, found)}, {_words(line)}" for line in leading[:_NAMED])
-    more = f"; and {len(cells) - _NAMED} more" if len(cells) > _NAMED else ""
-    said = f"{len(cells)} of {compared} cells differ{'s' if len(cells) == 1 else ''}: {named}{more}."
-    same = compared - len(cells)
-    if not same:
-        return said
-    return f"{said} The other{f' {same} are' if same > 1 else ' is'} identical bit for bit."
+    more = f"; and {len(by_cell) - _NAMED} more" if len(by_cell) > _NAMED else ""
+    count = f"{len(by_cell)} of {found.of(compared)}"
+    said = f"{count} differ{'s' if len(by_cell) == 1 else ''}: {named}{more}"
+    same = compared - len(by_cell)
+    return f"{said}. The other{f' {same} are' if same > 1 else ' is'} identical bit for bit" if same else said
 
 
 def _leading(lines: list[Line]) -> Line:
-    """Of one cell: its perplexity, else another metric, the largest change first."""
-    return min(lines, key=lambda line: (line.metric != "perplexity", line.metric not in METRICS, -line.sort))
+    """Of one cell: what can be said with the most certainty, its perplexity before others, then by size."""
+    return min(lines, key=lambda line: (_rank(line), line.metric != "perplexity", -line.sort))
 
 
-def _weight(line: Line) -> tuple[bool, bool, float]:
-    """What is worse first, then other metrics than raw values, then by size."""
-    return not _is_worse(line), line.metric not in METRICS, -line.sort
+def _weight(line: Line) -> tuple[bool, int, float]:
+    """What is worse or lost first, then by certainty, then by size."""
+    return not line.verdict.startswith(("worse", "B has none")), _rank(line), -line.sort
 
 
-def _is_worse(line: Line) -> bool:
-    return line.verdict.startswith("worse")
+def _rank(line: Line) -> int:
+    """Lost, or beyond its interval, first; then exact numbers, those without an interval, raw values."""
+    if line.metric not in METRICS:
+        return 5
+    if line.verdict in (f"worse, {BEYOND}", "B has none"):
+        return 0
+    if line.verdict == f"better, {BEYOND}":
+        return 1
+    if line.verdict in ("worse", "better"):
+        return 2
+    return 4 if line.verdict.endswith(NO_INTERVAL) else 3
 
 
 def _cell(line: Line, found: Comparison) -> str:
@@ -61,8 +74,10 @@ def _words(line: Line) -> str:
     if line.verdict.endswith("has none"):
         return f"{name}: {line.verdict}"
     way, _, beyond = line.verdict.partition(", ")
-    if beyond == "beyond the interval":
-        return f"{name} {way} by {line.change[1:]}"
+    if beyond == BEYOND:
+        return f"{name} {way} by {line.change[1:]}" if line.change else f"{name} {way}"
+    if beyond == NO_INTERVAL:
+        return " ".join(filter(None, (name, line.change, f"({way}, {beyond})")))
     if beyond:
         return f"{name} {line.change}, {beyond}"
     return f"{name} {line.change}" if line.change else f"{name} differs"

@@ -11,6 +11,8 @@ from qbench.report.markdown_text import LIMIT, bullets, cut_note, details, escap
 from qbench.report.page import render_page, write_page
 from qbench.results.compare import Comparison, Source
 
+INTERVAL = "95% interval"
+"""Title of the column."""
 _LACKING, _ENVIRONMENT, _GAP = 8_000, 8_000, 1_500
 """Characters at most in Markdown; differences have what is left, times what those leave."""
 
@@ -24,6 +26,7 @@ def render(found: Comparison, a: Source, b: Source) -> str:
         "title": "A and B compared",
         "note": NOT_INTERLEAVED,
         "quiet": QUIET,
+        "interval": INTERVAL,
     }
     return render_page("compare.html.j2", context, scripts=["compare.js"], styles=["compare.css"])
 
@@ -46,7 +49,7 @@ def markdown(found: Comparison, a: Source, b: Source) -> str:
         _facts(view.environment),
     ]
     room = LIMIT - _GAP - sum(map(len, parts))
-    changed = _lines(view, view.differences, ("Change", "B/A"), "differences are", room)
+    changed = _lines(view, view.differences, ("Change", INTERVAL), "differences are", room)
     timed = ""
     if view.timed:
         loud = [line for line in view.timed if not line.quiet]

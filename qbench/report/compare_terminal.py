@@ -9,6 +9,7 @@ from rich.text import Text
 from qbench.report.compare_headline import headline
 from qbench.report.differences import differing_lines, shortened
 from qbench.report.digits import significant
+from qbench.report.judged import judged
 from qbench.report.names import short
 from qbench.results.compare import Comparison, Difference, Pair, Timed
 from qbench.results.metrics import METRICS
@@ -19,12 +20,12 @@ TIMED = {"prefill_s": "Prefill", "decode_s_per_token": "Decode", "peak_memory_by
 
 def drawn(found: Comparison) -> Parts:
     """Everything as rich text, ready to print; texts from records are literal."""
-    wrong = any(not pair.identical for pair in found.pairs)
+    wrong = found.one_sided or any(not pair.identical for pair in found.pairs)
     parts: list[Table | Text] = [_rows(found.pairs)] if found.pairs else []
     said = headline(found, differing_lines(found))
     parts.append(Text(said, style="bold red" if wrong else "bold"))
     parts += [_line(pair, one) for pair in found.pairs for one in pair.differences]
-    parts += _section("did not end well on both sides", _short(found.not_ok))
+    parts += _section("did not end well on one side or both", _short(found.not_ok))
     parts += _section("only in A", _short(found.only_a))
     parts += _section("only in B", _short(found.only_b))
     parts += _section("environments differ", found.environment) or [Text("environments: equal")]
@@ -65,6 +66,9 @@ def _line(pair: Pair, one: Difference) -> Text:
     relative = ""
     if one.a and one.b:
         relative = f" (B/A − 1 = {significant(one.b / one.a - 1, min(digits, 2))})"
+    interval, verdict = judged(pair, one)
+    said = [text for text in (interval, verdict) if text != "differs" and not text.endswith("has none")]
+    relative += "".join(f"; {text}" for text in said if text)
     cell = f"{pair.model} {short(pair.label)} {pair.dtype} {pair.device}"
     return Text(f"  {cell}: {one.metric}: {', '.join(values)}{relative}")
 

@@ -1,8 +1,8 @@
 """A comparison of two sources as plain data: what changed first, in words that claim no more than the data.
 
-What is deterministic is equal or not. A perplexity that is not has the interval of its ratio, paired by
-window. What is timed has the range of ratios that single rounds allow: the two runs did not take turns, so
-that a ratio speaks of two moments of a machine as well as of what was changed, and no verdict says otherwise.
+What is deterministic is equal or not, and then better or worse as far as `judged.py` can tell. What is timed
+has the range of ratios that single rounds allow: the two runs did not take turns, so that a ratio speaks of
+two moments of a machine as well as of what was changed, and no verdict says otherwise.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qbench.report.digits import MINUS, scale_for, significant, with_interval
+from qbench.report.digits import scale_for, significant
+from qbench.report.judged import judged, percent
 from qbench.report.names import short
 from qbench.results.compare import Comparison, Difference, Pair, Source, Timed
 from qbench.results.metrics import METRICS
@@ -36,6 +37,7 @@ _FULL = 6
 class Line:
     """One number of one cell on both sides."""
 
+    cell_id: str
     model: str
     label: str
     """Of the suite, whole."""
@@ -60,7 +62,13 @@ class Line:
 
     @property
     def cell(self) -> tuple[str, ...]:
-        return self.model, self.label, self.dtype, self.device
+        return self.model, self.label, self.dtype, self.device, self.cell_id
+
+    @property
+    def way(self) -> str:
+        """`worse`, `better` or nothing."""
+        way = self.verdict.partition(", ")[0]
+        return way if way in ("worse", "better") else ""
 
     @property
     def quiet(self) -> bool:
@@ -94,7 +102,10 @@ class Side:
 class ComparisonView:
     sides: tuple[Side, Side]
     alike: bool
-    """Whether something was compared and all that is deterministic is equal."""
+    """Whether something was compared, all that is deterministic is equal, and no cell is good on one side
+    only."""
+    compared: bool
+    """Whether a number was."""
     times: str
     """What the timed numbers say together; empty where there are none."""
     differences: list[Line]
@@ -117,12 +128,14 @@ def build_comparison(found: Comparison, a: Source, b: Source) -> ComparisonView:
     differences = differing_lines(found)
     timed = [_timed(pair, one) for pair in found.pairs for one in pair.timed if one.metric in TIMED]
     where = {name: {getattr(pair, name) for pair in found.pairs} for name in ("model", "dtype", "device")}
-    lacking = [("failed on a side", shortened(line)) for line in found.not_ok]
+    compared = any(pair.compared for pair in found.pairs)
+    lacking = [(end.where, shortened(line)) for end, line in zip(found.ends, found.not_ok, strict=True)]
     lacking += [("only in A", shortened(line)) for line in found.only_a]
     lacking += [("only in B", shortened(line)) for line in found.only_b]
     return ComparisonView(
         sides=(_side("A", a), _side("B", b)),
-        alike=any(pair.compared for pair in found.pairs) and all(pair.identical for pair in found.pairs),
+        alike=compared and not found.one_sided and all(pair.identical for pair in found.pairs),
+        compared=compared,
         times=_together(timed),
         differences=differences,
         timed=sorted(timed, key=lambda line: (not line.changed, -line.sort)),
@@ -135,7 +148,7 @@ def build_comparison(found: Comparison, a: Source, b: Source) -> ComparisonView:
 
 
 def differing_lines(found: Comparison) -> list[Line]:
-    """What ought to be equal and is not: cells by their largest change, and so their numbers."""
+    """What ought to be equal and is not: cells by their largest change, so their metrics, then raw values."""
     return _by_cell([_difference(pair, one) for pair in found.pairs for one in pair.differences])
 
 
@@ -149,7 +162,8 @@ def _by_cell(lines: Sequence[Line]) -> list[Line]:
     largest: dict[tuple[str, ...], float] = {}
     for line in lines:
         largest[line.cell] = max(line.sort, largest.get(line.cell, 0.0))
-    return sorted(lines, key=lambda line: (-largest[line.cell], line.cell, -line.sort))
+    ranked = sorted(lines, key=lambda line: (line.metric not in METRICS, -line.sort))
+    return sorted(ranked, key=lambda line: (-largest[line.cell], line.cell))
 
 
 def _side(name: str, source: Source) -> Side:
@@ -161,29 +175,12 @@ def _side(name: str, source: Source) -> Side:
 def _difference(pair: Pair, one: Difference) -> Line:
     metric = METRICS.get(one.metric)
     texts, unit = _apart(one.a, one.b, metric.unit if metric else "", metric.digits if metric else _FULL)
-    interval, verdict = "", "differs"
-    if one.a is None or one.b is None:
-        verdict = f"{'A' if one.a is None else 'B'} has none"
-    elif one.metric == "perplexity" and pair.perplexity is not None:
-        interval, verdict = _perplexity(pair)
+    interval, verdict = judged(pair, one)
     relative = one.b / one.a - 1 if one.a and one.b is not None else None
-    change = "" if relative is None else _percent(relative)
+    change = "" if relative is None else percent(relative)
     sort = abs(relative) if relative is not None else float("inf")
     what = metric.description if metric else "the first entry that differs"
     return _line(pair, one.metric, what, texts, unit, change, interval, verdict, True, sort)
-
-
-def _perplexity(pair: Pair) -> tuple[str, str]:
-    paired = pair.perplexity
-    if paired is None or paired.low is None or paired.high is None:
-        return "", "differs; one window says nothing of the spread"
-    value, spread = with_interval(paired.ratio, paired.low, paired.high, 5)
-    text = f"× {value} {spread}" if spread else f"× {value}"
-    if paired.low > 1:
-        return text, "worse, beyond the interval"
-    if paired.high < 1:
-        return text, "better, beyond the interval"
-    return text, "differs, within the interval"
 
 
 def _timed(pair: Pair, one: Timed) -> Line:
@@ -204,7 +201,7 @@ def _line(
     pair: Pair, metric: str, what: str, texts: tuple[str, str], unit: str, change: str, interval: str,
     verdict: str, changed: bool, sort: float,
 ) -> Line:  # fmt: skip
-    where = (pair.model, pair.label, short(pair.label), pair.dtype, pair.device)
+    where = (pair.cell_id, pair.model, pair.label, short(pair.label), pair.dtype, pair.device)
     return Line(*where, metric, what, *texts, unit, change, interval, verdict, changed, sort)
 
 
@@ -220,11 +217,6 @@ def _apart(a: float | None, b: float | None, unit: str, digits: int) -> tuple[tu
     if texts[0] == texts[1] and a != b:  # even seventeen digits round alike beyond a hundred thousand
         return (repr(a), repr(b)), unit
     return (texts[0], texts[1]), scale.unit
-
-
-def _percent(relative: float) -> str:
-    text = significant(100 * relative, 2)
-    return f"{text if text.startswith(MINUS) else f'+{text}'} %"
 
 
 def _together(lines: Sequence[Line]) -> str:

@@ -12,19 +12,26 @@ Left out: pairing rounds by lap. Two runs were never interleaved with each other
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from qbench.errors import ResultsError
+from qbench.results.comparison import Comparison, Difference, Pair, Timed
+from qbench.results.ends import ends_of
 from qbench.results.facts import differing, facts
 from qbench.results.latency import Corner, first_corner
 from qbench.results.metrics import METRICS
-from qbench.results.paired import Paired, perplexity_ratio
+from qbench.results.paired import paired
 from qbench.results.quality import windows
 from qbench.results.record import Record
 from qbench.results.samples import probe
 from qbench.results.store import Store
+
+__all__ = [
+    "WINDOWS", "Comparison", "Difference", "Pair", "Source", "Timed", "compare", "compare_folders",
+    "compare_sources", "described", "deterministic", "differences", "pair_of", "read_source",
+]  # fmt: skip
 
 WINDOWS = "nll by window"
 """Beside the metrics: what the quality ones are computed from, so that no two errors can cancel."""
@@ -39,78 +46,6 @@ _ROUNDS: dict[str, Callable[[Corner], list[float]]] = {
     "decode_s_per_token": lambda corner: corner.decode,
 }
 """Single rounds of the first corner, which is the one that the table shows."""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A number that ought to be equal and is not. None: one side has none."""
-
-    metric: str
-    a: float | None
-    b: float | None
-
-
-@dataclass(frozen=True)
-class Timed:
-    """A number that varies: `ratio` is b over a. `low` and `high` are the smallest and the largest ratio of
-    any two rounds, None where a side has no single rounds."""
-
-    metric: str
-    a: float
-    b: float
-    ratio: float
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One cell that both sides hold as ok."""
-
-    cell_id: str
-    model: str
-    label: str
-    dtype: str
-    device: str
-    compared: tuple[str, ...]
-    """Deterministic metrics that at least one side has."""
-    differences: tuple[Difference, ...]
-    timed: tuple[Timed, ...]
-    perplexity: Paired | None = None
-    """Of b over a, paired by window; None where the two were not scored on the same windows."""
-
-    @property
-    def identical(self) -> bool:
-        return not self.differences
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two sets of records: `a` first, `b` second."""
-
-    pairs: tuple[Pair, ...]
-    only_a: tuple[str, ...]
-    """Cells that the other side lacks, in words."""
-    only_b: tuple[str, ...]
-    not_ok: tuple[str, ...]
-    """Cells that both hold and that did not end well on a side, with the reason."""
-    environment: tuple[str, ...] = ()
-    """What differs between the machines and the software, a line each; see `facts`."""
-
-    @property
-    def verdict(self) -> str:
-        """`identical bit for bit: 23 of 23 cells`, or how many are not."""
-        if not self.pairs:
-            return "no cell was measured on both sides: nothing was compared"
-        compared = [pair for pair in self.pairs if pair.compared]
-        if not compared:
-            return f"{len(self.pairs)} cells on both sides, and none has a deterministic metric"
-        same = sum(pair.identical for pair in compared)
-        return f"identical bit for bit: {same} of {len(compared)} cells"
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        return {"verdict": self.verdict, **asdict(self)}
 
 
 @dataclass
@@ -130,11 +65,13 @@ def compare(a: Iterable[Record], b: Iterable[Record], environment: Sequence[str]
     """Everything that two sets of records have to say of each other, cells in the order of `a`'s start."""
     first, second = _Side.of(a).by_id, _Side.of(b).by_id
     both = [(first[name], second[name]) for name in first if name in second]
+    not_ok = ends_of(both)
     return Comparison(
         pairs=tuple(pair_of(*found) for found in both if all(record.status == "ok" for record in found)),
         only_a=tuple(described(record) for name, record in first.items() if name not in second),
         only_b=tuple(described(record) for name, record in second.items() if name not in first),
-        not_ok=tuple(line for found in both if (line := _not_ok(*found))),
+        not_ok=tuple(line for _, line in not_ok),
+        ends=tuple(end for end, _ in not_ok),
         environment=tuple(environment),
     )
 
@@ -179,7 +116,7 @@ def pair_of(a: Record, b: Record) -> Pair:
         compared=tuple(values[0] | values[1]),
         differences=differences(*values),
         timed=tuple(timed for name in METRICS if (timed := _timed(name, a, b))),
-        perplexity=perplexity_ratio(a, b),
+        paired=paired(a, b),
     )  # fmt: skip
 
 
@@ -245,12 +182,3 @@ def _timed(name: str, a: Record, b: Record) -> Timed | None:
 def _rounds(name: str, record: Record) -> list[float]:
     first = first_corner(record)
     return _ROUNDS[name](first) if first is not None and name in _ROUNDS else []
-
-
-def _not_ok(a: Record, b: Record) -> str | None:
-    if a.status == b.status == "ok":
-        return None
-    reasons = [
-        f"{name}: {record.status}, {record.reason}" for name, record in (("A", a), ("B", b)) if record.reason
-    ]
-    return f"{a.cell.model.name} {a.cell.label} {a.cell.dtype} {a.cell.device}: {'; '.join(reasons)}"

@@ -127,12 +127,12 @@ def test_what_was_not_compared_and_how_the_machines_differ() -> None:
     a = source(*RECORDS, cpu="x", torch="2.13")
     b = source(RECORDS[0], factory.failed("int4"), factory.record("gptq"), cpu="x", torch="2.14", gpu="y")
     view = view_of(a, b)
-    assert sorted(where for where, _ in view.lacking) == ["failed on a side", "only in A", "only in B"]
+    assert sorted(where for where, _ in view.lacking) == ["ok in A, failed in B", "only in A", "only in B"]
     assert [(fact.name, fact.a, fact.b) for fact in view.environment] == [
         ("gpu", "–", "y"), ("torch", "2.13", "2.14"), ("cpu", "x", "x"),
     ]  # fmt: skip
     page, text = render(compare_sources(a, b), a, b), markdown(compare_sources(a, b), a, b)
-    for said in ("failed on a side", "ValueError: group_size 7", "2.14"):
+    for said in ("ok in A, failed in B", "ValueError: group_size 7", "2.14"):
         assert said in Reader(page).text
         assert said.replace("_", "") in text.replace("_", "")
 
@@ -186,7 +186,11 @@ def test_the_command_writes_the_page_and_prints_markdown(tmp_path: Path) -> None
     assert "| none | weight\\_bytes |" in done.stdout or "| none | weight_bytes |" in done.stdout
     said = "1 of 3 cells differs: none, weight bytes -100 %. The other 2 are identical bit for bit."
     assert said.replace("-", MINUS) in Reader(target.read_text()).text
-    assert json.loads(data.read_text())["pairs"][0]["perplexity"]["ratio"] == 1.0
+    assert json.loads(data.read_text())["pairs"][0]["paired"]["perplexity"]["value"] == 1.0
+    factory.write_run(tmp_path / "lost", [RECORDS[0], factory.failed("absmax"), factory.failed("int4")])
+    lost = CliRunner().invoke(app, ["compare", str(tmp_path / "a"), str(tmp_path / "lost")])
+    assert lost.exit_code == 0, "the help says so: both could be read"
+    assert "did not end well on one side or both:" in lost.stdout
     (folder / "0123456789abcdef.json").write_text('{"schema"')
     broken = CliRunner().invoke(app, [*words, "--html", str(target)])
     assert "0123456789abcdef.json is no whole JSON file" in str(broken.exception)

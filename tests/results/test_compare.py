@@ -94,7 +94,9 @@ def test_cells_that_one_side_lacks_or_failed_are_named() -> None:
     assert found.only_b == ("austen-6m gptq bf16 cpu (ok)",)
     assert found.not_ok == ("austen-6m int4 bf16 cpu: B: failed, ValueError: group_size 7",)
     assert len(found.pairs) == 1
-    assert compare(RECORDS, []).verdict == "no cell was measured on both sides: nothing was compared"
+    assert compare(RECORDS, []).verdict == (
+        "no cell was measured on both sides: nothing was compared; 3 cells are in A only"
+    )
 
 
 def test_differing_environments_are_listed_and_the_load_is_not_one() -> None:
@@ -126,7 +128,8 @@ def test_folders_are_compared_by_their_newest_runs(tmp_path: Path) -> None:
     factory.write_run(tmp_path / "b", [other], run="20251121T105600Z-ab12cd")
     factory.write_run(tmp_path / "b", RECORDS[1:])
     found = compare_folders(tmp_path / "a", tmp_path / "b")
-    assert found.verdict == "identical bit for bit: 2 of 2 cells"
+    said = "identical bit for bit: 2 of the 2 cells that ended well on both sides; 1 cell is in A only"
+    assert found.verdict == said
     assert len(found.only_a) == 1
     assert compare_folders(a, a).verdict == "identical bit for bit: 3 of 3 cells"
     write_manifest(a, {**factory.MANIFEST, "environment": {"qbench": "9"}})
