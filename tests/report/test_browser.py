@@ -67,6 +67,31 @@ def test_conditions_on_numbers_in_the_unit_of_the_head(
     assert said in opened.shown
 
 
+@pytest.mark.parametrize(
+    ("words", "labels"),
+    [
+        ("perplexity<100", ["none"]),
+        ("perplexity<=2", []),
+        ("perplexity>1e6", ["lost 2", "lost 3"]),
+        ("perplexity=1.5", []),
+        ("bits>4.31", ["none", "lost 2"]),
+        ("bits<=4.31", ["lost 3"]),
+        ("bits=4.31", ["lost 3"]),
+        ("bits<4.31", []),
+        ("bits>=4.31", ["none", "lost 2", "lost 3"]),
+        ("位<=3", ["none", "lost 2", "lost 3"]),
+    ],
+)
+def test_conditions_on_powers_of_ten_and_on_what_was_rounded(
+    page_of: PageOf, words: str, labels: list[str]
+) -> None:
+    opened = page_of([factory.record(), cell("lost 2", 4.4, 3e4), cell("lost 3", 4.3125, 2e5)])
+    shown = opened.page.locator("#table tbody td[data-column=perplexity], #table tbody").all_inner_texts()
+    assert "×10⁶" in "".join(shown) or "×10⁷" in "".join(shown), "no number is written with a power of ten"
+    opened.search(words)
+    assert opened.labels() == labels
+
+
 def test_a_link_shows_the_same_view_and_back_undoes_a_step(page_of: PageOf) -> None:
     opened = page_of(RECORDS)
     opened.sort("perplexity")

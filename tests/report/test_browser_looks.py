@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,33 @@ def test_paper_gets_a_thousand_rows_and_says_what_is_left_out(page_of: PageOf) -
     opened.page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert len(opened.labels()) < 120
     assert not opened.page.locator("#unprinted").is_visible()
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (1440, "dark"), (360, "light"), (360, "dark")])
+def test_pictures_on_paper_are_as_wide_as_the_sheet_and_dark_on_white(
+    page_of: PageOf, width: int, theme: str
+) -> None:
+    opened = page_of(RECORDS, width=width, theme=theme, plotly=True)
+    opened.page.wait_for_selector("#album .plot", state="attached")
+    opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    opened.page.emulate_media(media="print", color_scheme=theme)
+    opened.page.wait_for_selector("#album .plot svg.main-svg")
+    sheet = 186 / 25.4 * 96
+    plots = opened.page.evaluate(
+        """Array.from(document.querySelectorAll('#album .plot'), (plot) => ({
+            plot: plot.querySelector('svg.main-svg').getBoundingClientRect(),
+            card: plot.closest('figure').getBoundingClientRect(),
+            ink: getComputedStyle(plot.querySelector('text')).fill,
+        }))"""
+    )
+    assert len(plots) > 3
+    for one in plots:
+        assert 0.8 * sheet < one["plot"]["width"] <= one["card"]["width"] <= sheet
+        assert max(map(int, re.findall(r"\d+", one["ink"])[:3])) < 130, one["ink"]
+    opened.page.emulate_media(media="screen", color_scheme=theme)
+    opened.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    shown = "document.querySelector('#album .plot svg.main-svg').getBoundingClientRect().width"
+    opened.page.wait_for_function(f"{shown} <= {width}")
 
 
 def test_without_scripts_the_numbers_still_stand_there(page_of: PageOf) -> None:

@@ -7,7 +7,7 @@ from collections import defaultdict
 
 from qbench.report.pictures.costs import quality_of
 from qbench.report.pictures.group import Group
-from qbench.report.pictures.marks import DASHES, faint
+from qbench.report.pictures.marks import DASHES, FILLS, faint
 from qbench.report.pictures.measures import BITS, Measure, axis
 from qbench.report.pictures.picture import Json, Picture, Row, Undrawn, View, table, words
 
@@ -101,7 +101,7 @@ def _line(group: Group, name: str, rows: list[Row], quality: Measure, place: int
         "customdata": [f"{row['run']}/{row['cell_id']}" for row in rows],
         "hovertemplate": "%{text}<extra></extra>",
         "line": {"color": mark.colour, "dash": DASHES[place % len(DASHES)], "width": 1.8},
-        "marker": {"size": 9, "color": mark.colour, "symbol": mark.symbol},
+        "marker": {"size": 9, "color": mark.colour, "symbol": mark.symbol + FILLS[place % len(FILLS)]},
     }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from qbench.report.cells import reason_of
 from qbench.report.digits import Scale
 from qbench.report.pareto import beaten, front
 from qbench.report.pictures.group import Group
@@ -88,9 +89,8 @@ def _against(group: Group, cost: Measure) -> Picture | Undrawn:
 
 def why_not(group: Group, cost: Measure) -> str:
     """Why fewer than two cells have this cost beside a quality."""
-    reasons = sorted(
-        {str(row["missing"].get(cost.name, "")) for row in group.rows if row[cost.name] is None} - {""}
-    )
+    lacking = [row for row in group.rows if row[cost.name] is None and row["missing"].get(cost.name)]
+    reasons = sorted({reason_of(row, cost.name) for row in lacking})
     if reasons:
         return "; ".join(reasons[:2])
     return "fewer than two cells have both numbers"

@@ -47,7 +47,7 @@ def layers(group: Group) -> list[Picture | Undrawn]:
         else Picture(SECTION, _ERROR, f"‖w − ŵ‖ / ‖w‖, logarithmic; {note}", [errors], wide=True),
         Undrawn(_KERNEL, "no layer has a kernel that ran")
         if kernels is None
-        else Picture(SECTION, _KERNEL, f"`a + b`: a for few rows, b for many; {note}", [kernels], wide=True),
+        else Picture(SECTION, _KERNEL, f"a + b: a for few rows, b for many; {note}", [kernels], wide=True),
     ]
 
 

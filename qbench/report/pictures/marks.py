@@ -12,6 +12,8 @@ from dataclasses import dataclass
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY = "#7F7F7F"
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down", "star")
+FILLS = ("", "-open", "-dot", "-open-dot")
+"""Of a symbol, for the lines of one method: of one point alone no dash can be seen."""
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 PATTERNS = ("", "/", "x", ".", "\\", "-")
 BASE = "none"

@@ -106,6 +106,11 @@ const qbench = (() => {
     repaint();
   });
 
+  // Paper: while the page is printed it is laid out as wide as a sheet, in the light theme. `beforeprint` comes
+  // before the browser lays out for paper, so that whoever draws then would draw for the screen.
+  addEventListener("beforeprint", () => (root.dataset.paper = ""));
+  addEventListener("afterprint", () => delete root.dataset.paper);
+
   // A shadow at the edge behind which a table goes on.
   for (const box of document.querySelectorAll(".scroll")) {
     const hint = () => {

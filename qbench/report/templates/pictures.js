@@ -90,7 +90,8 @@
       plot.textContent = "plotly.js could not be loaded; the numbers stand in the table below.";
       return;
     }
-    plot.style.minWidth = view.least_width ? view.least_width + "px" : "";
+    const onPaper = document.documentElement.hasAttribute("data-paper"); // which does not scroll
+    plot.style.minWidth = view.least_width && !onPaper ? view.least_width + "px" : "";
     const layout = themed(view, plot.clientWidth, plot.parentElement.clientWidth < 460);
     plot.style.height = layout.height + "px";
     const traces = (isDark() ? coloured(view.data, "data").map((trace) => coloured(trace, "trace")) : view.data).map((trace) =>
@@ -191,7 +192,14 @@
     show(placeOf(title));
   });
 
-  addEventListener("beforeprint", () => [...shown.keys()].forEach(draw));
+  // Anew, for `react` keeps the width that a plot had.
+  const redraw = () => {
+    for (const plot of drawn) Plotly.purge(plot);
+    drawn.clear();
+    [...shown.keys()].forEach(draw);
+  };
+  addEventListener("beforeprint", redraw);
+  addEventListener("afterprint", redraw);
   qbench.onTheme(() => drawn.forEach(draw));
   let width = innerWidth;
   addEventListener("resize", () => {

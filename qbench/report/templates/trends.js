@@ -40,6 +40,11 @@
   const plots = document.querySelectorAll(".plot");
   const watcher = qbench.watcher(draw);
   plots.forEach((plot) => watcher.observe(plot));
-  addEventListener("beforeprint", () => plots.forEach(draw));
+  const redraw = () => {
+    for (const plot of drawn) Plotly.purge(plot); // `react` keeps the width that a plot had
+    plots.forEach(draw);
+  };
+  addEventListener("beforeprint", redraw);
+  addEventListener("afterprint", redraw);
   qbench.onTheme(() => drawn.forEach(draw));
 })();

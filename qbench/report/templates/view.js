@@ -79,9 +79,10 @@ qbench.view = (() => {
   // Searching: every word stands somewhere in the row's texts, every condition holds for its number, in the
   // unit of the column's head.
   const CONDITION = /([\p{L}×][\p{L}\d×_.-]*)\s*(<=|>=|≤|≥|<|>|=)\s*(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?=\s|$)/giu;
-  const simple = (words) => words.toLowerCase().replace(/[^a-z0-9×]/g, "");
+  const simple = (words) => words.toLowerCase().replace(/[^\p{L}\d×]/gu, "");
   const numberColumn = (word) => {
     const wanted = simple(word);
+    if (!wanted) return null;
     const numbers = Array.from(new Set([...chosen(), ...table.defaults, ...known])).map((name) => columns.get(name));
     const fits = [
       (column) => simple(column.name) === wanted || simple(column.title) === wanted,
@@ -95,10 +96,21 @@ qbench.view = (() => {
     }
     return null;
   };
+  // By the number as measured and as it is read: 4.3125 reads 4.31, so that bits<=4.31 means it and bits>4.31
+  // does not.
   const TESTS = {
-    "<": (one, limit) => one < limit, ">": (one, limit) => one > limit,
-    "≤": (one, limit) => one <= limit, "≥": (one, limit) => one >= limit,
-    "=": (one, limit) => Math.abs(one - limit) <= 1e-9 * Math.abs(limit),
+    "<": (one, read, limit) => one < limit && read !== limit, ">": (one, read, limit) => one > limit && read !== limit,
+    "≤": (one, read, limit) => one <= limit || read === limit, "≥": (one, read, limit) => one >= limit || read === limit,
+    "=": (one, read, limit) => Math.abs(one - limit) <= 1e-9 * Math.abs(limit) || read === limit,
+  };
+  const RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹";
+  const SHOWN = /^([−-]?[\d.]+)(?:×10(⁻?)([⁰¹²³⁴⁵⁶⁷⁸⁹]+))?/u;
+  // `1.4×10⁷ ± 2`, `−0.3`: the first number of a text, as a number.
+  const read = (text) => {
+    const [, mantissa, sign, power] = SHOWN.exec(text || "") || [];
+    if (mantissa === undefined) return NaN;
+    const digits = power ? Array.from(power, (digit) => RAISED.indexOf(digit)).join("") : "0";
+    return Number(`${mantissa.replace("−", "-")}e${sign ? "-" : ""}${digits}`);
   };
   const asked = () => {
     const conditions = [];
@@ -138,8 +150,8 @@ qbench.view = (() => {
     const { words, conditions } = asked();
     for (const { column, test, limit } of conditions) {
       const values = list("values", column.name);
-      const seen = list("texts", column.name); // 4.3125 reads 4.31, and bits<=4.31 means it too
-      const holds = (row) => TESTS[test](values[row] / column.factor, limit) || TESTS[test](parseFloat(seen[row]), limit);
+      const seen = list("texts", column.name);
+      const holds = (row) => TESTS[test](values[row] / column.factor, read(seen[row]), limit);
       found = found.filter((row) => values[row] !== null && holds(row));
     }
     if (words.length) {
