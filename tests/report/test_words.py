@@ -167,7 +167,8 @@ def test_the_one_with_a_number_is_not_the_one_measured() -> None:
 
 def test_where_all_diverged_quality_was_measured_all_the_same() -> None:
     assert say(factory.record(), diverged("hqq 2", 2.25), diverged("hqq 3", 3.25)) == (
-        "At ≤ 4.5 bits per weight, hqq 2 stores least, 2.25 bits per weight; no finite perplexity was measured."
+        "At ≤ 4.5 bits per weight, hqq 2 stores least, 2.25 bits per weight; "
+        "no finite perplexity was measured."
     )
 
 
