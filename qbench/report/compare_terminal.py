@@ -21,7 +21,7 @@ _MOST = 2 * MOST_CHARACTERS
 
 
 def drawn(found: Comparison) -> Parts:
-    """Everything as rich text, ready to print; texts from records are literal, and act on no terminal."""
+    """Everything as rich text, ready to print; texts from records are literal."""
     wrong = any(not pair.identical for pair in found.pairs)
     parts: list[Table | Text] = [_rows(found.pairs)] if found.pairs else []
     said = headline(found, differing_lines(found))
@@ -68,8 +68,8 @@ def _line(pair: Pair, one: Difference) -> Text:
     relative = ""
     if one.a and one.b:
         relative = f" (B/A − 1 = {significant(one.b / one.a - 1, min(digits, 2))})"
-    cell = " ".join(map(plain_name, (pair.model, short(pair.label), pair.dtype, pair.device)))
-    return Text(f"  {cell}: {one.metric}: {', '.join(values)}{relative}")
+    cell = f"{pair.model} {short(pair.label)} {pair.dtype} {pair.device}"
+    return Text(f"  {plain(cell)}: {one.metric}: {', '.join(values)}{relative}")
 
 
 def _value(value: float | None) -> str:
