@@ -16,7 +16,7 @@ from qbench.report.gate.github import add_summary, annotation_lines, on_github
 from qbench.report.gate.junit import junit
 from qbench.report.gate.markdown import markdown
 from qbench.report.gate.text import text
-from qbench.report.gate.words import plain
+from qbench.report.plain import plain
 from qbench.results.atomic import write_bytes_atomic
 from qbench.results.gate.finding import USAGE, GateResult
 

@@ -19,6 +19,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from qbench.report.plain import plain, plain_name
 from qbench.results.metrics import METRICS
 from qbench.results.record import Record
 from qbench.results.store import Run
@@ -79,8 +80,8 @@ class Plain(Display):
         seconds = sum(record.phases.values())
         said = headline(record) if record.status == "ok" else record.reason
         print(
-            f"[{self.count}/{self.total}] {record.status:7} {cell.model.name} {cell.label} {cell.dtype} "
-            f"{cell.place} {seconds:.1f} s: {said}",
+            f"[{self.count}/{self.total}] {record.status:7} {plain_name(cell.model.name)} "
+            f"{plain_name(cell.label)} {cell.dtype} {cell.place} {seconds:.1f} s: {plain(said)}",
             flush=True,
         )
 
@@ -196,10 +197,10 @@ class LiveTable(Display):
             now = time.perf_counter() - row["started"] if row["started"] else None
             elapsed = row.get("elapsed", now)
             table.add_row(
-                *map(Text, (cell.model.name, cell.label, cell.dtype, cell.place)),
+                *map(Text, map(plain_name, (cell.model.name, cell.label, cell.dtype, cell.place))),
                 Text(row["state"], style),
                 f"{elapsed:.1f}" if elapsed is not None else "",
-                Text(row["said"]),
+                Text(plain(row["said"])),
             )
         return table
 

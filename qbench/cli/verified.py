@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qbench.report.plain import plain, plain_name
+
 if TYPE_CHECKING:
     from qbench.run.verify import Verified
 
@@ -33,9 +35,9 @@ def _lines(verified: Sequence[Verified], file: Path) -> list[str]:
     lines = [f"verified: {same} of {len(verified)} cells equal bit for bit ({numbers} numbers); {file}"]
     for one in verified:
         cell = one.first.cell
-        name = f"  {cell.model.name} {cell.label} {cell.dtype} {cell.device}"
+        name = f"  {plain_name(cell.model.name)} {plain_name(cell.label)} {cell.dtype} {cell.device}"
         if one.again.status != "ok":
-            lines.append(f"{name}: {one.again.status} when repeated: {one.again.reason}")
+            lines.append(f"{name}: {one.again.status} when repeated: {plain(one.again.reason)}")
         elif not one.metrics:
             lines.append(f"{name}: nothing was compared; it has no deterministic number")
         for metric in one.different:

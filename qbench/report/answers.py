@@ -1,11 +1,13 @@
 """The answer in one sentence per model, computed from the rows; ties are named as ties.
 
-Two methods tie where the intervals of their perplexity ratio overlap. That errs on the side of a tie: a
-paired test between the two would tell more of them apart.
+Two methods tie where the intervals of their perplexity ratio (without a base, of their perplexity) overlap.
+That errs on the side of a tie: a paired test between the two would tell more of them apart.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from qbench.report.cells import LONGEST_REASON, cut, reason_of
@@ -17,7 +19,18 @@ __all__ = ["answer", "name_of"]
 Row = dict[str, Any]
 BUDGETS = (4.5, 8.5, 16.5)
 """Bits per weight; the sentence speaks of the tightest that any quantized cell keeps."""
-_NAMED_TIES = 3
+_VERBS = {
+    "perplexity_ratio": ("loses least", "ties for the least loss"),
+    "perplexity": ("measured lowest", "ties for the lowest"),
+}
+"""What methods are compared by, the first that any quantized cell has: of the best alone, and in a tie."""
+_ENDED = {
+    "failed": "failed",
+    "oom": "ran out of memory",
+    "timeout": "ran out of time",
+    "skipped": "was skipped",
+}
+_NAMED = 3
 GLUE = "\u00a0"
 """A space at which no line breaks."""
 
@@ -30,33 +43,66 @@ def answer(rows: list[Row]) -> str:
     quantized = [row for row in finished if row["method"] != "none" and row["bits_per_weight"] is not None]
     if not quantized:
         return _only_base(finished)
-    budget = next(
-        (bits for bits in BUDGETS if any(row["bits_per_weight"] <= bits for row in quantized)), None
-    )
-    within = [row for row in quantized if budget is None or row["bits_per_weight"] <= budget]
+    name = next((one for one in _VERBS if any(row[one] is not None for row in quantized)), None)
+    judged = [row for row in quantized if name is None or row[name] is not None]
+    budget = next((bits for bits in BUDGETS if any(row["bits_per_weight"] <= bits for row in judged)), None)
     where = f"At ≤ {budget} bits per weight, " if budget else "Of the quantized cells, "
-    related = [row for row in within if row["perplexity_ratio"] is not None]
-    if related:
-        return where + _least_loss(related)
-    return where + _without_ratio(within)
+    within = [row for row in quantized if budget is None or row["bits_per_weight"] <= budget]
+    if name is None:
+        return where + _stores_least(within)
+    facts = _facts if name == "perplexity_ratio" else functools.partial(_alone, rows=rows)
+    return where + _least_loss(within, name, facts) + _diverged(within)
 
 
-def _least_loss(rows: list[Row]) -> str:
-    best = min(rows, key=lambda row: row["perplexity_ratio"])
-    ties = [row for row in rows if _method(row) != _method(best) and _overlap(row, best)]
-    unsure = [row for row in rows if row["perplexity_ratio_low"] is None]
+def _least_loss(within: list[Row], name: str, facts: Callable[[Row], str]) -> str:
+    """Of those that have this number, the lowest; with `facts` about it, which end without a full stop."""
+    rows = [row for row in within if row[name] is not None]
+    best = min(rows, key=lambda row: row[name])
+    ties = [row for row in rows if _method(row) != _method(best) and _overlap(row, best, name)]
+    unsure = [row for row in rows if row[f"{name}_low"] is None]
+    if len(set(map(_method, within))) == 1:
+        return f"{name_of(best)} is the one measured: {facts(best)}."
+    if len(set(map(_method, rows))) == 1:
+        return f"{name_of(best)} is the only one with a perplexity to compare: {facts(best)}."
+    if unsure:  # of unknown spread: no method can be told from another
+        return f"{name_of(best)} measured lowest: {facts(best)}. {_no_interval(unsure, rows, name)}"
+    return f"{name_of(best)} {_VERBS[name][bool(ties)]}: {facts(best)}{_ties(ties, name)}."
+
+
+def _facts(best: Row) -> str:
+    """What it costs and saves beside its base."""
     facts = [f"perplexity {_spread(best, 'perplexity_ratio', 4)}{GLUE}×{GLUE}base"]
     facts += [
         f"{_factor(best, name)}{GLUE}×{GLUE}{noun}"
         for name, noun in (("weight_bytes_ratio", "weight memory"), ("decode_speedup", "decode speed"))
         if best[name] is not None
     ]
-    if len(set(map(_method, rows))) == 1:
-        return f"{name_of(best)} is the one measured: {', '.join(facts)}."
-    if unsure:  # of unknown spread: no method can be told from another
-        return f"{name_of(best)} measured lowest: {', '.join(facts)}. {_no_interval(unsure, rows)}"
-    verb = "ties for the least loss" if ties else "loses least"
-    return f"{name_of(best)} {verb}: {', '.join(facts)}{_ties(ties)}."
+    return ", ".join(facts)
+
+
+def _alone(best: Row, rows: list[Row]) -> str:
+    """Its perplexity, and why that relates to no base."""
+    return f"perplexity {_spread(best, 'perplexity', 4)}; {_without_base(best, rows)}"
+
+
+def _without_base(best: Row, rows: list[Row]) -> str:
+    if best["base_cell_id"] is not None:
+        return reason_of(best, "perplexity_ratio")
+    ended = [row["status"] for row in rows if row["method"] == "none" and row["status"] != "ok"]
+    return f"the base {_ENDED[ended[0]]}" if ended else "there is no base to relate it to"
+
+
+def _diverged(rows: list[Row]) -> str:
+    """Names those that were scored and have no number; they are no part of what was compared."""
+    names = list(dict.fromkeys(name_of(row) for row in rows if _scored(row) and row["perplexity"] is None))
+    if not names:
+        return ""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f" {', '.join(names[:_NAMED])}{more} {'has' if len(names) == 1 else 'have'} no finite perplexity."
+
+
+def _scored(row: Row) -> bool:
+    return row["perplexity_protocol"] is not None
 
 
 def _method(row: Row) -> tuple[Any, ...]:
@@ -64,10 +110,10 @@ def _method(row: Row) -> tuple[Any, ...]:
     return row["method"], row["label"], row["params"]
 
 
-def _no_interval(unsure: list[Row], rows: list[Row]) -> str:
+def _no_interval(unsure: list[Row], rows: list[Row], name: str) -> str:
     """Why nobody wins."""
     which = "" if len(unsure) == len(rows) else f"{name_of(unsure[0])} has "
-    reason = reason_of(unsure[0], "perplexity_ratio_low")
+    reason = reason_of(unsure[0], f"{name}_low")
     return f"{which or 'There is '}no interval to judge by: {reason}."
 
 
@@ -82,25 +128,21 @@ def _spread(row: Row, name: str, digits: int) -> str:
     return " ".join(filter(None, texts)).replace(" ", GLUE)
 
 
-def _ties(ties: list[Row]) -> str:
+def _ties(ties: list[Row], name: str) -> str:
     """The nearest by name; repetitions of a cell are one."""
     if not ties:
         return ""
-    ordered = sorted(ties, key=lambda row: row["perplexity_ratio"])
+    ordered = sorted(ties, key=lambda row: row[name])
     names = list(dict.fromkeys(map(name_of, ordered)))
-    more = f" and {len(names) - _NAMED_TIES} more" if len(names) > _NAMED_TIES else ""
-    return f". Tied with {', '.join(names[:_NAMED_TIES])}{more}"
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f". Tied with {', '.join(names[:_NAMED])}{more}"
 
 
-def _without_ratio(rows: list[Row]) -> str:
-    scored = [row for row in rows if row["perplexity"] is not None]
-    if not scored:
-        fewest = min(rows, key=lambda row: row["bits_per_weight"])
-        bits = significant(fewest["bits_per_weight"], 3)
-        return f"{name_of(fewest)} stores least, {bits} bits per weight; quality was not measured."
-    best = min(scored, key=lambda row: row["perplexity"])
-    value = _spread(best, "perplexity", 4)
-    return f"{name_of(best)} has the lowest perplexity, {value}; there is no base to relate it to."
+def _stores_least(rows: list[Row]) -> str:
+    fewest = min(rows, key=lambda row: row["bits_per_weight"])
+    bits = significant(fewest["bits_per_weight"], 3)
+    why = "no finite perplexity was measured" if any(map(_scored, rows)) else "quality was not measured"
+    return f"{name_of(fewest)} stores least, {bits} bits per weight; {why}."
 
 
 def _only_base(rows: list[Row]) -> str:
@@ -112,8 +154,7 @@ def _only_base(rows: list[Row]) -> str:
     return f"Only the unquantized model finished{': ' if facts else ''}{', '.join(facts)}."
 
 
-def _overlap(one: Row, other: Row) -> bool:
-    name = "perplexity_ratio"
+def _overlap(one: Row, other: Row, name: str) -> bool:
     return bool(_low(one, name) <= _high(other, name) and _low(other, name) <= _high(one, name))
 
 

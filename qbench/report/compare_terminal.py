@@ -7,15 +7,18 @@ from rich.table import Table
 from rich.text import Text
 
 from qbench.report.compare_headline import headline
-from qbench.report.differences import differing_lines, shortened
+from qbench.report.differences import differing_lines
 from qbench.report.digits import significant
 from qbench.report.judged import judged
 from qbench.report.names import short
+from qbench.report.plain import MOST_CHARACTERS, plain, plain_name
 from qbench.results.compare import Comparison, Difference, Pair, Timed
 from qbench.results.metrics import METRICS
 
 TIMED = {"prefill_s": "Prefill", "decode_s_per_token": "Decode", "peak_memory_bytes": "Peak memory"}
 """Timed metrics that stand in the table, with their titles; the JSON holds all of them."""
+_MOST = 2 * MOST_CHARACTERS
+"""Of what is said of two sides."""
 
 
 def drawn(found: Comparison) -> Parts:
@@ -23,7 +26,7 @@ def drawn(found: Comparison) -> Parts:
     wrong = found.one_sided or any(not pair.identical for pair in found.pairs)
     parts: list[Table | Text] = [_rows(found.pairs)] if found.pairs else []
     said = headline(found, differing_lines(found))
-    parts.append(Text(said, style="bold red" if wrong else "bold"))
+    parts.append(Text(plain(said, _MOST), style="bold red" if wrong else "bold"))
     parts += [_line(pair, one) for pair in found.pairs for one in pair.differences]
     parts += _section("did not end well on one side or both", _short(found.not_ok))
     parts += _section("only in A", _short(found.only_a))
@@ -41,7 +44,7 @@ def _rows(pairs: tuple[Pair, ...]) -> Table:
     for pair in pairs:
         timed = {one.metric: one for one in pair.timed}
         words = (pair.model, short(pair.label), pair.dtype, pair.device, _verdict(pair))
-        table.add_row(*map(Text, words), *(_ratio(timed.get(name)) for name in TIMED))
+        table.add_row(*map(Text, map(plain_name, words)), *(_ratio(timed.get(name)) for name in TIMED))
     return table
 
 
@@ -70,7 +73,7 @@ def _line(pair: Pair, one: Difference) -> Text:
     said = [text for text in (interval, verdict) if text != "differs" and not text.endswith("has none")]
     relative += "".join(f"; {text}" for text in said if text)
     cell = f"{pair.model} {short(pair.label)} {pair.dtype} {pair.device}"
-    return Text(f"  {cell}: {one.metric}: {', '.join(values)}{relative}")
+    return Text(f"  {plain(cell)}: {one.metric}: {', '.join(values)}{relative}")
 
 
 def _value(value: float | None) -> str:
@@ -79,8 +82,10 @@ def _value(value: float | None) -> str:
 
 
 def _short(lines: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(map(shortened, lines))
+    """Of cells in words, the short name; what comes after a colon are the reasons of two sides."""
+    parted = (line.partition(": ") for line in lines)
+    return tuple(f"{plain(short(cell))}{colon}{plain(reason, _MOST)}" for cell, colon, reason in parted)
 
 
 def _section(title: str, lines: tuple[str, ...]) -> list[Text]:
-    return [Text(f"{title}:"), *(Text(f"  {line}") for line in lines)] if lines else []
+    return [Text(f"{title}:"), *(Text(f"  {plain(line, 2 * _MOST)}") for line in lines)] if lines else []

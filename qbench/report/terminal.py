@@ -19,6 +19,7 @@ from rich.text import Text
 from qbench.report.cells import Row
 from qbench.report.context import plain_rows
 from qbench.report.names import short
+from qbench.report.plain import plain, plain_name
 from qbench.report.rows import Field, field_of, sorted_by, that_fit
 from qbench.report.shown import DIMENSIONS
 from qbench.report.table import ordered
@@ -82,7 +83,7 @@ class Listing:
     def _fitting(self, width: int) -> list[Field]:
         """As many fields as fit beside the names."""
         for name, title in self.varying.items():
-            width -= _GAP + _widest([title, *(str(row[name] or "–") for row in self.rows)])
+            width -= _GAP + _widest([title, *(_dimension(row, name) for row in self.rows)])
         kept = 0
         for one in self.fields:
             texts = [*_head(one).plain.split("\n"), *(_number(row, one).plain for row in self.rows)]
@@ -103,7 +104,7 @@ class Listing:
             side: Literal["left", "right"] = "right" if number else "left"
             drawn.add_column(_head(one), justify=side, no_wrap=number, overflow="fold")
         for row in self.rows:
-            texts = (_name(row), *(str(row[name] if row[name] is not None else "–") for name in self.varying))
+            texts = (_name(row), *(_dimension(row, name) for name in self.varying))
             drawn.add_row(*map(Text, texts), *_cells(row, fields))
         return drawn
 
@@ -113,7 +114,10 @@ class Listing:
         ]
         if left_out:
             lines.append(Text(f"No room for: {', '.join(left_out)}; --columns chooses", "bright_black"))
-        lines += [*_failures(self.rows), *(Text(f"left out: {problem}", "red") for problem in self.problems)]
+        lines += [
+            *_failures(self.rows),
+            *(Text(f"left out: {plain(problem)}", "red") for problem in self.problems),
+        ]
         return Text("\n").join([Text(), *(line for line in lines if line)])
 
 
@@ -121,7 +125,8 @@ def table(frame: pd.DataFrame, wanted: Wanted | None = None) -> Listing:
     """The frame (see `qbench.load`), ready for rich to print, with the digits of the page.
 
     Under it stand what all rows share and the reason of every failure. Texts from records are literal: rich
-    reads no markup in them. ResultsError where a filter matches nothing or a column is unknown.
+    reads no markup in them, and the terminal no escape sequence (see `plain`). ResultsError where a filter
+    matches nothing or a column is unknown.
     """
     wanted = wanted or Wanted()
     rows = that_fit(plain_rows(frame), wanted.filters)
@@ -144,7 +149,7 @@ def dimensions(rows: list[Row]) -> tuple[dict[str, str], dict[str, str]]:
         if len(values) > 1 and name != "kernels":
             varying[name] = title
         elif len(values) == 1 and name not in ("repetition", "kernels"):
-            constant[title] = str(values.pop())
+            constant[title] = plain_name(values.pop())
     return constant, varying
 
 
@@ -161,11 +166,15 @@ def _failures(rows: list[Row]) -> list[Text]:
 
 
 def _why(row: Row) -> tuple[str, str]:
-    return row["status"], row["reason"] or "no reason was recorded"
+    return row["status"], plain(row["reason"] or "no reason was recorded")
 
 
 def _name(row: Row) -> str:
-    return short(row["label"] or row["method"])
+    return plain_name(short(row["label"] or row["method"]))
+
+
+def _dimension(row: Row, name: str) -> str:
+    return "–" if row[name] is None else plain_name(row[name])
 
 
 def _head(one: Field) -> Text:
@@ -184,7 +193,7 @@ def _cells(row: Row, fields: Sequence[Field]) -> list[Text]:
 
 def _number(row: Row, one: Field) -> Text:
     text, spread = one.text(row)
-    drawn = Text(text)
+    drawn = Text(text if one.column.number else plain(text))
     if spread and one.column.name in _WITH_SPREAD:
         drawn.append(f" {spread}", style="bright_black")
     return drawn

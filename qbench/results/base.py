@@ -88,6 +88,9 @@ def scored(record: Record, cell_id: str, measured: dict[str, float | None]) -> S
     finite, apart = windows(record), divergence(record)
     corpus = (found.get("corpus") or {}).get("sha256")
     tokens = _one_of_each(_packed(found.get("tokens") or ()))
+    by_window = {name: apart[name] for name in ("kl", "agree") if name in apart}
+    if any(len(sums) != len(apart["scored"]) for sums in by_window.values()):
+        raise ValueError("divergence: kl, agree and scored are not of the same windows")
     return Scored(
         cell_id=cell_id,
         key=_one_of_each(
@@ -100,7 +103,7 @@ def scored(record: Record, cell_id: str, measured: dict[str, float | None]) -> S
         windows=tokens,
         measured=measured,
         scored=_one_of_each(_packed(apart.get("scored") or ())),
-        apart={name: _packed(apart[name]) for name in ("kl", "agree") if name in apart},
+        apart={name: _packed(sums) for name, sums in by_window.items()},
         rounds=rounds(record),
     )
 

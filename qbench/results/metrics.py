@@ -13,7 +13,7 @@ from operator import attrgetter
 from qbench.results import energy, latency, layers, memory, quality, tasks
 from qbench.results.metric import Gate, Metric, in_seconds
 from qbench.results.record import Record
-from qbench.results.samples import Value, absent, phase, within
+from qbench.results.samples import WHOLE_END, Value, absent, phase, within
 
 __all__ = ["METRICS", "Metric", "values"]
 
@@ -82,7 +82,10 @@ def values(record: Record) -> tuple[dict[str, Value], dict[str, str]]:
             continue
         for name, metric in metrics.items():
             value = found[name] = metric.value(record)
-            if value is None and record.status == "ok":
-                why = metric.why
-                reasons[name] = (why and why(record)) or within(record, source, name)
+            if value is None:
+                if record.status == "ok":
+                    why = metric.why
+                    reasons[name] = (why and why(record)) or within(record, source, name)
+            elif value >= WHOLE_END and metric.dtype == "Int64":
+                found[name], reasons[name] = None, "larger than a whole number of 64 bits"
     return found, reasons if record.status == "ok" else {}

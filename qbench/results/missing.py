@@ -74,6 +74,8 @@ def _no_perplexity_ratio(row: Row, cell: Scored, base: Scored | None, known: Rea
         return known.get("perplexity", TOO_LARGE)
     if base is None:
         return no_base(row)
+    if base.nll is None:
+        return "the base has no finite perplexity" if len(base.tokens) else "the base was not scored"
     return OTHER_WINDOWS if cell.nll_above(base) is None else TOO_LARGE
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from qbench.results.metric import Direction, Metric, fact
 from qbench.results.record import Record
-from qbench.results.samples import Value, finite, number, probe, remembered
+from qbench.results.samples import Value, finite, number, positive, probe, remembered
 
 LARGEST = 700
 """Of an exponent: a float ends at e^709."""
@@ -16,19 +16,20 @@ LARGEST = 700
 
 @remembered
 def windows(record: Record) -> tuple[list[float], list[float]] | None:
-    """Negative log likelihood (nat) and number of targets, by window; None where any is not finite."""
+    """Negative log likelihood (nat) and number of targets, by window; None where any is not finite, or
+    nothing was scored."""
     found = probe(record, "perplexity")
     nll, tokens = found.get("nll"), found.get("tokens")
     if not nll or not tokens or len(nll) != len(tokens):
         return None
-    return (nll, tokens) if finite(nll) else None
+    return (nll, tokens) if finite(nll) and positive(tokens) else None
 
 
 @remembered
 def divergence(record: Record) -> Mapping[str, Any]:
     """How far the cell is from the unquantized model, by window; empty where it was not measured."""
     found = probe(record, "perplexity").get("divergence") or {}
-    return {} if "reason" in found else found
+    return found if "reason" not in found and positive(found.get("scored", ())) else {}
 
 
 @remembered

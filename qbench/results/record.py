@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
 
 from qbench.errors import ResultsError
+from qbench.results.shapes import misfit
 from qbench.suite.cell import Cell
 
 SCHEMA = 1
 
 Status = Literal["ok", "failed", "oom", "timeout", "skipped"]
+_STATUSES = get_args(Status)
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,10 @@ class Record:
             record = cls(**{**values, "cell": Cell.from_dict(values["cell"])})
         except (KeyError, TypeError, AttributeError) as error:
             raise ResultsError(f"not a qbench record: {error}") from error
-        if record.status not in get_args(Status):
-            raise ResultsError(f"status {record.status!r} is none of {', '.join(get_args(Status))}")
+        if wrong := misfit(record):
+            raise ResultsError(f"not a qbench record: {wrong}")
+        if record.status not in _STATUSES:
+            raise ResultsError(f"status {record.status!r:.60} is none of {', '.join(_STATUSES)}")
         if claimed is not None and claimed != record.cell.id:
             raise ResultsError(f"cell_id {claimed} does not match the cell, whose id is {record.cell.id}")
         return record

@@ -15,6 +15,8 @@ from qbench.results.record import Record
 
 Value = float | None
 Found = TypeVar("Found")
+WHOLE_END = 2.0**63
+"""From here on a number has no place among whole numbers of 64 bits."""
 _OUTSIDE_PROBES = {
     "phases": "this phase did not run",
     "layers": "no quantized layers",
@@ -69,7 +71,7 @@ def within(record: Record, source: str, name: str) -> str:
     if source in _OUTSIDE_PROBES:
         return _OUTSIDE_PROBES[source]
     found = record.samples[source]
-    given = found.get("reason") or found.get("reasons", {}).get(name)
+    given = found.get("reason") or (found.get("reasons") or {}).get(name)
     return str(given) if given else _structural_reason(found, source, name)
 
 
@@ -78,9 +80,16 @@ def _structural_reason(found: Mapping[str, Any], source: str, name: str) -> str:
         return "undefined for fewer than two generated tokens"
     if source == "perplexity" and not finite(found.get("nll", [])):
         return "the log likelihood is not finite"
+    if source == "perplexity" and _nothing_scored(found):
+        return "no token was scored"
     if source == "tasks" and found.get("tasks"):
         return "no task of the suite has acc or exact_match"
     return f"the record's samples of {source} hold no {name}"
+
+
+def _nothing_scored(perplexity: Mapping[str, Any]) -> bool:
+    counts = (perplexity.get("tokens"), (perplexity.get("divergence") or {}).get("scored"))
+    return any(given and not positive(given) for given in counts)
 
 
 def phase(name: str) -> Callable[[Record], Value]:
@@ -95,6 +104,14 @@ def finite(values: Sequence[float | None]) -> bool:
     try:
         return math.isfinite(math.fsum(values))  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):  # a null, inf − inf
+        return False
+
+
+def positive(counts: Sequence[float]) -> bool:
+    """Whether their sum can be divided by."""
+    try:
+        return 0 < math.fsum(counts) < math.inf
+    except (TypeError, ValueError, OverflowError):  # a null, a text
         return False
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from qbench.results.columns import Column
+from qbench.results.samples import WHOLE_END
 
 
 def typed(values: Mapping[str, Any], known: Mapping[str, Column]) -> pd.DataFrame:
@@ -32,11 +33,12 @@ def series(values: Sequence[Any], dtype: str) -> pd.Series[Any]:
 
 
 def numbers(values: Sequence[float | None], dtype: str) -> Any:
-    """A column of float64 or Int64, rounded to the nearest whole number; None and NaN are null."""
+    """A column of float64 or Int64, rounded to the nearest whole number; None and NaN are null, and what is
+    too large for a whole number."""
     found = np.asarray(values, dtype=np.float64)
     if dtype == "float64":
         return found
-    missing = np.isnan(found)
+    missing = ~(np.abs(found) < WHOLE_END)
     return pd.arrays.IntegerArray(np.where(missing, 0, np.rint(found)).astype(np.int64), missing)
 
 

@@ -19,7 +19,8 @@ from qbench.report.gate.github import add_summary, annotation_lines, on_github
 from qbench.report.gate.junit import junit
 from qbench.report.gate.markdown import MOST_CHARACTERS, markdown
 from qbench.report.gate.text import line, text
-from qbench.report.gate.words import change, interval, plain, ranked, threshold, value
+from qbench.report.gate.words import change, interval, ranked, threshold, value
+from qbench.report.plain import plain
 from qbench.results.gate.environment import refusal
 from qbench.results.gate.finding import GateResult
 from tests.report.gate_results import HOSTILE, finding, hostile, result

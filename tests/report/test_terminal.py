@@ -3,7 +3,9 @@ records."""
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,11 @@ from typer.testing import CliRunner
 from qbench.cli.app import app
 from qbench.errors import ResultsError
 from qbench.report.digits import significant, with_interval
+from qbench.report.plain import plain
 from qbench.report.terminal import COLUMNS, Wanted, table
 from qbench.results.frame import from_records
 from qbench.results.record import Record
+from qbench.suite.cell import ModelRef
 from qbench.suite.matrix import parse_filter
 from tests.results import factory
 from tests.results.many import many
@@ -144,3 +148,62 @@ def test_the_command(tmp_path: Path) -> None:
     one = CliRunner().invoke(app, ["show", str(tmp_path), "--filter", "method=absmax"])
     assert "absmax" in one.output
     assert "none" not in one.output.splitlines()[2]
+
+
+ACTING = "\x1b[31mRED\x1b]0;pwned\x07\x00 one\r\ntwo \u202egnp \ud800"
+
+
+def hostile_runs(tmp_path: Path, text: str) -> tuple[Path, Path]:
+    """Two sides: a cell of this label that differs, one that failed for it on the other, and one only there;
+
+    the model and facts of the machine hold it too.
+    """
+    model = ModelRef(name=text, source="builtin:x", weights="sha256:0")
+    where = {"label": text, "model": model, "dtype": "bf16"}
+    one, other = factory.cell("absmax", **where), factory.cell("hqq", **where, seed=1)
+    base = factory.record(cell=factory.cell(model=model), suite=text)
+    a = [base, factory.record(cell=one), factory.record(cell=other)]
+    worse = factory.samples(perplexity=factory.perplexity([2000.0] * 8))
+    b = [
+        factory.record(cell=one, samples=worse),
+        dataclasses.replace(factory.failed(reason=text), cell=other),
+    ]
+    folders = tmp_path / "a", tmp_path / "b"
+    for folder, records in zip(folders, (a, b), strict=True):
+        run = factory.write_run(folder, [])
+        environment = {"cpu": f"{folder.name} {text}"}
+        (run / "manifest.json").write_text(json.dumps({**factory.MANIFEST, "environment": environment}))
+        for record in records:  # as a program that is not qbench may write them: with half a surrogate pair
+            (run / f"{record.cell.id}.json").write_text(json.dumps(record.to_dict()))
+    return folders
+
+
+@pytest.mark.parametrize("text", [ACTING.removesuffix(" \ud800"), 1_000_000 * "x", 100_000 * "[b]y\n"])
+@pytest.mark.parametrize("how", ["show", "columns", "compare"])
+def test_no_text_of_a_record_acts_on_the_terminal(how: str, text: str, tmp_path: Path) -> None:
+    a, b = map(str, hostile_runs(tmp_path, text))
+    words = {
+        "show": ["show", b],
+        "columns": ["show", b, "--columns=perplexity,label,reason,suite,params"],
+        "compare": ["compare", a, b],
+    }[how]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert [one for one in done.output if not one.isprintable() and one != "\n"] == []
+    assert len(done.output) < 20_000
+    if len(text) < 100:
+        folded = "".join(done.output.split())
+        assert "\\x1b[31mRED\\x1b]0;pwned\\x07\\x00onetwo\\x202egnp" in folded
+        assert "failed" in folded
+
+
+def test_a_line_of_a_failure_stays_one_line() -> None:
+    text = printed(factory.failed(reason="first\n\n  second\r\nthird"))
+    assert "failed gptq: first second third" in text
+
+
+def test_what_cannot_be_encoded_is_shown_as_its_code() -> None:
+    assert plain(ACTING).endswith("\\xd800")
+    plain(ACTING).encode()
+    assert plain("a\tb  c") == "a b c"
+    assert plain(700 * "\x00", 600) == (150 * "\\x00")[:599] + "…"

@@ -135,6 +135,77 @@ def test_without_quality_the_answer_says_so() -> None:
     )
 
 
+def diverged(label: str, bits: float, method: str = "hqq") -> Record:
+    quality = factory.perplexity([None, *BASE[1:]])
+    return factory.record(
+        method, cell=factory.cell(method, label=label, params={"label": label}),
+        layers=[factory.layer(bits)], samples=factory.samples(perplexity=quality),
+    )  # fmt: skip
+
+
+def test_a_diverged_cell_sets_no_budget_and_is_named() -> None:
+    eights = cell("absmax 8", 8.25, 1.001), cell("gptq 8 absmax", 8.25, 1.2)
+    said = say(factory.record(), *eights, diverged("hqq 2", 2.25))
+    assert said.startswith("At ≤ 8.5 bits per weight, absmax 8 loses least: perplexity 1.001 × base, ")
+    assert said.endswith("decode speed. hqq 2 has no finite perplexity.")
+    five = [diverged(f"hqq {place}", 2.25) for place in range(5)]
+    assert say(factory.record(), *eights, *five).endswith(
+        "hqq 0, hqq 1, hqq 2 and 2 more have no finite perplexity."
+    )
+
+
+def test_the_one_with_a_number_is_not_the_one_measured() -> None:
+    said = say(
+        factory.record(), cell("absmax 8", 8.25, 1.001), cell("absmax 4", 4.25, 1.02), diverged("hqq 3", 3.25)
+    )
+    assert said.startswith(
+        "At ≤ 4.5 bits per weight, absmax 4 is the only one with a perplexity to compare: "
+        "perplexity 1.020 × base, "
+    )
+    assert said.endswith(". hqq 3 has no finite perplexity.")
+
+
+def test_where_all_diverged_quality_was_measured_all_the_same() -> None:
+    assert say(factory.record(), diverged("hqq 2", 2.25), diverged("hqq 3", 3.25)) == (
+        "At ≤ 4.5 bits per weight, hqq 2 stores least, 2.25 bits per weight; "
+        "no finite perplexity was measured."
+    )
+
+
+def test_a_tie_without_a_base_is_a_tie() -> None:
+    pair = cell("absmax 4", 4.25, 1.002), cell("absmax b", 4.5, 1.006)
+    assert say(factory.failed("none", "oom", "killed"), *pair) == (
+        "At ≤ 4.5 bits per weight, absmax 4 ties for the lowest: perplexity 50.7 ± 2.6; the base ran out of "
+        "memory. Tied with absmax b."
+    )
+    assert "; there is no base to relate it to. Tied with absmax b." in say(*pair)
+    far = say(pair[0], cell("absmax b", 4.5, 2.0))
+    assert "absmax 4 measured lowest: perplexity 50.7 ± 2.6; there is no base to relate it to." in far
+    assert "Tied" not in far
+
+
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        (factory.failed("none"), "the base failed"),
+        (factory.failed("none", "timeout", "x"), "the base ran out of time"),
+        (factory.failed("none", "skipped", "x"), "the base was skipped"),
+        (factory.record(samples={}), "the base was not scored"),
+        (
+            factory.record(samples=factory.samples(perplexity=factory.perplexity([None, *BASE[1:]]))),
+            "the base has no finite perplexity",
+        ),
+        (
+            factory.record(samples=factory.samples(perplexity=factory.perplexity(protocol="strided"))),
+            "the base was scored on other windows",
+        ),
+    ],
+)
+def test_why_a_perplexity_stands_alone(base: Record, said: str) -> None:
+    told = say(base, cell("absmax 4", 4.25, 1.002))
+    assert told == f"At ≤ 4.5 bits per weight, absmax 4 is the one measured: perplexity 50.7 ± 2.6; {said}."
+
+
 def test_only_the_base() -> None:
     assert say(factory.record()).startswith(
         "Only the unquantized model finished: perplexity 50.6 ± 2.6, 11.6 MB"

@@ -6,15 +6,20 @@ Each reader is called as a user calls it; what is expected of each is written ou
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 import qbench
 from qbench.cli.app import app
 from qbench.errors import ResultsError
+from qbench.results.frame import from_records
+from qbench.results.layer_frame import layers_of
 from tests.report.test_html import Reader
 from tests.results import factory
 
@@ -151,3 +156,91 @@ def test_reading_on_purpose_past_broken_files(name: str, folder: Path) -> None:
     assert OLD in " ".join(frame.attrs["problems"])
     whole = factory.write_run(folder.parent / "whole", [factory.record(), factory.record("absmax")])
     assert len(frame) == len(getattr(qbench, name)(whole))
+
+
+MISSHAPEN = {
+    ("samples", "perplexity"): (None, "samples.perplexity is null, not an object"),
+    ("samples", "perplexity", "nll"): (5, "samples.perplexity.nll is a whole number, not a list or null"),
+    ("samples", "latency", "runs"): ("x", "samples.latency.runs is a text, not a list or null"),
+    ("samples",): ([], "samples is a list, not an object"),
+    ("layers",): ([1, None], "layers[0] is a whole number, not an object"),
+    ("suite",): (5, "suite is a whole number, not a text"),
+    ("run",): (None, "run is null, not a text"),
+    ("started_at",): ("yesterday", "started_at is 'yesterday', not a time"),
+    ("ended_at",): ("2026-02-30T10:00:00+00:00", "ended_at is '2026-02-30T10:00:00+00:00', not a time"),
+    ("cell", "quality"): (5, "cell.quality is a whole number, not an object or null"),
+    ("cell", "label"): (True, "cell.label is true or false, not a text"),
+    ("status",): (["ok"], "status ['ok'] is none of ok, failed"),
+}
+"""Where valid JSON holds another type → what stands there, what is said."""
+
+
+def changed(path: tuple[str, ...], value: object) -> dict[str, Any]:
+    """The JSON of a record, with this value there."""
+    data: dict[str, Any] = json.loads(json.dumps(factory.record("absmax").to_dict()))
+    inner = data
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    return data
+
+
+@pytest.mark.parametrize("path", MISSHAPEN, ids=".".join)
+@pytest.mark.parametrize("name", ["load", "show"])
+def test_a_record_of_another_shape_is_named_and_left_out(
+    name: str, path: tuple[str, ...], folder: Path
+) -> None:
+    value, said = MISSHAPEN[path]
+    data = changed(path, value)
+    run = factory.write_run(folder, [factory.record()])
+    file = run / f"{data['cell_id']}.json"
+    file.write_text(json.dumps(data))
+    if name == "load":
+        with pytest.raises(ResultsError, match=re.escape(said)) as caught:
+            qbench.load(folder)
+        assert file.name in str(caught.value)
+        frame = qbench.load(folder, strict=False)
+        assert list(frame["method"]) == ["none"]
+        assert said in " ".join(frame.attrs["problems"])
+    else:
+        shown = "".join(READERS["show"](folder).split())
+        assert "".join(said.split()) in shown
+        assert file.name in shown
+
+
+def test_what_is_wrong_still_deeper_is_named_too(folder: Path) -> None:
+    data = changed(("samples", "perplexity", "tokens"), ["x"] * factory.WINDOWS)
+    run = factory.write_run(folder, [factory.record()])
+    (run / f"{data['cell_id']}.json").write_text(json.dumps(data))
+    for name in ("load", "show", "markdown"):
+        with pytest.raises(ResultsError, match=rf"quickstart/.*{data['cell_id']}\.json does not hold"):
+            READERS[name](folder)
+
+
+def test_losses_of_no_token_are_null_with_the_reason() -> None:
+    quality = factory.perplexity(tokens=[0] * factory.WINDOWS, words=9)
+    record = factory.record("absmax", samples=factory.samples(perplexity=quality))
+    row = from_records([factory.record(), record]).iloc[1]
+    missing = json.loads(row["missing"])
+    for name in ("perplexity", "nll_per_token", "perplexity_ratio", "perplexity_low", "word_perplexity"):
+        assert pd.isna(row[name])
+        assert missing[name] == "no token was scored"
+    apart = {"scored": [0] * 8, "kl": [0.0] * 8, "agree": [0] * 8, "delta_p_squared": [0.0] * 8,
+             "kl_quantiles": {}, "kl_max": None}  # fmt: skip
+    quality = factory.perplexity(divergence=apart)
+    row = from_records([factory.record("absmax", samples=factory.samples(perplexity=quality))]).iloc[0]
+    assert row["perplexity"] > 1
+    assert pd.isna(row["kl_divergence"])
+    assert json.loads(row["missing"])["top1_agreement"] == "no token was scored"
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [10**19, 2**63, 1e300])
+def test_bytes_beyond_64_bits_are_null_with_the_reason(size: float) -> None:
+    record = factory.record("absmax", samples=factory.samples(memory=factory.memory(weight_bytes=int(size))))
+    row = from_records([factory.record(), record]).iloc[1]
+    for name in ("weight_bytes", "weight_bytes_ratio"):
+        assert pd.isna(row[name])
+        assert json.loads(row["missing"])[name] == "larger than a whole number of 64 bits"
+    layer = {**factory.layer(), "group_size": 10**19}
+    assert layers_of([factory.record("absmax", layers=[layer])])["group_size"].isna().all()

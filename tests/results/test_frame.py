@@ -99,7 +99,6 @@ def test_no_ratio_to_a_stranger(stranger: qbench.Record) -> None:
         factory.perplexity(seqlen=256),
         factory.perplexity(stride=256),
         factory.perplexity([1.0, 2.0]),
-        {"unit": "nat", "value": None, "reason": "text too short"},
     ],
 )
 def test_no_perplexity_ratio_over_other_windows(other: dict[str, object]) -> None:
@@ -108,6 +107,19 @@ def test_no_perplexity_ratio_over_other_windows(other: dict[str, object]) -> Non
     assert pd.isna(row["perplexity_ratio"])
     assert row["weight_bytes_ratio"] == pytest.approx(0.5)  # bytes can be compared all the same
     assert json.loads(row["missing"])["perplexity_ratio"] == "the base was scored on other windows"
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"unit": "nat", "value": None, "reason": "text too short"}, "the base was not scored"),
+        (factory.perplexity([None, *factory.LOSSES[1:]]), "the base has no finite perplexity"),
+    ],
+)
+def test_no_perplexity_ratio_to_a_base_without_one(other: dict[str, object], said: str) -> None:
+    base = factory.record(samples=factory.samples(perplexity=other))
+    row = from_records([quantized(), base]).iloc[0]
+    assert json.loads(row["missing"])["perplexity_ratio"] == said
 
 
 def test_the_base_of_the_same_repetition_is_preferred() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from qbench.errors import ResultsError
 from qbench.report.gate.markdown import markdown
-from qbench.report.gate.words import figures, plain, ranked, whole
+from qbench.report.gate.words import figures, ranked, whole
+from qbench.report.plain import plain
 from qbench.results.gate.finding import Finding, GateResult
 
 MOST = 10

@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree as xml
 
-from qbench.report.gate.words import figures, plain, ranked, whole
+from qbench.report.gate.words import figures, ranked, whole
+from qbench.report.plain import plain
 from qbench.results.gate.finding import Finding, GateResult
 
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from qbench.report.gate.words import change, effort, interval, plain, ranked, sides, threshold, values, whole
+from qbench.report.gate.words import change, effort, interval, ranked, sides, threshold, values, whole
+from qbench.report.plain import plain
 from qbench.results.gate.finding import Finding, GateResult
 
 MOST_CHARACTERS = 60_000

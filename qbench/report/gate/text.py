@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from qbench.report.gate.words import effort, figures, plain, ranked, sides, whole
+from qbench.report.gate.words import effort, figures, ranked, sides, whole
+from qbench.report.plain import plain
 from qbench.results.gate.finding import Finding, GateResult
 
 QUIET = frozenset({"same"})

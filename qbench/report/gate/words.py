@@ -1,7 +1,6 @@
 """What all outputs of a gate say alike: the order of findings, numbers in words, and text made harmless.
 
-Names and reasons come from suites, methods and exceptions, so they may hold anything: line breaks, control
-characters, half of a surrogate pair, another format's markup. `plain` leaves one line of printable
+Names and reasons may hold anything, another format's markup too. `plain` leaves one line of printable
 characters; each output then escapes what its own format gives a meaning.
 """
 
@@ -9,22 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from qbench.report.plain import plain
 from qbench.results.gate.finding import Finding, GateResult, Verdict
 from qbench.results.metrics import METRICS
 
 ORDER: tuple[Verdict, ...] = ("failed", "missing", "worse", "undecided", "better", "new", "same")
 """Worst first."""
-MOST_CHARACTERS = 600
-"""Of one reason; an exception's message can be a page."""
 MOST_OF_ALL = 10_000
 """Of why a gate was refused: all that differs between two environments, and still no flood."""
-
-
-def plain(text: object, limit: int = MOST_CHARACTERS) -> str:
-    """The text on one line, without a character that acts instead of being seen."""
-    line = " ".join(str(text).split())
-    shown = "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in line)
-    return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
 
 
 def whole(text: object) -> str:

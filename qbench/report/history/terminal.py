@@ -9,6 +9,7 @@ from rich.text import Text
 
 from qbench.report.digits import scale_for, significant
 from qbench.report.history.changes import ChangeWords, GapWords, change_words, gap_words
+from qbench.report.plain import plain
 from qbench.results.history import unit
 from qbench.results.series import Point, Series
 
@@ -37,7 +38,7 @@ def drawn(found: Sequence[Series]) -> Table:
     table.add_column("Changes and gaps", overflow="fold")
     for series, value in zip(found, latest, strict=True):
         table.add_row(
-            Text(f"{series.suite}: {series.cell}" if several else series.cell),
+            Text(plain(f"{series.suite}: {series.cell}" if several else series.cell)),
             Text(sparkline(series.points)),
             Text(significant(value / scale.factor, 4)),
             _events(series),
@@ -72,6 +73,5 @@ def _change(change: ChangeWords) -> Text:
 
 
 def _gap(gap: GapWords) -> Text:
-    reason = gap.reason if len(gap.reason) <= _REASON else f"{gap.reason[:_REASON]}…"
     runs = f" ({gap.count} runs)" if gap.count > 1 else ""
-    return Text(f"{gap.dates}{runs} {reason}", style="bright_black")
+    return Text(f"{gap.dates}{runs} {plain(gap.reason, _REASON)}", style="bright_black")
