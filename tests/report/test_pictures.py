@@ -97,7 +97,7 @@ def test_what_cannot_be_told_apart_is_not_faded() -> None:
 
 def test_measured_energy_only_where_it_was_measured_and_the_model_by_its_name() -> None:
     reasons = undrawn(RECORDS)
-    assert reasons["Quality against measured energy"] == "no_driver"
+    assert reasons["Quality against measured energy"] == "this machine or its kernel has no RAPL counter"
     assert "Quality against modelled energy, which measures nothing" not in pictures(RECORDS)
     measured = [
         quantized("a", 1.01, 5, samples={"energy": sample(window(), window(1600.0), window(1550.0))}),
