@@ -22,7 +22,7 @@ from qbench.results.export import parquet_bytes
 from qbench.results.frame import from_parts
 from qbench.results.parallel import together, uncollected
 from qbench.results.parts import Part, part_of
-from qbench.results.record import Record
+from qbench.results.record import Record, reading
 from qbench.results.store import Run, Store
 
 SCRIPTS = (
@@ -75,8 +75,9 @@ def _parts(store: Store, runs: Sequence[Run], gathered: Gathered, details: Detai
 
         def watched() -> Iterator[Record]:
             for record in records:
-                seen.append(taken(record))
-                entries.append(details.entry(record))
+                with reading(record):
+                    seen.append(taken(record))
+                    entries.append(details.entry(record))
                 yield record
 
         return part_of(watched()), seen, entries

@@ -6,7 +6,9 @@ new measurement. A record has a schema number; `migrate` brings older ones up.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
 
@@ -70,6 +72,19 @@ class Record:
         if claimed is not None and claimed != record.cell.id:
             raise ResultsError(f"cell_id {claimed} does not match the cell, whose id is {record.cell.id}")
         return record
+
+
+@contextlib.contextmanager
+def reading(record: Record) -> Iterator[None]:
+    """Around what takes numbers out of a record: ResultsError names one that holds, deeper than it was
+    checked, what nobody wrote."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
+        raise ResultsError(
+            f"{record.suite}/{record.run}/{record.cell.id}.json does not hold what qbench writes "
+            f"({type(error).__name__}: {error}); restore the file, or move it away"
+        ) from error
 
 
 def migrate(data: dict[str, Any]) -> dict[str, Any]:

@@ -11,12 +11,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from qbench.errors import ResultsError
 from qbench.results import energy_facts, missing
 from qbench.results.base import Scored, scored
 from qbench.results.layers import kernels
 from qbench.results.metrics import values
-from qbench.results.record import Record
+from qbench.results.record import Record, reading
 from qbench.results.samples import missing_reason, probe
 from qbench.results.speedups import TIMES
 from qbench.results.tasks import task_accuracy_stderr, tasks_text
@@ -32,14 +31,9 @@ def row_of(record: Record) -> tuple[Row, Scored]:
     `missing` is a dict of reasons, one for all records that lack the same: it must not be changed.
     ResultsError names a record that holds, deeper than it was checked when it was read, what nobody wrote.
     """
-    try:
+    with reading(record):
         row = _row(record)
         return row, scored(record, row["cell_id"], {name: row[name] for name in _RELATED})
-    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
-        raise ResultsError(
-            f"{record.suite}/{record.run}/{record.cell.id}.json does not hold what qbench writes "
-            f"({type(error).__name__}: {error}); restore the file, or move it away"
-        ) from error
 
 
 def _row(record: Record) -> Row:

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 import qbench
 from qbench.cli.app import app
 from qbench.errors import ResultsError
+from qbench.report.leaderboard import write_report
 from qbench.results.frame import from_records
 from qbench.results.layer_frame import layers_of
 from tests.report.test_html import Reader
@@ -215,6 +216,14 @@ def test_what_is_wrong_still_deeper_is_named_too(folder: Path) -> None:
     for name in ("load", "show", "markdown"):
         with pytest.raises(ResultsError, match=rf"quickstart/.*{data['cell_id']}\.json does not hold"):
             READERS[name](folder)
+
+
+def test_so_is_it_where_pictures_look_first(folder: Path) -> None:
+    data = changed(("layers",), [{**factory.layer(), "executed": [None]}])
+    run = factory.write_run(folder, [factory.record()])
+    (run / f"{data['cell_id']}.json").write_text(json.dumps(data))
+    with pytest.raises(ResultsError, match=rf"{data['cell_id']}\.json does not hold"):
+        write_report(folder, folder.parent / "page.html")
 
 
 def test_losses_of_no_token_are_null_with_the_reason() -> None:
