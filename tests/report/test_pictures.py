@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import plotly.graph_objects
 import pytest
 from hypothesis import given
@@ -139,6 +141,19 @@ def test_lines_by_bits_join_one_method_and_what_else_is_equal() -> None:
     assert line["y"] == pytest.approx([1 + 1 / 3, 1.25, 1.125], rel=1e-5)
     assert trace(found, "hqq")["mode"] == "markers"
     assert len(found["views"][0]["data"]) == 2  # the base is no line
+
+
+def test_single_points_of_one_method_differ_in_their_marks() -> None:
+    """A line's dash tells nothing where there is one point."""
+    cells = []
+    for place, mode in enumerate(("none", "dynamic", "static")):
+        record = quantized(mode, 1.1 + place / 10, 5, "absmax", 8.0)
+        cell = dataclasses.replace(record.cell, params={"num_bits": 8, "activations": mode})
+        cells.append(dataclasses.replace(record, cell=cell))
+    found = pictures([factory.record(), *cells])["Quality by bits per weight"]
+    marks = [(one["marker"]["color"], one["marker"]["symbol"]) for one in found["views"][0]["data"]]
+    assert len({colour for colour, _ in marks}) == 1
+    assert len(set(marks)) == len(marks) == 3
 
 
 def test_latency_by_length_and_batch_is_that_of_latency_runs() -> None:
