@@ -162,6 +162,16 @@ def test_pictures_on_paper_are_as_wide_as_the_sheet_and_dark_on_white(
     opened.page.wait_for_function(f"{shown} <= {width}")
 
 
+def test_on_a_phone_the_dialog_of_columns_has_its_name_on_one_line(page_of: PageOf) -> None:
+    opened = page_of(RECORDS, width=360)
+    opened.page.get_by_role("button", name="Columns").click()
+    heading = opened.page.locator("#chooser .head h2")
+    height, line = heading.evaluate(
+        "(one) => [one.offsetHeight, parseFloat(getComputedStyle(one).lineHeight)]"
+    )
+    assert line <= height < 1.5 * line
+
+
 def test_without_scripts_the_numbers_still_stand_there(page_of: PageOf) -> None:
     opened = page_of(RECORDS, context={"java_script_enabled": False})
     text = opened.page.inner_text("body")
