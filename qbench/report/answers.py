@@ -13,6 +13,7 @@ from typing import Any
 from qbench.report.cells import LONGEST_REASON, cut, reason_of
 from qbench.report.digits import scale_for, significant, with_interval
 from qbench.report.names import name_of
+from qbench.results.ends import ENDED
 
 __all__ = ["answer", "name_of"]
 
@@ -24,12 +25,6 @@ _VERBS = {
     "perplexity": ("measured lowest", "ties for the lowest"),
 }
 """What methods are compared by, the first that any quantized cell has: of the best alone, and in a tie."""
-_ENDED = {
-    "failed": "failed",
-    "oom": "ran out of memory",
-    "timeout": "ran out of time",
-    "skipped": "was skipped",
-}
 _NAMED = 3
 GLUE = "\u00a0"
 """A space at which no line breaks."""
@@ -89,7 +84,9 @@ def _without_base(best: Row, rows: list[Row]) -> str:
     if best["base_cell_id"] is not None:
         return reason_of(best, "perplexity_ratio")
     ended = [row["status"] for row in rows if row["method"] == "none" and row["status"] != "ok"]
-    return f"the base {_ENDED[ended[0]]}" if ended else "there is no base to relate it to"
+    return (
+        f"the base {ENDED.get(ended[0], f'was {ended[0]}')}" if ended else "there is no base to relate it to"
+    )
 
 
 def _diverged(rows: list[Row]) -> str:

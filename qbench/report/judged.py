@@ -58,5 +58,6 @@ def _text(paired: Paired, low: float, high: float, metric: Metric) -> str:
 
 
 def percent(relative: float) -> str:
+    """`+0.40 %`, of a change of 0.004."""
     text = significant(100 * relative, 2)
     return f"{text if text.startswith(MINUS) else f'+{text}'} %"

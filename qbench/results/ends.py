@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from qbench.results.record import Record
 
-_ENDED = {"failed": "failed", "oom": "ran out of memory", "timeout": "ran out of time"}
+ENDED = {"failed": "failed", "oom": "ran out of memory", "timeout": "ran out of time"}
+"""Status → what the cell did."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def _ended(statuses: Sequence[str], side: str) -> str:
         how = ", ".join(f"{count} {status}" for status, count in counts.items())
         return f"did not end well in {side} ({how})"
     were = "was" if len(statuses) == 1 else "were"
-    return f"{_ENDED.get(statuses[0], f'{were} {statuses[0]}')} in {side}"
+    return f"{ENDED.get(statuses[0], f'{were} {statuses[0]}')} in {side}"
 
 
 def _in_words(a: Record, b: Record) -> str:

@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from qbench.results import missing
-from qbench.results.base import Packed, Scored, base_of, find_bases, losses, unpacked
+from qbench.results.base import APART, Packed, Scored, base_of, find_bases, losses, unpacked
 from qbench.results.columns import columns
 from qbench.results.parallel import uncollected
 from qbench.results.parts import Part, Values, joined, part_of
@@ -119,15 +119,9 @@ def _add_intervals(values: Columns, cells: Sequence[Scored], bases: Sequence[Sco
         gaps = losses(cells[place] for place in paired) - losses(paired.values())
         _fill(values, "perplexity_ratio", "difference", tokens, list(paired), gaps)
     for tokens, members in _alike(cells, lambda cell: cell.scored):
-        for name, sums, kind in _APART:
+        for name, sums, kind in APART:
             found = unpacked(cells[place].apart[sums] for place in members)
             _fill(values, name, kind, tokens, members, found)
-
-
-_APART: tuple[tuple[str, str, Kind], ...] = (
-    ("kl_divergence", "kl", "own"),  # by window it correlates nearly as losses do
-    ("top1_agreement", "agree", "difference"),
-)
 
 
 def _alike(

@@ -15,20 +15,12 @@ from typing import Literal
 
 import numpy as np
 
-from qbench.results.base import Scored, scored, unpacked
+from qbench.results.base import APART, Scored, scored, unpacked
 from qbench.results.record import Record
 from qbench.results.samples import number, probe
 from qbench.results.statistics import Array, Kind, intervals
 
 By = Literal["ratio", "difference"]
-
-_APART: tuple[tuple[str, str, Kind], ...] = (
-    ("kl_divergence", "kl", "own"),
-    ("top1_agreement", "agree", "difference"),
-)
-"""Metric, its sums by window, and how their differences correlate: those of KL do as KL itself does (from one
-window to the next by 0.25 and 0.27, KL by 0.32 and 0.30, medians over the two models of the committed tour),
-those of top-1 agreement hardly at all (−0.01)."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +68,7 @@ def _of_losses(a: Record, b: Record, first: Scored, second: Scored) -> Iterator[
 def _of_divergence(first: Scored, second: Scored) -> Iterator[tuple[str, Paired]]:
     alike = first.scored_on == second.scored_on and first.scored == second.scored
     tokens = unpacked([first.scored])
-    for name, sums, kind in _APART:
+    for name, sums, kind in APART:
         before, now = (unpacked([side.apart.get(sums, b"")]) for side in (first, second))
         if alike and len(before) == len(now) == len(tokens) > 0:
             yield name, _change(_ends(now - before, tokens, kind))

@@ -83,7 +83,8 @@ def reading(record: Record) -> Iterator[None]:
     except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
         raise ResultsError(
             f"{record.suite}/{record.run}/{record.cell.id}.json does not hold what qbench writes "
-            f"({type(error).__name__}: {error}); restore the file, or move it away"
+            f"({type(error).__name__}: {error}); restore the file, or move it away. If it is as it "
+            "was written, this is a defect of qbench"
         ) from error
 
 

@@ -118,8 +118,10 @@ def positive(counts: Sequence[float]) -> bool:
 def number(value: Any) -> Value:
     """A finite number as a float; None for anything else."""
     kind = type(value)  # a row asks for many: what nearly all of them are comes first
-    if value is None or kind is int:
-        return value if value is None else float(value)
+    if value is None:
+        return None
+    if kind is int:
+        return float(value)
     if kind is float:
         return value if math.isfinite(value) else None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):

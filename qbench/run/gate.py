@@ -14,7 +14,7 @@ from qbench.results.gate.baseline import Baseline, baseline_file, read_baseline
 from qbench.results.gate.choose import only_run
 from qbench.results.gate.environment import check_accepted
 from qbench.results.gate.finding import GateResult
-from qbench.results.gate.kept import facts_of, kept_cells
+from qbench.results.gate.kept import RELATIVE, facts_of, kept_cells
 from qbench.results.gate.stored import gate_stored
 from qbench.results.record import Record
 from qbench.results.store import MANIFEST, Run, Store
@@ -29,7 +29,6 @@ from qbench.suite.matrix import chosen, fits
 from qbench.suite.spec import Suite
 from qbench.suite.values import Rule
 
-RATIO = "perplexity_ratio"
 SAME = "baseline and candidate are the same commit: whatever differs is noise"
 
 
@@ -92,13 +91,14 @@ def _filtered(before: Baseline, asked: Stored) -> tuple[Baseline, list[str]]:
         for name, cell in before.cells.items()
         if any(fits(cell.facts, rule) for rule in asked.rules)
     }
-    alone = [name for name, cell in cells.items() if RATIO in cell.values and cell.base not in cells]
+    alone = [name for name, cell in cells.items() if RELATIVE.keys() & cell.values and cell.base not in cells]
     if asked.run is not None or not alone:
         return dataclasses.replace(before, cells=cells), []
     for name in alone:
-        values = {metric: value for metric, value in cells[name].values.items() if metric != RATIO}
+        values = {metric: value for metric, value in cells[name].values.items() if metric not in RELATIVE}
         cells[name] = dataclasses.replace(cells[name], values=values)
-    note = f"{RATIO} of {len(alone)} cells is not compared: the filter leaves out what it relates to"
+    names = ", ".join(RELATIVE)
+    note = f"{names} of {len(alone)} cells is not compared: the filter leaves out what it relates to"
     return dataclasses.replace(before, cells=cells), [note]
 
 

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from qbench.report.digits import scale_for, significant
 from qbench.report.history.changes import ChangeWords, GapWords, change_words, gap_words
+from qbench.report.history.headline import of_several_suites, prefixed
 from qbench.report.plain import plain
 from qbench.results.history import unit
 from qbench.results.series import Point, Series
@@ -30,7 +31,7 @@ def drawn(found: Sequence[Series]) -> Table:
         title=Text(f"{metric}{f' ({scale.unit})' if scale.unit else ''}", style="bold"),
         box=None, pad_edge=False, title_justify="left", header_style="bold",
     )  # fmt: skip
-    several = len({series.suite for series in found}) > 1
+    several = of_several_suites(found)
     table.add_column("Cell", overflow="fold")
     runs = min(NIGHTS, max(len(series.points) for series in found))
     table.add_column("Last run" if runs == 1 else f"Last {runs} runs", no_wrap=True)
@@ -38,7 +39,7 @@ def drawn(found: Sequence[Series]) -> Table:
     table.add_column("Changes and gaps", overflow="fold")
     for series, value in zip(found, latest, strict=True):
         table.add_row(
-            Text(plain(f"{series.suite}: {series.cell}" if several else series.cell)),
+            Text(plain(prefixed(series.suite, series.cell, several))),
             Text(sparkline(series.points)),
             Text(significant(value / scale.factor, 4)),
             _events(series),

@@ -25,10 +25,11 @@ def exact_findings(baseline: Side, candidate: Side, gate: GateSpec) -> tuple[Fin
 
 
 def _all(baseline: Side, candidate: Side, gate: GateSpec) -> Iterator[Finding]:
+    new = {cell.cell for name, cell in candidate.items() if name not in baseline}
     for name, before in baseline.items():
         now = candidate.get(name)
         if now is None:
-            yield from _lost(before, {cell.cell for key, cell in candidate.items() if key not in baseline})
+            yield from _lost(before, new)
         elif before.status == now.status == "ok":
             yield from _both(before, now, gate, (baseline, candidate))
         else:

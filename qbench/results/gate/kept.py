@@ -23,7 +23,7 @@ from qbench.results.latency import first_corner
 from qbench.results.metric import Gate
 from qbench.results.metrics import METRICS
 from qbench.results.quality import windows
-from qbench.results.record import Record
+from qbench.results.record import Record, reading
 from qbench.suite.cell import Cell
 
 RELATIVE: dict[str, Gate] = {"perplexity_ratio": Gate(1.005)}
@@ -93,10 +93,16 @@ class Kept:
 
 
 def kept_cells(records: Iterable[Record]) -> dict[str, Kept]:
-    """Cell id → what the gate compares. Of two records of one cell the newer stands."""
+    """Cell id → what the gate compares. Of two records of one cell the newer stands.
+
+    ResultsError names a record that holds, deeper than it was checked, what nobody wrote.
+    """
     by_id = {record.cell.id: record for record in sorted(records, key=lambda record: record.started_at)}
     measured = dict.fromkeys(("weight_bytes", "prefill_s", "decode_s_per_token"))
-    cells = {name: scored(record, name, dict(measured)) for name, record in by_id.items()}
+    cells = {}
+    for name, record in by_id.items():
+        with reading(record):
+            cells[name] = scored(record, name, dict(measured))
     bases = find_bases(cells.values())
     found = {}
     for name, record in by_id.items():
@@ -105,7 +111,8 @@ def kept_cells(records: Iterable[Record]) -> dict[str, Kept]:
         ratio = None
         if above is not None and base is not None and base.cell_id != name:
             ratio = math.exp(float(above.sum()) / math.fsum(cells[name].tokens))
-        found[name] = _kept(record, base.cell_id if base else None, ratio)
+        with reading(record):
+            found[name] = _kept(record, base.cell_id if base else None, ratio)
     return found
 
 

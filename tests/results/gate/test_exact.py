@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from qbench.errors import ResultsError
 from qbench.results.gate.exact import exact_findings
 from qbench.results.gate.finding import Finding, GateResult
 from qbench.results.gate.kept import Kept, kept_cells
@@ -282,3 +283,12 @@ def test_kept_cells_survive_json() -> None:
     for kept in kept_cells(_records()).values():
         assert Kept.from_dict(kept.to_dict()) == kept
         assert dataclasses.replace(kept, cell_id="") != kept
+
+
+@pytest.mark.parametrize("damage", [{"kl": [0.1], "scored": [511] * 2}, {"kl": ["x"], "scored": [511]}])
+def test_a_record_that_is_damaged_deep_inside_is_named(damage: dict[str, Any]) -> None:
+    wrong = factory.record(
+        "absmax", samples=factory.samples(perplexity=factory.perplexity(divergence=damage))
+    )
+    with pytest.raises(ResultsError, match=f"{wrong.cell.id}.json does not hold what qbench writes"):
+        kept_cells([factory.record(), wrong])
