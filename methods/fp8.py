@@ -15,7 +15,7 @@ from qbench import Layer, Method
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from qbench.quant.fp8 import Fp8Weight
+    from qbench.quant.formats.fp8 import Fp8Weight
     from qbench.quant.method import Statistic
 
 
@@ -35,7 +35,8 @@ class Fp8(Method):
         return ("range",) if self.activations == "static" else ()
 
     def quantize_layer(self, weight: Tensor, layer: Layer) -> Fp8Weight:
-        from qbench.quant import calibrated, fp8
+        from qbench.quant.calibration import static_scales as calibrated
+        from qbench.quant.formats import fp8
 
         scale = fp8.absmax_scale(weight, self.strategy, fp8.LARGEST[self.format], layer.name)
         block_size = fp8.BLOCK if self.strategy == "block" else None

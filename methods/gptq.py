@@ -1,7 +1,7 @@
 """GPTQ: column after column is rounded, and what the rounding did is made good in the columns to come.
 
 Frantar et al., arXiv 2210.17323. The rounding error is weighed by H = 2/n · Σ x xᵀ of the layer's inputs on
-the calibration text; see `qbench.quant.gptq` for the steps.
+the calibration text; see `qbench.quant.algorithms.gptq` for the steps.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class GPTQ(Method):
         return self.true_sequential
 
     def quantize_layer(self, weight: Tensor, layer: Layer) -> AffineWeight:
-        from qbench.quant import gptq
+        from qbench.quant.algorithms import gptq
 
         grid = gptq.Grid(self.num_bits, self.strategy, self.group_size, self.symmetric, self.range)
         turns = gptq.Turns(self.act_order, self.static_groups, self.damp, self.block_size)

@@ -1,7 +1,7 @@
 """HQQ: half-quadratic quantization, asymmetric with a float zero that is optimised without any data.
 
 The scale comes from the raw range of a group; twenty alternating steps seek the zero that makes the weights'
-own error small in an lp norm (Badri and Shaji, 2023; the `hqq` package). See `qbench/quant/hqq.py`.
+own error small in an lp norm (Badri and Shaji, 2023; the `hqq` package): `qbench/quant/algorithms/hqq.py`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ class HQQ(Method):
             raise ValueError(f"iterations = {self.iterations}: at least 1; 0 is method zeropoint, zero float")
 
     def quantize_layer(self, weight: Tensor, layer: Layer) -> AffineWeight:
-        from qbench.quant import affine, hqq
+        from qbench.quant.algorithms import hqq
+        from qbench.quant.formats import affine
 
         solver = hqq.Solver(self.num_bits, self.lp_norm, self.beta, self.kappa, self.iterations)
         along = weight if self.axis == 1 else weight.t()

@@ -45,7 +45,8 @@ class Int4(Method):
             object.__setattr__(self, "scale_range", "full")
 
     def quantize_layer(self, weight: Tensor, layer: Layer) -> AffineWeight:
-        from qbench.quant import affine, ranges
+        from qbench.quant.algorithms import ranges
+        from qbench.quant.formats import affine
 
         groups = affine.grouped(weight, self.strategy, self.group_size, layer.name)
         zero = None

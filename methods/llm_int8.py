@@ -43,6 +43,6 @@ class LlmInt8(Method):
         return ("columns",) if self.outlier_weights == "original" else ()
 
     def quantize_layer(self, weight: Tensor, layer: Layer) -> AffineWeight:
-        from qbench.quant import llm_int8
+        from qbench.quant.algorithms import llm_int8
 
         return llm_int8.quantize(weight, layer, self.threshold, self.outlier_weights == "original")

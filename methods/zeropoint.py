@@ -54,7 +54,9 @@ class ZeroPoint(Method):
         return ("range",) if self.activations == "static" else ()
 
     def quantize_layer(self, weight: Tensor, layer: Layer) -> AffineWeight:
-        from qbench.quant import affine, calibrated, ranges
+        from qbench.quant.algorithms import ranges
+        from qbench.quant.calibration import static_scales as calibrated
+        from qbench.quant.formats import affine
 
         groups = affine.grouped(weight, self.strategy, self.group_size, layer.name)
         rule = (self.range, self.percentile, self.zero_in_range)

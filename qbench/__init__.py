@@ -25,14 +25,14 @@ from qbench.errors import (
 )
 
 if TYPE_CHECKING:
-    from qbench.quant.affine import AffineWeight
-    from qbench.quant.checkpoint import load_quantized
+    from qbench.quant.formats.affine import AffineWeight
     from qbench.quant.method import Layer, Method
-    from qbench.results.frame import load
-    from qbench.results.history import history
-    from qbench.results.layer_frame import layers
-    from qbench.results.record import Record
-    from qbench.results.sample_frame import samples
+    from qbench.quant.model.checkpoint import load_quantized
+    from qbench.results.frames.frame import load
+    from qbench.results.frames.layer_frame import layers
+    from qbench.results.frames.sample_frame import samples
+    from qbench.results.history.history import history
+    from qbench.results.store.record import Record
     from qbench.suite.cell import Cell
     from qbench.suite.load import load_suite
     from qbench.suite.spec import Suite
@@ -43,18 +43,18 @@ except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "0+unknown"
 
 _LAZY = {
-    "AffineWeight": "qbench.quant.affine",
+    "AffineWeight": "qbench.quant.formats.affine",
     "Cell": "qbench.suite.cell",
     "Layer": "qbench.quant.method",
     "Method": "qbench.quant.method",
-    "Record": "qbench.results.record",
+    "Record": "qbench.results.store.record",
     "Suite": "qbench.suite.spec",
-    "history": "qbench.results.history",
-    "layers": "qbench.results.layer_frame",
-    "load": "qbench.results.frame",
-    "load_quantized": "qbench.quant.checkpoint",
+    "history": "qbench.results.history.history",
+    "layers": "qbench.results.frames.layer_frame",
+    "load": "qbench.results.frames.frame",
+    "load_quantized": "qbench.quant.model.checkpoint",
     "load_suite": "qbench.suite.load",
-    "samples": "qbench.results.sample_frame",
+    "samples": "qbench.results.frames.sample_frame",
 }
 
 __all__ = [

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from qbench.results.history import direction, metrics
-from qbench.results.record import Record
-from qbench.run.pool import Pool
+from qbench.results.history.history import direction, metrics
+from qbench.results.store.record import Record
+from qbench.run.executors.local.pool import Pool
 from qbench.run.runner import run_suite
 from qbench.suite.cell import Cell
 from qbench.suite.load import load_suite, parse_suite
@@ -80,7 +80,7 @@ class Bench:
 
     def load(self, path: str | Path) -> pd.DataFrame:
         """`qbench.load`: the newest run of each suite under a folder, a row per cell."""
-        from qbench.results.frame import load
+        from qbench.results.frames.frame import load
 
         return load(path)
 
@@ -91,7 +91,9 @@ class Bench:
         """
         unknown = sorted(set(limits) - set(metrics()))
         if unknown:
-            raise ValueError(f"no metric {', '.join(unknown)}; qbench.results.history.metrics() lists them")
+            raise ValueError(
+                f"no metric {', '.join(unknown)}; qbench.results.history.history.metrics() lists them"
+            )
         wrong: list[str] = []
         for row in frame.to_dict("records"):
             wrong += _wrong(row, {name: (limit, direction(name)) for name, limit in limits.items()})

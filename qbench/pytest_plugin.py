@@ -21,7 +21,7 @@ import pytest
 
 if TYPE_CHECKING:
     from qbench.pytest_bench import Bench
-    from qbench.results.record import Record
+    from qbench.results.store.record import Record
     from qbench.suite.cell import Cell
     from qbench.suite.spec import Suite
 
@@ -110,7 +110,7 @@ class SuiteFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         from qbench.pytest_bench import name_of
-        from qbench.run.plan import Planner
+        from qbench.run.planning.plan import Planner
         from qbench.suite.load import load_suite
 
         self.suite: Suite = load_suite(self.suite_name)
@@ -124,7 +124,7 @@ class SuiteFile(pytest.File):
     def measure(self, items: list[pytest.Item]) -> None:
         """Runs the cells of these items that have no `ok` record yet, and reads the records of all."""
         from qbench.pytest_bench import Told, pool_of
-        from qbench.results.store import Store
+        from qbench.results.store.folders import Store
         from qbench.run.runner import run_suite
 
         cells = [item.cell for item in items if isinstance(item, CellItem)]
@@ -204,7 +204,7 @@ def qbench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def _numbers(record: Record) -> list[tuple[str, object]]:
-    from qbench.results.metrics import METRICS
+    from qbench.results.columns.metrics import METRICS
 
     values = {name: METRICS[name].value(record) for name in SHOWN if name in METRICS}
     return [(name, value) for name, value in values.items() if value is not None]

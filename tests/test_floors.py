@@ -87,7 +87,8 @@ def test_methods_import_public_names_and_nobody_imports_them() -> None:
 
 def test_reading_and_planning_load_no_torch() -> None:
     code = (
-        "import sys, qbench.cli.app, qbench.report.leaderboard, qbench.results.frame, qbench.run.runner\n"
+        "import sys, qbench.cli.app, qbench.report.leaderboard.leaderboard, qbench.results.frames.frame\n"
+        "import qbench.run.runner\n"
         "from qbench.quant import registry\n"
         "[registry.method_class(name) for name in registry.available()]\n"
         "heavy = {'torch', 'transformers', 'lm_eval'} & set(sys.modules)\n"

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from qbench.results.record import Record
-from qbench.run.devices import Devices
-from qbench.run.plan import Planner
+from qbench.results.store.record import Record
+from qbench.run.planning.devices import Devices
+from qbench.run.planning.plan import Planner
 from qbench.suite.load import load_suite
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,9 +26,9 @@ def planned_ids(path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> lis
     """The ids of a suite's cells on a machine without a GPU and without any model but the embedded one."""
     monkeypatch.setenv("QBENCH_CACHE", str(cache))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("qbench.run.plan.lm_eval_version", lambda: "0.4.13")
+    monkeypatch.setattr("qbench.run.planning.plan.lm_eval_version", lambda: "0.4.13")
     if path.stem == "hub":  # its text is on the hub
-        monkeypatch.setattr("qbench.run.plan.read_documents", lambda where: [f"text of {where}"])
+        monkeypatch.setattr("qbench.run.planning.plan.read_documents", lambda where: [f"text of {where}"])
     planner = Planner(load_suite(path), Devices([], "no GPU"))
     return [planned.cell.id for planned in planner.plan()]
 

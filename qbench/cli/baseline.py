@@ -39,9 +39,9 @@ def accept(
 
     Earlier acceptances stay in the file with their reasons. Exit code: 0 accepted, 2 refused.
     """
-    from qbench.results.gate.baseline import accept as accept_run
-    from qbench.results.gate.baseline import baseline_file, earlier_baseline
-    from qbench.results.gate.choose import only_run
+    from qbench.gate.baseline.baseline import accept as accept_run
+    from qbench.gate.baseline.baseline import baseline_file, earlier_baseline
+    from qbench.gate.baseline.choose import only_run
 
     found = only_run(run)
     path = baseline_file(results, found.suite, name)
@@ -62,7 +62,7 @@ def show(
     """Show a suite's baseline: where it was measured, its cells, and why it was accepted each time."""
     import json as json_
 
-    from qbench.results.gate.baseline import baseline_file, read_baseline
+    from qbench.gate.baseline.baseline import baseline_file, read_baseline
 
     path = Path(suite) if suite.endswith(".json") else baseline_file(results, suite, name)
     found = read_baseline(path)
@@ -70,6 +70,6 @@ def show(
         print(json_.dumps(json_.loads(found.to_bytes()), indent=1, ensure_ascii=False))
         return
     from qbench.cli.console import console
-    from qbench.report.gate.baseline import drawn
+    from qbench.gate.report.baseline_text import drawn
 
     console().print(drawn(found, str(path)))

@@ -43,8 +43,8 @@ def bench_kernels(
     from qbench.cli.console import console
     from qbench.cli.orders import kernel_method, kernel_shape
     from qbench.measure.kernel_bench import Order, bench, model_shapes
-    from qbench.results.atomic import write_json_atomic
-    from qbench.results.kernel_table import kernel_rows
+    from qbench.results.frames.kernel_table import kernel_rows
+    from qbench.results.store.atomic import write_json_atomic
     from qbench.run.kernels import ready
 
     shapes = [kernel_shape(text) for text in shape]

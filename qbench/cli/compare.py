@@ -33,10 +33,10 @@ def compare(
     import json as json_
 
     from qbench.cli.console import console, put
-    from qbench.report import compare_page
-    from qbench.report.compare_terminal import drawn
-    from qbench.results.atomic import write_bytes_atomic
-    from qbench.results.compare import compare_sources, read_source
+    from qbench.report.compare import compare_page
+    from qbench.report.compare.compare_terminal import drawn
+    from qbench.results.compare.compare import compare_sources, read_source
+    from qbench.results.store.atomic import write_bytes_atomic
 
     sides = read_source(a), read_source(b)
     found = compare_sources(*sides)

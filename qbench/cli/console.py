@@ -32,7 +32,7 @@ def put(text: str, output: Path | None) -> None:
         sys.stdout.write(text)
         return
     from qbench.errors import ResultsError
-    from qbench.results.atomic import write_bytes_atomic
+    from qbench.results.store.atomic import write_bytes_atomic
 
     if not output.parent.is_dir():
         raise ResultsError(f"cannot write {output}: there is no folder {output.parent}")

@@ -21,7 +21,7 @@ def export(
 ) -> None:
     """Write results as Parquet (with units), CSV or JSON; docs/columns.md says what the columns are."""
     import qbench
-    from qbench.results.export import export as write
+    from qbench.results.frames.export import export as write
 
     read = {"cells": qbench.load, "samples": qbench.samples, "layers": qbench.layers}[table]
     frame = read(results, runs="all" if all_runs else "newest")

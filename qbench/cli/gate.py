@@ -100,8 +100,8 @@ def gate(
     """
     from qbench.cli.gate_options import check_places, check_together
     from qbench.cli.gated import Outputs
-    from qbench.run import gate as gates
-    from qbench.run.ab.compare import Order
+    from qbench.gate import command as gates
+    from qbench.gate.ab.compare import Order
     from qbench.run.runner import terminable
     from qbench.suite.load import load_suite
     from qbench.suite.matrix import parse_filter

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qbench.errors import QbenchError, ResultsError
-from qbench.report.gate.github import add_summary, annotation_lines, on_github
-from qbench.report.gate.junit import junit
-from qbench.report.gate.markdown import markdown
-from qbench.report.gate.text import text
-from qbench.report.plain import plain
-from qbench.results.atomic import write_bytes_atomic
-from qbench.results.gate.finding import USAGE, GateResult
+from qbench.gate.report.gate_markdown import markdown
+from qbench.gate.report.gate_text import text
+from qbench.gate.report.github import add_summary, annotation_lines, on_github
+from qbench.gate.report.junit import junit
+from qbench.gate.verdicts.finding import USAGE, GateResult
+from qbench.report.text.sanitize import plain
+from qbench.results.store.atomic import write_bytes_atomic
 
 
 @dataclass(frozen=True)

@@ -36,9 +36,9 @@ def history(
     """
     from qbench.cli.console import console
     from qbench.report.history.terminal import drawn
-    from qbench.results.export import export as write
-    from qbench.results.history import frame_of, read_series
-    from qbench.results.store import Store
+    from qbench.results.frames.export import export as write
+    from qbench.results.history.history import frame_of, read_series
+    from qbench.results.store.folders import Store
     from qbench.suite.matrix import parse_filter
 
     store = Store(results, strict=False)

@@ -18,8 +18,8 @@ def plan(
 ) -> None:
     """Show what `qbench run` would do: each cell, what is done already, what cannot run here and why."""
     from qbench.cli.console import console, table
-    from qbench.run.environment import environment
-    from qbench.run.plan import Planner
+    from qbench.run.planning.plan import Planner
+    from qbench.run.provenance.environment import environment
     from qbench.run.runner import choose_run, done_cells
     from qbench.suite.load import load_suite
     from qbench.suite.matrix import parse_filter

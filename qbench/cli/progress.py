@@ -19,14 +19,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from qbench.report.plain import plain, plain_name
-from qbench.results.metrics import METRICS
-from qbench.results.record import Record
-from qbench.results.store import Run
+from qbench.report.text.sanitize import plain, plain_name
+from qbench.results.columns.metrics import METRICS
+from qbench.results.store.folders import Run
+from qbench.results.store.record import Record
 from qbench.suite.cell import Cell
 
 if TYPE_CHECKING:
-    from qbench.run.plan import Planned
+    from qbench.run.planning.plan import Planned
     from qbench.run.runner import Outcome
 
 STYLE = {"ok": "green", "failed": "red", "oom": "red", "timeout": "red", "skipped": "yellow", "done": "dim"}
@@ -165,8 +165,8 @@ class LiveTable(Display):
         self.console.print(Text(text, "yellow"))
 
     def end(self, outcome: Outcome, leaderboard: Path) -> None:
-        from qbench.report.terminal import table
-        from qbench.results.frame import load
+        from qbench.report.text.terminal import table
+        from qbench.results.frames.frame import load
 
         self.console.print(table(load(outcome.run.folder)))
         self.console.print(_summary(outcome))

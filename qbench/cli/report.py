@@ -39,11 +39,11 @@ def report(
 
     runs: Literal["newest", "all"] = "all" if all_runs else "newest"
     if format_ == "markdown":
-        from qbench.report.markdown import read_markdown
+        from qbench.report.text.markdown import read_markdown
 
         put(read_markdown(results, runs), output)
         return
-    from qbench.report.leaderboard import write_report
+    from qbench.report.leaderboard.leaderboard import write_report
 
     target = output or Path("leaderboard.html")
     write_report(results, target, runs=runs, plotlyjs=plotlyjs)

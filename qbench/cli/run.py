@@ -37,7 +37,7 @@ def run(
     """
     from qbench.cli.progress import Display, display
     from qbench.cli.verified import exit_code, say
-    from qbench.report.leaderboard import write_report
+    from qbench.report.leaderboard.leaderboard import write_report
     from qbench.run.runner import run_suite
     from qbench.run.verify import FILE
     from qbench.run.verify import verify as check_again

@@ -27,8 +27,8 @@ def show(
     and the parameters of methods. Exit code: 0 printed, 2 nothing to show.
     """
     from qbench.cli.console import console
-    from qbench.report.terminal import Wanted, table
-    from qbench.results.frame import load
+    from qbench.report.text.terminal import Wanted, table
+    from qbench.results.frames.frame import load
     from qbench.suite.matrix import parse_filter
 
     names = [name.strip() for name in columns.split(",") if name.strip()]

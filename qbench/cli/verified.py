@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qbench.report.plain import plain, plain_name
+from qbench.report.text.sanitize import plain, plain_name
 
 if TYPE_CHECKING:
     from qbench.run.verify import Verified

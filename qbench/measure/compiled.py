@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 
 from qbench.errors import ModelError
+from qbench.measure.generation import Generation
 from qbench.measure.inductor import empty_caches
-from qbench.measure.workload import Generation
-from qbench.quant.convert import quantized_layers
+from qbench.quant.model.convert import quantized_layers
 
 BACKEND = "inductor"
 MODES = {"cpu": "default", "cuda": "reduce-overhead"}

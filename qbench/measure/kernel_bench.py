@@ -18,17 +18,17 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from qbench.errors import KernelError, MethodError, ModelError
-from qbench.measure import limits
-from qbench.measure.ceilings import ceilings
+from qbench.measure import roofline as limits
 from qbench.measure.interleaved import Runner, copies_for, last_cache_bytes, samples
+from qbench.measure.peak_rates import ceilings
 from qbench.models.source import locate
 from qbench.quant import registry
+from qbench.quant.formats.weight import PackedWeight
 from qbench.quant.kernels import DTYPES, KERNELS, LinearSpec, choose
-from qbench.quant.linear import QuantizedLinear
+from qbench.quant.layer.linear import QuantizedLinear
 from qbench.quant.method import Layer
-from qbench.quant.skeleton import skeleton
-from qbench.quant.targets import candidates, tied
-from qbench.quant.weight import PackedWeight
+from qbench.quant.model.skeleton import skeleton
+from qbench.quant.model.targets import candidates, tied
 
 FLOAT = "F.linear"
 SCALE = 0.02

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from qbench.measure.compiled import CompiledGeneration, agreement
-from qbench.measure.probe import Bench
-from qbench.measure.workload import Generation
+from qbench.measure.generation import Generation
+from qbench.probes.probe import Bench
 from qbench.suite.cell import EAGER
 
 

@@ -1,6 +1,6 @@
 """What a folder of `qbench quantize` says of itself, read without torch, and which cells it can stand in.
 
-`qbench.quant.checkpoint` writes and loads these folders; planning a suite needs only what is here.
+`qbench.quant.model.checkpoint` writes and loads these folders; planning a suite needs only what is here.
 """
 
 from __future__ import annotations

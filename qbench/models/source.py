@@ -17,7 +17,7 @@ from qbench.models.builtin import builtin_model, file_sha256
 from qbench.suite.cell import ModelRef
 
 FACTS = "qbench.json"
-"""What a folder of `qbench quantize` holds and no other does: see `qbench.quant.checkpoint`."""
+"""What a folder of `qbench quantize` holds and no other does: see `qbench.quant.model.checkpoint`."""
 _HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.tiktoken"]
 _TOKENIZERS = ["*.model", "*.txt", "*.tiktoken"]
 _PICKLES = ["*.bin", "*.pt", "*.pth", "*.ckpt"]

@@ -25,12 +25,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from qbench.quant.inputs import Inputs
-    from qbench.quant.weight import PackedWeight
+    from qbench.quant.calibration.inputs import Inputs
+    from qbench.quant.formats.weight import PackedWeight
     from qbench.suite.cell import Cell
 
 Statistic = Literal["hessian", "columns", "range"]
-"""What can be gathered of a layer's inputs on the calibration text; see `qbench.quant.inputs.Inputs`."""
+"""Statistics of a layer's inputs on the calibration text; see `qbench.quant.calibration.inputs.Inputs`."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
-from qbench.run.pool import Job, Pool
+from qbench.run.executors.local.pool import Job, Pool
 from qbench.suite.cell import Cell
 
 

@@ -52,7 +52,7 @@ def models() -> Rows:
 
 
 def probes() -> Rows:
-    from qbench.measure.probes import PROBES
+    from qbench.probes.table import PROBES
 
     return [{"name": probe.name, "unit": probe.unit, "what": probe.description} for probe in PROBES.values()]
 

@@ -21,12 +21,12 @@ from qbench.models.corpora import corpus_name, corpus_sha256, read_documents
 from qbench.models.saved import saved_at
 from qbench.models.source import pin
 from qbench.quant import registry
-from qbench.quant.overrides import overrides
-from qbench.run.card import SUITE
-from qbench.run.devices import Devices
-from qbench.run.flight import Flight, outcome
-from qbench.run.manifest import utc_now
-from qbench.run.pool import Job, Pool
+from qbench.quant.model.overrides import overrides
+from qbench.run.executors.local.pool import Job, Pool
+from qbench.run.executors.local.running_cell import Flight, outcome
+from qbench.run.model_card import SUITE
+from qbench.run.planning.devices import Devices
+from qbench.run.provenance.manifest import utc_now
 from qbench.suite.cell import Cell, ModelRef
 from qbench.suite.positions import value_text
 from qbench.suite.sections import CalibrationSpec, LayersSpec
@@ -131,7 +131,7 @@ def _cell(order: Order) -> Cell:
 def _calibration(order: Order, needed: bool) -> dict[str, Any] | None:
     """The cell's section of that name, as the planner of a suite fills it in.
 
-    Its windows are handed to the method in `qbench.run.measurement.quantize`, as those of a suite's cells.
+    `qbench.run.worker.measurement.quantize` hands its windows to the method, as those of a suite's cells.
     """
     if not needed:
         if order.calibration is not None:

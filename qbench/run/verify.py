@@ -15,15 +15,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from qbench.results.atomic import write_bytes_atomic
-from qbench.results.base import weights_behind
-from qbench.results.compare import described, deterministic
-from qbench.results.record import Record
-from qbench.results.store import Run, Store, lock
+from qbench.results.compare.compare import described, deterministic
+from qbench.results.frames.base import weights_behind
+from qbench.results.store.atomic import write_bytes_atomic
+from qbench.results.store.folders import Run, Store, lock
+from qbench.results.store.record import Record
 from qbench.run.bases import keep_base_outputs
-from qbench.run.manifest import utc_now
-from qbench.run.pool import Pool
-from qbench.run.schedule import Listener, Schedule
+from qbench.run.executors.local.pool import Pool
+from qbench.run.executors.local.scheduler import Listener, Schedule
+from qbench.run.provenance.manifest import utc_now
 
 FILE = "verified.jsonl"
 

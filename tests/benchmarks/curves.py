@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from qbench.measure import interleaved
-from qbench.quant.affine import AffineWeight
+from qbench.quant.formats.affine import AffineWeight
 from qbench.quant.kernels import KERNELS
-from qbench.quant.linear import QuantizedLinear
+from qbench.quant.layer.linear import QuantizedLinear
 from tests.quant.layers import activations
 
 DRAWN_UP_TO = {"int8_pack": 32, "int8_native": 4}

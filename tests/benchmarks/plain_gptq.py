@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qbench.quant import affine
+from qbench.quant.formats import affine
 
 BLOCK = 128
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from qbench.quant.linear import QuantizedLinear
+from qbench.quant.layer.linear import QuantizedLinear
 
 _forward = QuantizedLinear.forward
 

@@ -26,7 +26,7 @@ from qbench.models.load import load_model
 from qbench.models.source import pin
 from qbench.models.windows import draw_windows
 from qbench.quant import registry
-from qbench.quant.convert import quantize_model, quantized_layers
+from qbench.quant.model.convert import quantize_model, quantized_layers
 
 PROMPT, STEPS, ROUNDS = 512, 16, 7
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -22,13 +22,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from qbench.measure.attention import SplitAttention
 from qbench.models.builtin import builtin_model, builtin_text
 from qbench.models.windows import draw_windows
+from qbench.probes.quality.measure.attention import SplitAttention
 from qbench.quant import registry
-from qbench.quant.convert import quantize_model, quantized_layers
-from qbench.quant.inputs import Inputs
+from qbench.quant.calibration.inputs import Inputs
 from qbench.quant.method import Layer
+from qbench.quant.model.convert import quantize_model, quantized_layers
 from tests.benchmarks import plain_gptq
 
 NUM_BITS, GROUP = 4, 64

@@ -1,7 +1,7 @@
 """What qbench itself costs: starting the server, forking a worker, an empty cell, planning, reading.
 
 In seconds of processor time, of this process, of the server and of its workers; that the parent sleeps while
-a cell is timed is a test of its own (`tests/run/test_pool.py`).
+a cell is timed is a test of its own (`tests/run/executors/test_pool.py`).
 
 `make bench-check` compares each with a reference, measured in the same process before and after it
 (`beside.py`), and that ratio with the one of `baseline.json` (`ratios.py`). An ordinary test run walks
@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from qbench.results.frame import load
-from qbench.run.plan import Planner
-from qbench.run.pool import Pool
+from qbench.results.frames.frame import load
+from qbench.run.executors.local.pool import Pool
+from qbench.run.planning.plan import Planner
 from qbench.run.runner import run_suite
 from qbench.suite.load import parse_suite
 from tests.benchmarks.beside import note, of_server, spent

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from qbench.quant import hqq
+from qbench.quant.algorithms import hqq
 
 theirs = pytest.importorskip("hqq.core.quantize", reason="package hqq is not installed; extra `peers`")
 

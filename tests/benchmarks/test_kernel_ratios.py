@@ -16,7 +16,7 @@ import torch
 from torch.nn.functional import linear
 
 from qbench.quant.kernels.machine import features
-from qbench.quant.linear import QuantizedLinear
+from qbench.quant.layer.linear import QuantizedLinear
 from tests.benchmarks.beside import note
 from tests.quant.layers import activations, affine
 

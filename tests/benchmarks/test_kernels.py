@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import torch
 
+from qbench.quant.formats.weight import Activations
 from qbench.quant.kernels import choose
 from qbench.quant.kernels.machine import features
-from qbench.quant.linear import QuantizedLinear
-from qbench.quant.weight import Activations
+from qbench.quant.layer.linear import QuantizedLinear
 from tests.benchmarks.curves import curve, draw, missed
 from tests.quant.layers import affine
 

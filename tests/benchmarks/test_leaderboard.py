@@ -17,9 +17,9 @@ import pandas as pd
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from qbench.report.leaderboard import render
-from qbench.results.frame import from_records
-from qbench.results.record import Record
+from qbench.report.leaderboard.leaderboard import render
+from qbench.results.frames.frame import from_records
+from qbench.results.store.record import Record
 from tests.report.conftest import cell
 from tests.results import factory
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from qbench.quant.affine import AffineWeight
+from qbench.quant.formats.affine import AffineWeight
 from qbench.quant.kernels.machine import features
 from tests.benchmarks.curves import curve, draw, missed
 from tests.quant.layers import affine

@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 import torch
 
-from qbench.measure.protocols import Window
-from qbench.measure.scoring import score
 from qbench.models.builtin import builtin_model, builtin_text
+from qbench.probes.quality.measure.protocols import Window
+from qbench.probes.quality.measure.scoring import score
 
 CPU = torch.device("cpu")
 

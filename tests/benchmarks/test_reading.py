@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import qbench
-from qbench.report.leaderboard import write_report
+from qbench.report.leaderboard.leaderboard import write_report
 from tests.results.many import write_many
 
 RECORDS = 10_000

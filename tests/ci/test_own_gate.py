@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
-from qbench.results.gate.baseline import Baseline, accept, read_baseline
-from qbench.results.gate.choose import only_run
-from qbench.results.gate.kept import Kept
+from qbench.gate.baseline.baseline import Baseline, accept, read_baseline
+from qbench.gate.baseline.baseline_cell import Kept
+from qbench.gate.baseline.choose import only_run
 from tests.ci.machine import ROOT, stub
 
 FEW = [{"name": "none"}, {"name": "zeropoint", "num_bits": 4, "strategy": "group", "group_size": 64}]

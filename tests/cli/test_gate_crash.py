@@ -13,8 +13,8 @@ import pytest
 from lxml import etree
 
 from qbench.cli.gated import Outputs
-from qbench.results.gate.finding import GateResult
-from tests.report.gate_results import finding, result
+from qbench.gate.verdicts.finding import GateResult
+from tests.gate.report.gate_results import finding, result
 
 FILES = ("--junit", "gate.xml", "--json", "gate.json", "--markdown", "gate.md")
 MAIN = "import sys; from qbench.cli import main; sys.argv[0] = 'qbench'; main()"
@@ -41,7 +41,9 @@ def refused_everywhere(folder: Path, said: str) -> None:
 @pytest.mark.parametrize("error", ["ValueError", "BrokenPipeError"])
 def test_a_defect_while_it_works_ends_in_2_with_its_traceback(error: str, tmp_path: Path) -> None:
     # click makes 1 of a broken pipe
-    fault = f"import qbench.run.gate as gate\ndef gone(*_): raise {error}('odd')\ngate.with_baseline = gone"
+    fault = (
+        f"import qbench.gate.command as gate\ndef gone(*_): raise {error}('odd')\ngate.with_baseline = gone"
+    )
     done = broken(fault, "gate", "quickstart", "--baseline", "x", *FILES, folder=tmp_path)
     assert done.returncode == 2
     assert "Traceback" in done.stderr

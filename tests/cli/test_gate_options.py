@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 from qbench.cli.app import app
 from qbench.cli.gate_options import check_places, check_together
 from qbench.errors import GateError, ResultsError
-from qbench.run.ab.install import Installed
-from qbench.run.ab.sides import SIDES, Name, Side
-from qbench.run.ab.surroundings import differences
+from qbench.gate.ab.install import Installed
+from qbench.gate.ab.surroundings import differences
+from qbench.gate.ab.versions import SIDES, Name, Side
 from tests.cli.test_cli import qbench
 from tests.cli.test_gate_verdicts import changed, stored
 from tests.results import factory

@@ -13,13 +13,13 @@ import pytest
 import yaml
 from lxml import etree
 
-from qbench.results.gate.baseline import accept, baseline_file
-from qbench.results.gate.choose import only_run
-from qbench.results.record import Record
+from qbench.gate.baseline.baseline import accept, baseline_file
+from qbench.gate.baseline.choose import only_run
+from qbench.results.store.record import Record
 from tests.cli.test_cli import qbench
+from tests.gate.ab.faulty import FAULTS, copied
 from tests.results import factory
 from tests.run.conftest import QUICK
-from tests.run.faulty import FAULTS, copied
 
 FILES = ("--junit", "gate.xml", "--json", "gate.json", "--markdown", "gate.md")
 SUITE = {"name": "quickstart", "models": [{"source": "builtin:austen-6m"}], "methods": [{"name": "none"}]}

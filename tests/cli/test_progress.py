@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from qbench.cli.progress import Display, JsonLines, LiveTable, Plain, display, headline
-from qbench.results.record import Record
-from qbench.results.store import Run
-from qbench.run.plan import Planned
+from qbench.results.store.folders import Run
+from qbench.results.store.record import Record
+from qbench.run.planning.plan import Planned
 from qbench.run.runner import Outcome
 from qbench.suite.cell import Cell, ModelRef
 

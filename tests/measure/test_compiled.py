@@ -15,13 +15,14 @@ import pytest
 import torch
 
 from qbench.errors import ModelError
-from qbench.measure import compiled, inductor, latency, runtime
+from qbench.measure import compiled, inductor, runtime
 from qbench.measure.compiled import CompiledGeneration, agreement
-from qbench.measure.probe import Turn
-from qbench.measure.workload import Generation, prompts
+from qbench.measure.generation import Generation, prompts
+from qbench.probes.latency.measure import timing as latency
+from qbench.probes.probe import Turn
 from qbench.quant import registry
-from qbench.quant.convert import quantize_model, quantized_layers
-from tests.measure.conftest import bench_of, tiny_llama
+from qbench.quant.model.convert import quantize_model, quantized_layers
+from tests.probes.conftest import bench_of, tiny_llama
 
 CPU = torch.device("cpu")
 

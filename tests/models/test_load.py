@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from qbench.measure.allocations import track
-from qbench.measure.workload import Generation
+from qbench.measure.generation import Generation
 from qbench.models.load import load_model
 from qbench.models.source import pin
+from qbench.probes.memory.measure.allocations import track
 
 
 def test_a_prefill_does_not_copy_the_head() -> None:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from qbench import AffineWeight, Layer
-from qbench.quant import hqq, registry
+from qbench.quant import registry
+from qbench.quant.algorithms import hqq
 from tests.peers.codes import assert_same_codes, real_weights
 
 theirs = pytest.importorskip("hqq.core.quantize", reason="package hqq is not installed; extra `peers`")

@@ -9,7 +9,7 @@ import torch
 
 from qbench import AffineWeight, Layer
 from qbench.quant import registry
-from qbench.quant.linear import QuantizedLinear
+from qbench.quant.layer.linear import QuantizedLinear
 
 pytestmark = pytest.mark.peers
 

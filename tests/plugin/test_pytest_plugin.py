@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from qbench.results.store import new_run_name, write_manifest
-from qbench.run.environment import environment
+from qbench.results.store.folders import new_run_name, write_manifest
+from qbench.run.provenance.environment import environment
 
 pytest_plugins = ["pytester"]
 PLUGIN = ("-p", "qbench.pytest_plugin")

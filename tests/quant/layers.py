@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from qbench.quant.affine import AffineWeight
-from qbench.quant.weight import Activations, Strategy
+from qbench.quant.formats.affine import AffineWeight
+from qbench.quant.formats.weight import Activations, Strategy
 
 ZeroKind = Literal["none", "integer", "float"]
 

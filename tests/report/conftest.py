@@ -14,9 +14,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from qbench.report import leaderboard, page
-from qbench.results.frame import from_records
-from qbench.results.record import Record
+from qbench.report.html import page
+from qbench.report.leaderboard import leaderboard
+from qbench.results.frames.frame import from_records
+from qbench.results.store.record import Record
 from tests.results import factory
 
 STUB = "var Plotly = new Proxy({}, {get: () => () => Promise.resolve()});"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from qbench.results.record import Record
-from qbench.results.store import write_manifest, write_record
+from qbench.results.store.folders import write_manifest, write_record
+from qbench.results.store.record import Record
 from qbench.suite.cell import Cell, ModelRef
 
 WINDOWS = 8

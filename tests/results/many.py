@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from qbench.results.record import Record
-from qbench.results.store import write_manifest
+from qbench.results.store.folders import write_manifest
+from qbench.results.store.record import Record
 from qbench.suite.cell import Cell, ModelRef
 from tests.results import factory
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from qbench.results.record import Record
-from qbench.run.pool import Pool
+from qbench.results.store.record import Record
+from qbench.run.executors.local.pool import Pool
 from qbench.run.runner import Outcome, run_suite
 from qbench.suite.load import parse_suite
 from qbench.suite.spec import Suite

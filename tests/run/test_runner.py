@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from qbench.errors import ResultsError, SuiteError
-from qbench.results.store import Store, lock
+from qbench.results.store.folders import Store, lock
 from qbench.suite.matrix import parse_filter
 from tests.run.conftest import QUICK, Listening, Run
 

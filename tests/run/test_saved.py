@@ -15,12 +15,13 @@ import qbench
 from qbench import MethodError, ModelError, QbenchError
 from qbench.models.saved import Saved, read_saved, saved_at
 from qbench.models.source import FACTS, pin
-from qbench.quant import checkpoint, registry
-from qbench.report.context import build_view
-from qbench.results.frame import from_records
+from qbench.quant import registry
+from qbench.quant.model import checkpoint
+from qbench.report.leaderboard.context import build_view
+from qbench.results.frames.frame import from_records
 from qbench.run import quantize as parent
-from qbench.run.plan import Planned, Planner
-from qbench.run.pool import Pool
+from qbench.run.executors.local.pool import Pool
+from qbench.run.planning.plan import Planned, Planner
 from qbench.run.quantize import Order, quantize
 from qbench.suite.cell import ModelRef
 from qbench.suite.load import load_suite

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from qbench.cli.verified import exit_code, say
-from qbench.results.compare import compare_folders
-from qbench.results.record import Record
-from qbench.results.store import Store, write_record
-from qbench.run.pool import Pool
+from qbench.results.compare.compare import compare_folders
+from qbench.results.store.folders import Store, write_record
+from qbench.results.store.record import Record
+from qbench.run.executors.local.pool import Pool
 from qbench.run.verify import FILE, Verified, draw, verify
 from tests.results import factory
 from tests.run.conftest import Listening, Run

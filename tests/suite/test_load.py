@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from qbench.errors import SuiteError
-from qbench.results.medians import FEWEST
+from qbench.results.stats.medians import FEWEST
 from qbench.suite.load import load_suite, packaged_suites, parse_suite
 from qbench.suite.sections import EnergySpec, LatencySpec, QualitySpec
 from qbench.suite.spec import SECTIONS, Suite

@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from qbench.errors import SuiteError
-from qbench.results.record import Record
-from qbench.run import runtimes
-from qbench.run.devices import Devices
-from qbench.run.plan import Planner
+from qbench.results.store.record import Record
+from qbench.run.planning import runtimes
+from qbench.run.planning.devices import Devices
+from qbench.run.planning.plan import Planner
 from qbench.suite.cell import Cell
 from qbench.suite.load import parse_suite
 from qbench.suite.matrix import expand, parse_filter, select

@@ -17,11 +17,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from qbench.quant.formats.packing import pack
 from qbench.quant.kernels.activations import ROWS, quantized_rows
 from qbench.quant.kernels.dequant import stored_codes
 from qbench.quant.kernels.output import finish_rows, scale_columns
 from qbench.quant.kernels.spec import Operand
-from qbench.quant.packing import pack
 
 ACTIVATION_ZERO = 128
 """Code that stands for zero in uint8 activations."""

@@ -17,13 +17,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from qbench.quant.formats.packing import unpack
 from qbench.quant.kernels import native
 from qbench.quant.kernels.activations import rounded_activations
 from qbench.quant.kernels.machine import features
 from qbench.quant.kernels.output import scale_columns
 from qbench.quant.kernels.scratch import SCRATCH, tile_rows
 from qbench.quant.kernels.spec import Operand
-from qbench.quant.packing import unpack
 
 Fill = Callable[[int, int, Tensor], object]
 """Writes rows first … last of the weight to a scratch tile (last − first, K)."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from qbench.quant.fp8 import ACTIVATION_FORMAT, LARGEST, cast, spread
+from qbench.quant.formats.fp8 import ACTIVATION_FORMAT, LARGEST, cast, spread
 from qbench.quant.kernels import native
 from qbench.quant.kernels.activations import ROWS, SMALLEST_AMAX
 from qbench.quant.kernels.dequant import prepare_tiles, tiled_gemm

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from qbench.quant.formats.weight import Activations, Strategy
 from qbench.quant.kernels.machine import FEATURES, cuda_capability, features
 from qbench.quant.kernels.spec import Code, LinearSpec, Operand, Zero
-from qbench.quant.weight import Activations, Strategy
 
 Prepare = Callable[[Operand], tuple[Tensor, ...]]
 Run = Callable[[Operand, tuple[Tensor, ...], Tensor], Tensor]

@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from qbench.quant.formats.packing import unpack
 from qbench.quant.kernels.compiler import built
 from qbench.quant.kernels.spec import Operand
-from qbench.quant.packing import unpack
 
 ROWS = 4
 """Of x at a time in `run_native`: more run out of registers."""
@@ -160,7 +160,7 @@ def round_columns(
     left: Tensor,
     codes: Tensor,
 ) -> None:
-    """One block of `qbench.quant.gptq`, float32 (B, N) each, rows contiguous; `codes` is uint8.
+    """One block of `qbench.quant.algorithms.gptq`, float32 (B, N) each, rows contiguous; `codes` is uint8.
 
     On entry `wanted` is where the columns before the block have moved its columns to; it becomes where each
     was rounded, `left` what that leaves of it. `moves` is (B, B), lower triangular; `scales` holds a scale

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from qbench.errors import KernelError
-from qbench.quant.affine import AffineWeight
-from qbench.quant.fp8 import Fp8Weight
-from qbench.quant.weight import Activations, PackedWeight, Strategy
+from qbench.quant.formats.affine import AffineWeight
+from qbench.quant.formats.fp8 import Fp8Weight
+from qbench.quant.formats.weight import Activations, PackedWeight, Strategy
 
 if TYPE_CHECKING:
-    from qbench.quant.account import Account
+    from qbench.quant.layer.kernel_log import Account
 
 Zero = Literal["none", "integer", "float"]
 Code = Literal["int", "e4m3", "e5m2"]

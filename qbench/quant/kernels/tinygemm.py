@@ -15,10 +15,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from qbench.quant.formats.packing import pack
 from qbench.quant.kernels.dequant import stored_codes
 from qbench.quant.kernels.kernel import Kernel
 from qbench.quant.kernels.spec import LinearSpec, Operand
-from qbench.quant.packing import pack
 
 GROUP_SIZES = (256, 128, 64, 32)
 """That the kernel knows; a row with one scale runs as groups that share it."""

@@ -1,7 +1,7 @@
 """The Triton functions: packed codes to floats in registers, then a product or a store. Imports Triton.
 
-Layout of the codes: `qbench.quant.packing`; 8 bits are int8, code − 128. Everywhere n indexes rows of the
-weight (output features), m rows of the activations, k columns. Constants of every function:
+Layout of the codes: `qbench.quant.formats.packing`; 8 bits are int8, code − 128. Everywhere n indexes rows of
+the weight (output features), m rows of the activations, k columns. Constants of every function:
 
 - BITS of a code, 2 … 8. TAIL: columns of a last block shorter than 64, padded to 8; 0 where there is none.
 - GROUP: columns that share a scale; 0 where a row has one, which is then applied to the sums, so that the

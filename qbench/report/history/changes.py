@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from qbench.report.digits import significant
-from qbench.results.history import direction
-from qbench.results.series import Change, Point, Series
+from qbench.report.view.digits import significant
+from qbench.results.history.history import direction
+from qbench.results.history.series import Change, Point, Series
 
 Sense = Literal["worse", "better", "changed", "environment"]
 _LEAST_SHOWN = 1e-5

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from qbench.report.digits import Scale
 from qbench.report.history.changes import Sense, change_words, date, sense
-from qbench.results.series import Change, Point, Series
+from qbench.report.view.digits import Scale
+from qbench.results.history.series import Change, Point, Series
 
 Figure = dict[str, Any]
 Span = tuple[str, str]

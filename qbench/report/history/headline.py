@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from qbench.report.history.changes import ChangeWords, change_words, date, sense
-from qbench.results.history import is_deterministic
-from qbench.results.series import Change, Point, Series
+from qbench.results.history.history import is_deterministic
+from qbench.results.history.series import Change, Point, Series
 
 RECENT = 7
 """Runs back from the newest that count as recent."""

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from qbench.report.digits import scale_for, significant
 from qbench.report.history.changes import ChangeWords, GapWords, change_words, gap_words
 from qbench.report.history.headline import of_several_suites, prefixed
-from qbench.report.plain import plain
-from qbench.results.history import unit
-from qbench.results.series import Point, Series
+from qbench.report.text.sanitize import plain
+from qbench.report.view.digits import scale_for, significant
+from qbench.results.history.history import unit
+from qbench.results.history.series import Point, Series
 
 BARS = "▁▂▃▄▅▆▇█"
 GAP = "·"

@@ -21,7 +21,7 @@ class Witness(Absmax):
     note: str = ""
 
     def quantize_layer(self, weight, layer):
-        from qbench.measure import latency
+        from qbench.probes.latency.measure import timing as latency
 
         if not hasattr(latency, "witnessed"):
             latency.witnessed = latency.timed_round

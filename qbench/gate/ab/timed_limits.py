@@ -1,0 +1,70 @@
+"""What the section `gate` asks of the timed metrics, and whether an A/B can give it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+from qbench.gate.ab.pairs import Pair
+from qbench.gate.ab.units import METRICS_OF, sampled
+from qbench.gate.baseline.baseline_cell import facts_of
+from qbench.gate.verdicts.limits import PEAKS, by_kind, limits_of
+from qbench.results.columns.metrics import METRICS
+from qbench.suite.gate import GateSpec, ThresholdsSpec
+from qbench.suite.matrix import fits
+from qbench.suite.positions import KeyPath
+from qbench.suite.spec import Suite
+from qbench.suite.values import Rule
+
+SAMPLED = frozenset(name for names in METRICS_OF.values() for name in names)
+"""What laps can give of some cell."""
+
+
+def timed_limits(gate: GateSpec, pair: Pair) -> dict[str, float]:
+    """Metric → threshold of the pair's timed metrics; infinite for one that the suite says `false` to."""
+    facts = facts_of(pair.cell)
+    said = gate.thresholds()
+    for override in gate.overrides:
+        if fits(facts, override.match):
+            said |= override.thresholds()
+    off = {name: limit for name, limit in said.items() if not math.isfinite(limit) and name in SAMPLED}
+    return {**by_kind(limits_of(gate, facts), "timed"), **off}
+
+
+def check_kinds(suite: Suite) -> None:
+    """SuiteError for a threshold of what there is one number of in a load: laps cannot decide it."""
+    for path, name, _ in _thresholds(suite.gate):
+        if name in METRICS and METRICS[name].kind == "timed" and name not in (*SAMPLED, *PEAKS):
+            raise suite.error(
+                path,
+                f"{name} is one number a load, and two versions side by side are judged by many laps: "
+                "say false, or leave it out; it is shown all the same",
+            )
+
+
+def check_sampled(suite: Suite, pairs: Sequence[Pair]) -> None:
+    """SuiteError for a threshold of a timed metric that no cell measures: nothing would ever be gated."""
+    for path, name, match in _thresholds(suite.gate):
+        meant = [pair for pair in pairs if fits(facts_of(pair.cell), match)]
+        if name in SAMPLED and meant and not any(_gives(pair, name) for pair in meant):
+            raise suite.error(
+                path,
+                f"no cell that this is for measures {name}; measure it (latency, energy, or a method that "
+                "quantizes), or leave the threshold out",
+            )
+
+
+def _gives(pair: Pair, metric: str) -> bool:
+    """Of a cell that is skipped the plan may not tell."""
+    return not pair.whole or metric in sampled(pair)
+
+
+def _thresholds(gate: GateSpec) -> Iterator[tuple[KeyPath, str, Rule]]:
+    """Place, metric and rule of every threshold that the suite names, but `false`."""
+    yield from _finite(("gate",), gate, {})
+    for index, override in enumerate(gate.overrides):
+        yield from _finite(("gate", "overrides", index), override, override.match)
+
+
+def _finite(path: KeyPath, spec: ThresholdsSpec, match: Rule) -> Iterable[tuple[KeyPath, str, Rule]]:
+    return [((*path, name), name, match) for name, limit in spec.thresholds().items() if math.isfinite(limit)]

@@ -1,0 +1,122 @@
+"""`Unit`: what is repeated lap by lap for one cell, and the numbers that one repetition gives.
+
+A cell has a unit for the rounds of each prompt length × batch size, one for quantizing, and one for energy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+from statistics import median
+from typing import Any, Literal
+
+from qbench.gate.ab.pairs import Pair
+from qbench.results.columns.metrics import METRICS
+from qbench.results.stats.medians import quantile
+from qbench.results.store.record import Record
+from qbench.suite.cell import Cell
+
+Kind = Literal["round", "quantize", "energy"]
+Numbers = dict[str, float | None]
+"""Metric → its value in one lap."""
+
+ROUND_METRICS = (
+    "prefill_s",
+    "decode_s_per_token",
+    "prefill_tokens_per_s",
+    "decode_tokens_per_s",
+    "decode_step_p50_s",
+    "decode_step_p90_s",
+    "decode_step_p99_s",
+)
+METRICS_OF: dict[Kind, tuple[str, ...]] = {
+    "round": ROUND_METRICS,
+    "quantize": ("quantize_s",),
+    "energy": ("energy_j_per_token", "energy_j_per_prompt_token"),
+}
+
+
+@dataclass(frozen=True)
+class Unit:
+    key: str
+    """Its name among the timed comparisons."""
+    cell_id: str
+    words: str
+    kind: Kind
+    thresholds: Mapping[str, float]
+    """Metric → the factor from which on it is worse; what is gated."""
+    shown: tuple[str, ...] = ()
+    """Metrics that are shown and not gated."""
+    corner: int = 0
+    prompt_length: int = 0
+    batch_size: int = 0
+
+    @property
+    def errand(self) -> dict[str, Any]:
+        return {"errand": self.kind, "corner": self.corner}
+
+    def numbers(self, answer: Any, cell: Cell) -> tuple[Numbers, str | None]:
+        """What a worker's answer says, or why it says nothing."""
+        if self.kind == "round":
+            return self._of_round(answer), None
+        if self.kind == "quantize":
+            return {"quantize_s": answer["seconds"]}, answer.get("reason")
+        record = Record(cell, "", "", "ok", samples={"energy": answer})
+        found = {name: METRICS[name].value(record) for name in METRICS_OF["energy"]}
+        return found, str(answer["reason"]) if "reason" in answer and answer.get("value", 0) is None else None
+
+    def _of_round(self, seconds: list[float]) -> Numbers:
+        prefill, steps = seconds[0], seconds[1:]
+        found: Numbers = {
+            "prefill_s": prefill,
+            "prefill_tokens_per_s": self.prompt_length * self.batch_size / prefill,
+        }
+        if steps:
+            decode = math.fsum(steps) / len(steps)
+            found |= {
+                "decode_s_per_token": decode,
+                "decode_tokens_per_s": self.batch_size / decode,
+                "decode_step_p50_s": median(steps),
+                "decode_step_p90_s": quantile(steps, 0.9),
+                "decode_step_p99_s": quantile(steps, 0.99),
+            }
+        return {name: found.get(name) for name in (*self.thresholds, *self.shown)}
+
+
+def units_of(pair: Pair, cell_id: str, words: str, thresholds: Mapping[str, float]) -> list[Unit]:
+    """The units of a cell that both sides run; `thresholds` are those of its timed metrics.
+
+    A metric whose threshold is infinite is sampled and shown, not gated; one that has none is not sampled.
+    """
+    found = [_with(unit, metrics, thresholds) for unit, metrics in _possible(pair, cell_id, words)]
+    return [unit for unit in found if unit.thresholds or unit.shown]
+
+
+def sampled(pair: Pair) -> frozenset[str]:
+    """The timed metrics that laps of the pair can give."""
+    return frozenset(name for _, metrics in _possible(pair, "", "") for name in metrics)
+
+
+def _possible(pair: Pair, cell_id: str, words: str) -> Iterator[tuple[Unit, tuple[str, ...]]]:
+    """Every unit that the cell could have, and its metrics."""
+    cell = pair.cell
+    latency = cell.latency
+    if latency is not None:
+        for index, (length, batch) in enumerate(product(latency["prompt_lengths"], latency["batch_sizes"])):
+            unit = Unit(f"{cell_id} {index}", cell_id, words, "round", {}, (), index, length, batch)
+            if index:
+                unit = replace(unit, words=f"{words}, prompt {length} × batch {batch}")
+            metrics = ROUND_METRICS if latency["generated_tokens"] > 1 else ROUND_METRICS[:1]
+            yield unit, metrics
+    if pair.quantizes:
+        yield Unit(f"{cell_id} quantize", cell_id, words, "quantize", {}), METRICS_OF["quantize"]
+    if cell.energy is not None:
+        yield Unit(f"{cell_id} energy", cell_id, words, "energy", {}), METRICS_OF["energy"]
+
+
+def _with(unit: Unit, metrics: tuple[str, ...], thresholds: Mapping[str, float]) -> Unit:
+    known = {name: thresholds[name] for name in metrics if name in thresholds}
+    gated = {name: limit for name, limit in known.items() if math.isfinite(limit)}
+    return replace(unit, thresholds=gated, shown=tuple(name for name in known if name not in gated))

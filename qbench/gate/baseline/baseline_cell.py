@@ -1,0 +1,215 @@
+"""`Kept`: what the gate compares of one cell, and nothing else; small enough to be committed as a baseline.
+
+Both sides of a comparison are brought into this form, so that a stored baseline and a fresh run are read by
+the same code. Values are computed from the raw samples when a record is kept; losses by window stay, since
+ratios and their intervals are paired by window, and so do the single rounds of what is timed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from qbench.errors import ResultsError
+from qbench.probes.latency.metrics import first_corner
+from qbench.probes.quality.metrics import windows
+from qbench.results.columns.metric import Gate
+from qbench.results.columns.metrics import METRICS
+from qbench.results.compare.compare import described
+from qbench.results.frames.base import base_of, find_bases, scored
+from qbench.results.store.record import Record, reading
+from qbench.suite.cell import Cell
+
+RELATIVE: dict[str, Gate] = {"perplexity_ratio": Gate(1.005)}
+"""Columns of the frame that the gate looks at beside the metric table: they relate a cell to its base."""
+DIGITS = 16
+"""Of a hash of codes that are kept."""
+
+
+@dataclass(frozen=True)
+class KeptLayer:
+    """A quantized layer: what ran it, and what it holds."""
+
+    kernels: str
+    """`packed_native 1-128, dequant_gemm 2044`: kernel and the numbers of rows that it ran."""
+    fallback: str | None = None
+    """Why another kernel than the one asked for ran."""
+    codes: str | None = None
+    """First digits of the hash of all that the layer stores; None in records of before there was one."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One cell of one side."""
+
+    cell_id: str
+    cell: str
+    """In words."""
+    facts: dict[str, str]
+    """What rules of a suite are read against: model, method, dtype, device, runtime, label, parameters."""
+    status: str
+    reason: str | None = None
+    values: dict[str, float] = field(default_factory=dict)
+    """Deterministic metrics that can be gated, and `RELATIVE` ones."""
+    nll: list[float] = field(default_factory=list)
+    """Nat by window."""
+    tokens: list[float] = field(default_factory=list)
+    """Scored tokens by window."""
+    windows: str = ""
+    """Hash of protocol, text, window length and stride: losses are paired where it is equal."""
+    base: str | None = None
+    """Cell id of the unquantized one that ratios relate to."""
+    rounds: dict[str, list[float]] = field(default_factory=dict)
+    """Timed metric → single rounds, or the one value that there is."""
+    layers: dict[str, KeptLayer] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Without what is empty, and layers that ran alike together."""
+        whole = {**dataclasses.asdict(self), "layers": _grouped(self.layers)}
+        return {key: value for key, value in whole.items() if value not in (None, [], {}, "")}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Self:
+        """Raises ResultsError where the data is no kept cell."""
+        try:
+            kept = cls(**{**data, "layers": _layers(data.get("layers", []))})
+            numbers = [
+                *kept.values.values(),
+                *kept.nll,
+                *kept.tokens,
+                *itertools.chain(*kept.rounds.values()),
+            ]
+            if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
+                raise TypeError("a value is no number")
+        except (TypeError, AttributeError, KeyError) as error:
+            raise ResultsError(f"not a kept cell: {error}") from error
+        return kept
+
+
+def kept_cells(records: Iterable[Record]) -> dict[str, Kept]:
+    """Cell id → what the gate compares. Of two records of one cell the newer stands.
+
+    ResultsError names a record that holds, deeper than it was checked, what nobody wrote.
+    """
+    by_id = {record.cell.id: record for record in sorted(records, key=lambda record: record.started_at)}
+    measured = dict.fromkeys(("weight_bytes", "prefill_s", "decode_s_per_token"))
+    cells = {}
+    for name, record in by_id.items():
+        with reading(record):
+            cells[name] = scored(record, name, dict(measured))
+    bases = find_bases(cells.values())
+    found = {}
+    for name, record in by_id.items():
+        base = base_of(cells[name], bases) if record.status == "ok" else None
+        above = cells[name].nll_above(base)
+        ratio = None
+        if above is not None and base is not None and base.cell_id != name:
+            ratio = math.exp(float(above.sum()) / math.fsum(cells[name].tokens))
+        with reading(record):
+            found[name] = _kept(record, base.cell_id if base else None, ratio)
+    return found
+
+
+def facts_of(cell: Cell) -> dict[str, str]:
+    """As the rules of a suite see them; parameters with their defaults."""
+    params = {
+        key: value if isinstance(value, str) else json.dumps(value) for key, value in cell.params.items()
+    }
+    return {
+        **params,
+        "model": cell.model.name,
+        "method": cell.method,
+        "dtype": cell.dtype,
+        "device": cell.device,
+        "runtime": cell.runtime,
+        "label": cell.label,
+    }
+
+
+def gate_of(metric: str) -> Gate | None:
+    """What the tables say of gating it."""
+    return RELATIVE.get(metric) or (METRICS[metric].gate if metric in METRICS else None)
+
+
+def _kept(record: Record, base: str | None, ratio: float | None) -> Kept:
+    name = described(record).removesuffix(f" ({record.status})")
+    head = Kept(record.cell.id, name, facts_of(record.cell), record.status, record.reason)
+    if record.status != "ok":
+        return head
+    values = {
+        metric.name: value
+        for metric in METRICS.values()
+        if metric.gate and metric.kind == "deterministic" and (value := metric.value(record)) is not None
+    }
+    if ratio is not None:
+        values["perplexity_ratio"] = ratio
+    nll, tokens = windows(record) or ([], [])
+    return dataclasses.replace(
+        head,
+        values=values,
+        nll=nll,
+        tokens=tokens,
+        windows=_scored_on(record) if nll else "",
+        base=base,
+        rounds=_rounds(record),
+        layers={layer["name"]: _layer(layer) for layer in record.layers},
+    )
+
+
+def _grouped(layers: Mapping[str, KeptLayer]) -> list[dict[str, Any]]:
+    """`kernels`, `fallback`, and `codes` by layer name of all that ran so."""
+    found: dict[tuple[str, str | None], dict[str, str | None]] = {}
+    for name, layer in layers.items():
+        found.setdefault((layer.kernels, layer.fallback), {})[name] = layer.codes
+    return [
+        {"kernels": kernels, "fallback": fallback, "codes": codes}
+        for (kernels, fallback), codes in found.items()
+    ]
+
+
+def _layers(groups: Iterable[Mapping[str, Any]]) -> dict[str, KeptLayer]:
+    return {
+        name: KeptLayer(group["kernels"], group["fallback"], codes)
+        for group in groups
+        for name, codes in group["codes"].items()
+    }
+
+
+def _rounds(record: Record) -> dict[str, list[float]]:
+    """Single rounds of the first corner where there are any, else the record's one value."""
+    found = {}
+    for metric in METRICS.values():
+        if metric.gate and metric.kind == "timed" and (value := metric.value(record)) is not None:
+            found[metric.name] = [value]
+    corner = first_corner(record)
+    if corner is not None:
+        single = {"prefill_s": corner.prefill, "decode_s_per_token": corner.decode}
+        found |= {name: rounds for name, rounds in single.items() if rounds}
+    return found
+
+
+def _layer(layer: Mapping[str, Any]) -> KeptLayer:
+    codes = layer.get("codes_sha256")
+    ran = sorted(layer.get("executed", ()), key=lambda run: (run["min_rows"], run["kernel"]))
+    return KeptLayer(
+        ", ".join(f"{run['kernel']} {_rows(run['min_rows'], run['max_rows'])}" for run in ran),
+        layer.get("fallback_reason"),
+        codes[:DIGITS] if codes else None,
+    )
+
+
+def _rows(least: int, most: int) -> str:
+    return str(least) if least == most else f"{least}-{most}"
+
+
+def _scored_on(record: Record) -> str:
+    found = record.samples["perplexity"]
+    text = [found.get("protocol"), (found.get("corpus") or {}).get("sha256"), found.get("seqlen")]
+    whole = json.dumps([*text, found.get("stride"), found.get("tokens")])
+    return hashlib.sha256(whole.encode()).hexdigest()[:DIGITS]

@@ -1,0 +1,48 @@
+"""A baseline for a terminal: where it comes from, why it was accepted, and its cells."""
+
+from __future__ import annotations
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from qbench.gate.baseline.baseline import Acceptance, Baseline
+from qbench.gate.baseline.baseline_cell import Kept
+from qbench.report.view.digits import significant
+from qbench.results.columns.metrics import METRICS
+
+SHOWN = ("perplexity", "perplexity_ratio", "kl_divergence", "bits_per_weight", "weight_bytes")
+"""Values in the table; the file holds all of them."""
+_FACTS = ("cpu.model", "threads", "packages.torch", "packages.transformers", "gpus.0.name")
+
+
+def drawn(found: Baseline, file: str) -> Group:
+    """Everything as rich text, ready to print; texts of the file are literal."""
+    facts = [f"{key} {found.environment[key]}" for key in _FACTS if found.environment.get(key)]
+    lines = [Text(f"{found.suite}: {file}", style="bold"), Text(", ".join(facts))]
+    lines += [Text(_line(one)) for one in reversed(found.acceptances)]
+    return Group(*lines, _rows(list(found.cells.values())))
+
+
+def _line(one: Acceptance) -> str:
+    commit = f", commit {one.commit[:12]}" if one.commit else ""
+    return f"{one.accepted_at}  {one.run}{commit}: {one.reason}"
+
+
+def _rows(cells: list[Kept]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("Cell", overflow="fold")
+    for name in SHOWN:
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("Kernels", overflow="fold")
+    for cell in cells:
+        kernels = {run.split(" ")[0] for layer in cell.layers.values() for run in layer.kernels.split(", ")}
+        last = ", ".join(sorted(kernels)) if cell.status == "ok" else f"{cell.status}: {cell.reason}"
+        table.add_row(Text(cell.cell), *(Text(_value(cell, name)) for name in SHOWN), Text(last))
+    return table
+
+
+def _value(cell: Kept, name: str) -> str:
+    value = cell.values.get(name)
+    digits = METRICS[name].digits if name in METRICS else 5
+    return "–" if value is None else significant(value, digits)

@@ -1,0 +1,120 @@
+"""What all outputs of a gate say alike: the order of findings, numbers in words, and text made harmless.
+
+Names and reasons may hold anything, another format's markup too. `plain` leaves one line of printable
+characters; each output then escapes what its own format gives a meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from qbench.gate.verdicts.finding import Finding, GateResult, Verdict
+from qbench.report.text.sanitize import plain
+from qbench.results.columns.metrics import METRICS
+
+ORDER: tuple[Verdict, ...] = ("failed", "missing", "worse", "undecided", "better", "new", "same")
+"""Worst first."""
+MOST_OF_ALL = 10_000
+"""Of why a gate was refused: all that differs between two environments, and still no flood."""
+
+
+def whole(text: object) -> str:
+    """The same for what is said once of a gate: its refusal ends with the option that is the way out."""
+    return plain(text, MOST_OF_ALL)
+
+
+def ranked(findings: Iterable[Finding]) -> list[Finding]:
+    """Gated ones first, worst first, then by how far beyond the threshold."""
+    return sorted(findings, key=lambda one: (not one.gated, ORDER.index(one.verdict), -excess(one)))
+
+
+def excess(finding: Finding) -> float:
+    """By how much the change counts as worse, larger is worse; 0 where there is no number."""
+    if finding.change is None:
+        return 0.0
+    metric = METRICS.get(finding.metric)
+    gain = finding.change if _by_difference(finding) else finding.change - 1
+    return -gain if metric is not None and metric.direction == "higher" else gain
+
+
+def change(finding: Finding) -> str:
+    """`+5.2 %`, or as a difference `+0.004`; a dash without one."""
+    return "–" if finding.change is None else _change(finding, finding.change)
+
+
+def interval(finding: Finding) -> str:
+    """`+4.1 to +6.3 %`; empty for a number that has none."""
+    if finding.low is None and finding.high is None:
+        return ""
+    ends = [_change(finding, end) if end is not None else "?" for end in (finding.low, finding.high)]
+    return f"{ends[0]} to {ends[1]}"
+
+
+def threshold(finding: Finding) -> str:
+    """What counts as worse, in the direction in which the metric gets worse; empty where there is none."""
+    if finding.threshold is None:
+        return ""
+    metric = METRICS.get(finding.metric)
+    falls = metric is not None and metric.direction == "higher"
+    if _by_difference(finding):
+        return f"{-finding.threshold if falls else finding.threshold:+.3g}"
+    return _percent(1 / finding.threshold if falls else finding.threshold)
+
+
+def values(finding: Finding) -> str:
+    """`1.21 ms → 1.27 ms`; empty where neither side has one."""
+    if finding.baseline is None and finding.candidate is None:
+        return ""
+    return f"{value(finding, finding.baseline)} → {value(finding, finding.candidate)}"
+
+
+def value(finding: Finding, found: float | str | None) -> str:
+    """A value with its unit, to four digits; a dash for none."""
+    if found is None:
+        return "–"
+    if isinstance(found, str):
+        return plain(found, 80)
+    metric = METRICS.get(finding.metric)
+    unit = metric.unit if metric is not None else ""
+    if unit == "s" and abs(found) < 1:
+        return f"{found * 1e3:.4g} ms"
+    number = f"{found:.0f}" if unit == "B" else f"{found:.6g}"
+    return f"{number} {unit}".strip()
+
+
+def figures(finding: Finding) -> str:
+    """`1.21 ms → 1.27 ms, +5.2 % (+4.1 to +6.3 %), threshold +3 %`: what there is of it."""
+    parts = [values(finding)]
+    if finding.change is not None:
+        between = interval(finding)
+        parts.append(change(finding) + (f" ({between})" if between else ""))
+    if limit := threshold(finding):
+        parts.append(f"threshold {limit}")
+    return ", ".join(part for part in parts if part)
+
+
+def sides(result: GateResult) -> str:
+    """`suite quickstart against main (0a1b2c3d4e5f)`."""
+    return plain(f"suite {result.suite}" + (f" against {result.against}" if result.against else ""))
+
+
+def effort(result: GateResult) -> str:
+    """`93 s of a budget of 300 s, at most 41 laps a cell`; empty where nothing was sampled."""
+    if result.spent_s is None:
+        return ""
+    budget = f" of a budget of {result.budget_s:g} s" if result.budget_s is not None else ""
+    laps = f", at most {result.laps} laps a cell" if result.laps else ""
+    return f"{result.spent_s:.0f} s{budget}{laps}"
+
+
+def _by_difference(finding: Finding) -> bool:
+    metric = METRICS.get(finding.metric)
+    return metric is not None and metric.gate is not None and metric.gate.by == "difference"
+
+
+def _change(finding: Finding, found: float) -> str:
+    return f"{found:+.3g}" if _by_difference(finding) else _percent(found)
+
+
+def _percent(factor: float) -> str:
+    return f"{100 * (factor - 1):+.3g} %"

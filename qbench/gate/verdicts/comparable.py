@@ -1,0 +1,103 @@
+"""Which facts of machine and software two sides must share before their numbers are compared.
+
+What is deterministic depends on the libraries that compute, on the instructions that they choose kernels
+by, on the number of threads (sums are split by it) and, on a GPU, on its model and driver. What is timed
+depends on everything else too. What is under test itself, qbench and its commit, is never asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from qbench.errors import GateError, did_you_mean
+from qbench.results.store.manifest_facts import differing
+
+UNDER_TEST = re.compile(r"qbench|git(\..*)?|load_average(\..*)?")
+PLACES = re.compile(
+    r"variables\.(QBENCH_CACHE|HF_HOME|HF_HUB_.*|CUDA_VISIBLE_DEVICES|TOKENIZERS_PARALLELISM)"
+)
+"""Where files lie, and which of two like devices is meant: they change no number."""
+COMPUTING = re.compile(
+    r"packages\.(torch|transformers|tokenizers|numpy|gguf|lm-eval|triton)|threads|cpu\.(vendor|flags)"
+    r"|variables\.(OMP_NUM_THREADS|MKL_.*|ONEDNN_.*|DNNL_.*|ATEN_.*|OPENBLAS_.*|CUBLAS_.*|TORCH.*|PYTORCH_.*)"
+)
+"""What a deterministic number on a CPU depends on."""
+ON_GPU = re.compile(r"gpus\.\d+\.(name|driver|memory_bytes)|variables\.(CUDA_.*|NVIDIA_.*)")
+"""And on a GPU."""
+CHOOSING = re.compile(r"(avx|amx|fma|f16c|sse4|vnni|bf16|asimd|sve|i8mm|fphp|bmi2).*")
+"""Flags of a processor by which libraries choose kernels."""
+
+AT_TIMES = ("gpus", "variables")
+"""Parts of the facts that not every machine has."""
+Facts = Mapping[str, str]
+"""Dotted key → text, as `qbench.results.store.manifest_facts.facts` gives."""
+
+
+def required(facts: Facts, *, timed: bool, gpu: bool) -> dict[str, str]:
+    """The facts that must be equal: for what is deterministic, or for timed numbers of different jobs."""
+    known = {key: text for key, text in facts.items() if not _known(PLACES, key)}
+    known["cpu.vendor"] = _vendor(facts.get("cpu.model", ""))
+    if timed:
+        return {
+            key: text for key, text in known.items() if not (_known(UNDER_TEST, key) or _known(PLACES, key))
+        }
+    found = {key: text for key, text in known.items() if _known(COMPUTING, key) and not _known(PLACES, key)}
+    if "cpu.flags" in found:
+        chosen = sorted({flag for flag in found["cpu.flags"].split() if CHOOSING.fullmatch(flag)})
+        found["cpu.flags"] = " ".join(chosen)
+    if gpu:
+        found |= {key: text for key, text in known.items() if _known(ON_GPU, key)}
+    return found
+
+
+def compared(
+    a: Facts, b: Facts, *, timed: bool, gpu: bool, accept: Iterable[str] = ()
+) -> tuple[list[str], list[str]]:
+    """What differs and was not accepted, and what differs and was; a line each, `key: A: …; B: …`.
+
+    `accept` holds keys; one that ends a whole part accepts the rest: `cpu` also `cpu.flags`.
+    """
+    lines = differing(required(a, timed=timed, gpu=gpu), required(b, timed=timed, gpu=gpu))
+    allowed = tuple(accept)
+    taken = [line for line in lines if _accepted(line.partition(": ")[0], allowed)]
+    return [line for line in lines if line not in taken], taken
+
+
+def check_accepted(accept: Iterable[str], a: Facts, b: Facts) -> None:
+    """GateError for a key that names no fact of either side and no part of them: it would accept nothing.
+
+    Those of `AT_TIMES` may stand there for another machine.
+    """
+    known = {"cpu.vendor", *a, *b}
+    parts = {key[:place] for key in known for place, sign in enumerate(key) if sign == "."}
+    for key in accept:
+        if key not in known | parts and key.partition(".")[0] not in AT_TIMES:
+            near = did_you_mean(key, known | parts)
+            raise GateError(f"--accept-environment {key}: neither baseline nor candidate has it; {near}")
+
+
+def refusal(lines: Iterable[str]) -> str | None:
+    """Why the two sides are not compared, with the way out; None where nothing differs."""
+    found = list(lines)
+    if not found:
+        return None
+    keys = ",".join(line.partition(": ")[0] for line in found)
+    said = "; ".join(found)
+    return (
+        f"baseline (A) and candidate (B) come from different environments: {said}. Measure a baseline here "
+        f"and accept it, or compare all the same with --accept-environment {keys}"
+    )
+
+
+def _accepted(key: str, allowed: tuple[str, ...]) -> bool:
+    return any(key == one or key.startswith(f"{one}.") for one in allowed)
+
+
+def _known(pattern: re.Pattern[str], key: str) -> bool:
+    return pattern.fullmatch(key) is not None
+
+
+def _vendor(model: str) -> str:
+    """Libraries dispatch by maker, too."""
+    return next((name for name in ("Intel", "AMD", "ARM", "Apple", "Neoverse") if name in model), model)

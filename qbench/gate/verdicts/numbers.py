@@ -1,0 +1,108 @@
+"""One deterministic number on two sides: how it changed, and whether that is beyond a threshold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from qbench.gate.baseline.baseline_cell import Kept, gate_of
+from qbench.gate.verdicts.finding import Finding, Verdict
+from qbench.results.columns.metrics import METRICS
+from qbench.results.stats.bootstrap import intervals
+
+SLACK = 1e-9
+"""A change within this part of its threshold counts as at it: 1.005·x over x need not be 1.005 in floats."""
+
+Side = Mapping[str, Kept]
+"""Cell id → cell, of one side."""
+
+
+def judge(metric: str, before: Kept, now: Kept, threshold: float | None, sides: tuple[Side, Side]) -> Finding:
+    """The finding on a metric that both have; without a threshold it is shown, not gated."""
+    a, b = before.values[metric], now.values[metric]
+    known = gate_of(metric)
+    by_factor = known is None or known.by == "factor"
+    change = _change(a, b, by_factor)
+    low, high = _interval(metric, before, now, sides) or (None, None)
+    worse = change if _lower_is_better(metric) else _inverse(change, by_factor)
+    verdict, reason = _verdict(a == b, worse, change, threshold, by_factor)
+    return Finding(
+        before.cell_id, now.cell, metric, verdict, threshold is not None, reason,
+        baseline=a, candidate=b, change=change if math.isfinite(change) else None, low=low, high=high,
+        threshold=threshold,
+    )  # fmt: skip
+
+
+def shown(change: float, by_factor: bool) -> str:
+    """`+0.5 %`, or `+0.0021`."""
+    return f"{100 * (change - 1):+.3g} %" if by_factor else f"{change:+.3g}"
+
+
+def _verdict(
+    equal: bool, worse: float, change: float, threshold: float | None, by_factor: bool
+) -> tuple[Verdict, str]:
+    """`worse` is the change in the direction that is worse."""
+    if equal:
+        return "same", "the very same number"
+    said = f"changed by {shown(change, by_factor)}"
+    if threshold is None:
+        verdict: Verdict = "worse" if worse > (1.0 if by_factor else 0.0) else "better"
+        return verdict, f"{said}; it has no threshold"
+    limit = shown(threshold, by_factor)
+    if _at_least(worse, threshold, by_factor):
+        return "worse", f"{said}: worse by the threshold of {limit} or more"
+    if _at_least(_inverse(worse, by_factor), threshold, by_factor):
+        return "better", f"{said}: better by the threshold of {limit} or more"
+    return "same", f"{said}, below the threshold of {limit}"
+
+
+def _at_least(change: float, threshold: float, by_factor: bool) -> bool:
+    """At the threshold counts, and of a threshold of no change every change in this direction."""
+    none = 1.0 if by_factor else 0.0
+    slack = SLACK * (threshold - none)
+    return change > none and change >= threshold - slack
+
+
+def _change(a: float, b: float, by_factor: bool) -> float:
+    """Infinite for a factor from zero to something."""
+    if not by_factor:
+        return b - a
+    if a == b:
+        return 1.0
+    return b / a if a else math.inf
+
+
+def _inverse(change: float, by_factor: bool) -> float:
+    if not by_factor:
+        return -change
+    return 1 / change if change else math.inf
+
+
+def _lower_is_better(metric: str) -> bool:
+    return metric not in METRICS or METRICS[metric].direction != "higher"
+
+
+def _interval(metric: str, before: Kept, now: Kept, sides: tuple[Side, Side]) -> tuple[float, float] | None:
+    """95 % interval of the change of a perplexity, over other windows of such text; paired by window."""
+    change = _nll(before, now)
+    if change is None or metric not in ("perplexity", "perplexity_ratio"):
+        return None
+    if metric == "perplexity_ratio":
+        bases = [side.get(kept.base or "") for side, kept in zip(sides, (before, now), strict=True)]
+        of_base = _nll(*bases) if all(bases) else None  # type: ignore[arg-type]
+        if of_base is None or len(of_base) != len(change):
+            return None
+        change = change - of_base
+    tokens = np.asarray(now.tokens, dtype=np.float64)
+    _, low, high = intervals(change[None], tokens, "difference")
+    ends = float(np.exp(low[0])), float(np.exp(high[0]))
+    return ends if all(map(math.isfinite, ends)) else None
+
+
+def _nll(before: Kept, now: Kept) -> np.ndarray[tuple[int], np.dtype[np.float64]] | None:
+    """Nat by window that the candidate has more; None where the windows are others."""
+    if not before.nll or before.windows != now.windows or len(before.nll) != len(now.nll):
+        return None
+    return np.asarray(now.nll, dtype=np.float64) - np.asarray(before.nll, dtype=np.float64)

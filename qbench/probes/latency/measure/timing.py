@@ -1,0 +1,215 @@
+"""Latency probe: time to first token, and every decode step by itself.
+
+`prefill_s`: from a prompt of P tokens × B sequences on an empty cache to the first token. `decode_s`: each of
+the N − 1 steps after it. Exact lengths, greedy, KV cache, no early stop; all samples are kept, none dropped.
+The clock is `perf_counter` on a CPU and CUDA events on a GPU, with the device synchronised at both edges of a
+round: events stand in the stream, so that timing the single steps does not stop the queue of launches.
+
+Each round, warm-up included, is a turn of its own (`Bench.turn`), so that cells that are compared can be
+measured side by side. It begins with a lead-in, a prefill and steps that are not timed: another model has had
+the caches, branch predictors and cores just before, and whoever granted the turn falls asleep meanwhile.
+
+A model whose runtime is compiled is compiled first, in a turn of its own, since the seconds of that are a
+number too; the rounds then run what was compiled. The last turn of a corner runs rounds with a timer around
+each layer (`outside.py`), which latency does not report. `work` says what a step has to read and a prefill to
+compute (`limits.py`).
+
+Left out: tokenizing, sampling, and the transport of a server.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qbench.measure import roofline as limits
+from qbench.measure import runtime
+from qbench.measure.generation import Generation, check_context, prompts
+from qbench.probes.latency.measure import non_layer_time as outside
+from qbench.probes.probe import Bench, Turn
+from qbench.suite.cell import EAGER
+
+STABLE_CV = 0.05
+"""Warm when the last `WARM_ROUNDS` rounds spread by less (standard deviation over mean)."""
+WARM_ROUNDS = 3
+MAX_WARMUP_ROUNDS = 10
+MAX_WARMUP_S = 30.0
+"""No further warm-up round starts once so much was timed; whether it was stable stands in the record."""
+
+STAGES = 4
+"""Of a corner, in their order: compiling, warm-up, rounds, and what lies outside the layers."""
+
+LEAD_IN_S = 0.1
+"""How long a turn runs untimed until its caches are its own again. Measured on 2 cores with 6M parameters:
+with a prefill alone before them, the first four steps after another model's turn are 6 to 15 % slower."""
+
+
+class Marks:
+    """Instants on one device's clock, taken in order; `seconds()` gives the times between neighbours."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._marks: list[Any] = []
+
+    def mark(self) -> None:
+        """Everything that was asked of the device before belongs before the mark."""
+        if self._device.type == "cuda":
+            event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            event.record(torch.cuda.current_stream(self._device))
+            self._marks.append(event)
+        else:
+            self._marks.append(time.perf_counter())
+
+    def seconds(self) -> list[float]:
+        pairs = zip(self._marks[:-1], self._marks[1:], strict=True)
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+            return [before.elapsed_time(after) / 1000 for before, after in pairs]
+        return [after - before for before, after in pairs]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No garbage collection inside: a collection in the middle of a step is not the model's time."""
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        if was_enabled:
+            gc.enable()
+
+
+@torch.inference_mode()
+def timed_round(generation: Generation, generated_tokens: int, device: torch.device) -> list[float]:
+    """Seconds of the prefill and of each of the `generated_tokens` − 1 decode steps, in order."""
+    synchronize(device)
+    marks = Marks(device)
+    marks.mark()
+    generation.prefill()
+    marks.mark()
+    for _ in range(generated_tokens - 1):
+        generation.step()
+        marks.mark()
+    return marks.seconds()
+
+
+def synchronize(device: torch.device) -> None:
+    """Waits until the device has done everything that was asked of it; a CPU always has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def spread(values: list[float]) -> float:
+    """Coefficient of variation."""
+    return statistics.stdev(values) / statistics.fmean(values)
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one turn gave."""
+
+    seconds: list[float]
+    """Of the prefill and of each decode step."""
+    turn: Turn
+    start_s: float
+    """When the timed part began, in seconds since the first lap."""
+
+
+def take_turn(bench: Bench, generation: Generation, generated_tokens: int, stage: int) -> Round:
+    """Waits for its turn and runs one round in it."""
+    with bench.turn(stage) as turn:
+        lead_in(generation, generated_tokens, bench.device)
+        start_s = time.perf_counter() - turn.since_s
+        return Round(timed_round(generation, generated_tokens, bench.device), turn, start_s)
+
+
+@torch.inference_mode()
+def lead_in(generation: Generation, generated_tokens: int, device: torch.device) -> None:
+    """An untimed prefill, and steps until `LEAD_IN_S` have passed: at most a round, for a large model hardly
+    more than the prefill."""
+    start_s = time.perf_counter()
+    generation.prefill()
+    synchronize(device)
+    for _ in range(generated_tokens - 1):
+        if time.perf_counter() - start_s >= LEAD_IN_S:
+            break
+        generation.step()
+        synchronize(device)
+
+
+def warm_up(next_round: Callable[[], Round]) -> dict[str, Any]:
+    """Rounds until the last few agree, or until a cap. `cv` is null after too few rounds."""
+    totals, cv = list[float](), None
+    while len(totals) < MAX_WARMUP_ROUNDS and sum(totals) < MAX_WARMUP_S:
+        totals.append(sum(next_round().seconds))
+        if len(totals) >= WARM_ROUNDS and (cv := spread(totals[-WARM_ROUNDS:])) < STABLE_CV:
+            break
+    stable = cv is not None and cv < STABLE_CV
+    return {"rounds": len(totals), "stable": stable, "cv": cv, "round_s": totals}
+
+
+def prepared(bench: Bench, ids: Tensor, generated_tokens: int, stage: int) -> Generation:
+    """The generation of the cell's runtime; what has to be compiled for it is compiled in a turn."""
+    if bench.cell.runtime == EAGER:
+        return runtime.generation(bench, ids, generated_tokens)
+    with bench.turn(stage):
+        return runtime.generation(bench, ids, generated_tokens)
+
+
+def measure_run(bench: Bench, prompt_length: int, batch_size: int, number: int = 0) -> dict[str, Any]:
+    """One corner of prompt lengths × batch sizes, the `number`th: warm-up, then the repetitions."""
+    latency = bench.cell.latency
+    assert latency is not None, "the runner asks for a probe only where the cell has its settings"
+    generated = latency["generated_tokens"]
+    check_context(bench.model, prompt_length + generated, "latency.prompt_lengths + generated_tokens")
+    ids = prompts(bench.model, batch_size, prompt_length, bench.cell.seed, bench.device)
+    first = STAGES * number
+    generation = prepared(bench, ids, generated, first)
+    warmup = warm_up(lambda: take_turn(bench, generation, generated, first + 1))
+    rounds = [take_turn(bench, generation, generated, first + 2) for _ in range(latency["repetitions"])]
+    with bench.turn(first + 3):
+        lead_in(generation, generated, bench.device)
+        beside = outside.measure(generation, generated, bench.device, timed_round)
+    generation.finish()
+    return {
+        "prompt_length": prompt_length,
+        "batch_size": batch_size,
+        "generated_tokens": generated,
+        "prefill_s": [each.seconds[0] for each in rounds],
+        "decode_s": [each.seconds[1:] for each in rounds],
+        "lap": [each.turn.lap for each in rounds],
+        "place": [each.turn.place for each in rounds],
+        "start_s": [each.start_s for each in rounds],
+        "since": rounds[0].turn.since_utc,
+        "warmup": warmup,
+        **generation.facts(),
+        "outside": beside,
+        "work": limits.work(generation, generated, bench.cell.dtype),
+    }
+
+
+def measure(bench: Bench) -> dict[str, Any]:
+    """Samples of every prompt length × batch size of the cell; see the module's docstring."""
+    latency = bench.cell.latency
+    assert latency is not None, "the runner asks for a probe only where the cell has its settings"
+    longest = max(latency["prompt_lengths"])
+    check_context(
+        bench.model, longest + latency["generated_tokens"], "latency.prompt_lengths + generated_tokens"
+    )
+    corners = itertools.product(latency["prompt_lengths"], latency["batch_sizes"])
+    with quiet():
+        runs = [measure_run(bench, *corner, number) for number, corner in enumerate(corners)]
+    return {"unit": "s", "runs": runs}

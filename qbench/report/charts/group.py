@@ -1,0 +1,81 @@
+"""The cells that stand in one picture: of one run, model, dtype, device, runtime and protocol."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+
+from qbench.report.charts.chart import MOST, Row, cut, words
+from qbench.report.charts.collect import Gathered
+from qbench.report.charts.labels import short_labels
+from qbench.report.charts.marks import Marks
+from qbench.report.leaderboard.context import compared
+from qbench.report.text.names import name_of
+
+_LONG_NAME = 200
+
+
+@dataclass
+class Group:
+    title: str
+    rows: list[Row]
+    """Finished cells, the base first, then by bits."""
+    marks: Marks
+    gathered: Gathered
+
+    @cached_property
+    def protocols(self) -> str:
+        """The perplexity protocol, which every picture of quality names."""
+        found = sorted({row["perplexity_protocol"] for row in self.rows if row["perplexity_protocol"]})
+        return cut("; ".join(found), 2 * _LONG_NAME) or "no perplexity protocol"
+
+    @cached_property
+    def shown(self) -> list[Row]:
+        """The cells of pictures with a line or a bar for each: at most `MOST`, those that lose least."""
+        if len(self.rows) <= MOST:
+            return self.rows
+        kept = {id(row) for row in sorted(self.rows, key=_loss)[:MOST]}
+        return [row for row in self.rows if id(row) in kept]
+
+    @property
+    def cut_note(self) -> str:
+        """What stands at the end of a note where cells were left out."""
+        left = len(self.rows) - len(self.shown)
+        return f"; the {MOST} cells that lose least, {left} more stand in the leaderboard" if left else ""
+
+    def name(self, row: Row) -> str:
+        """The cell's label, with its repetition where the label is there more than once; plain text."""
+        label = cut(name_of(row), _LONG_NAME)
+        return f"{label} #{row['repetition'] + 1}" if self._labels[row["label"]] > 1 else label
+
+    def tick(self, row: Row, longest: int = 36) -> str:
+        """The same where plotly reads it, short enough to stand at an axis."""
+        label = cut(name_of(row), _LONG_NAME)
+        again = f" #{row['repetition'] + 1}" if self._labels[row["label"]] > 1 else ""
+        return words(f"{self._short.get(label, label)}{again}", longest)
+
+    @cached_property
+    def _short(self) -> dict[str, str]:
+        return short_labels({cut(name_of(row), _LONG_NAME): row["method"] for row in self.rows})
+
+    @cached_property
+    def _labels(self) -> Counter[str]:
+        return Counter(row["label"] for row in self.rows)
+
+
+def group_rows(rows: list[Row], gathered: Gathered) -> list[Group]:
+    """The finished cells of each group that the page compares."""
+    marks = Marks(row["method"] for row in rows)
+    found = [(title, [row for row in members if row["status"] == "ok"]) for title, members in compared(rows)]
+    return [Group(title, sorted(members, key=_order), marks, gathered) for title, members in found if members]
+
+
+def _order(row: Row) -> tuple[bool, float, str]:
+    return (row["method"] != "none", -(row["bits_per_weight"] or 0.0), row["label"] or "")
+
+
+def _loss(row: Row) -> tuple[bool, bool, float]:
+    """The base, then by loss; cells without one last."""
+    loss = row["perplexity_ratio"] or row["perplexity"]
+    return (row["method"] != "none", loss is None, loss or 0.0)

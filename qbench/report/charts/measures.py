@@ -1,0 +1,143 @@
+"""A column of the frame as a quantity to draw: its value, its interval, its text, its scale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from qbench.report.charts.chart import Json, Row, kept
+from qbench.report.view.digits import Scale, scale_for, significant, with_interval
+
+WIDE_RANGE = 8.0
+"""Largest over smallest from which an axis is logarithmic."""
+WIDE_QUALITY = 3.0
+"""The same for qualities: one method that ruins the model must not flatten all others to a line."""
+_DECADES = 1e4
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A column, with the columns of its interval's ends, or of its extremes, where it has any."""
+
+    name: str
+    title: str
+    unit: str = ""
+    low: str = ""
+    high: str = ""
+    least: str = ""
+    most: str = ""
+    per: str = ""
+    digits: int = 3
+    bars: str = ""
+    """What the error bars are; empty where there are none."""
+    wide: float = WIDE_RANGE
+    """From which range its axis is logarithmic."""
+
+    def value(self, row: Row) -> float | None:
+        found = row[self.name]
+        return None if found is None else float(found)
+
+    def ends(self, row: Row) -> tuple[float, float]:
+        """Of the interval; where there is none the extremes, and without those the value itself."""
+        for low, high in ((self.low, self.high), (self.least, self.most)):
+            if low and row[low] is not None and row[high] is not None:
+                return float(row[low]), float(row[high])
+        return float(row[self.name]), float(row[self.name])
+
+    def scale(self, rows: Iterable[Row]) -> Scale:
+        """The unit to draw these rows in."""
+        found = scale_for([row[self.name] for row in rows if row[self.name] is not None], self.unit)
+        return found.per(self.per) if self.per else found
+
+    def heading(self, scale: Scale) -> str:
+        return f"{self.title} ({scale.unit})" if scale.unit else self.title
+
+    def text(self, row: Row, scale: Scale) -> str:
+        """`1.021 ± 0.004`, with as many digits as the interval supports; a dash where there is none."""
+        value = self.value(row)
+        if value is None:
+            return "–"
+        low, high = (end / scale.factor for end in self.ends(row))
+        shown, spread = with_interval(value / scale.factor, low, high, self.digits)
+        return f"{shown} {spread}" if spread else shown
+
+    def drawn(self, rows: list[Row], scale: Scale) -> list[float | None]:
+        return [kept(None if row[self.name] is None else row[self.name] / scale.factor) for row in rows]
+
+    def error(self, rows: list[Row], scale: Scale) -> Json | None:
+        """plotly's error bars; None where no row has any width."""
+        gaps = [self._gaps(row, scale) for row in rows]
+        if not any(above or below for above, below in gaps):
+            return None
+        return {
+            "type": "data", "array": [above for above, _ in gaps],
+            "arrayminus": [below for _, below in gaps], "thickness": 1.3, "width": 3,
+        }  # fmt: skip
+
+    def _gaps(self, row: Row, scale: Scale) -> tuple[float, float]:
+        if row[self.name] is None:
+            return 0.0, 0.0
+        low, high = self.ends(row)
+        above, below = max(0.0, high - row[self.name]), max(0.0, row[self.name] - low)
+        return kept(above / scale.factor) or 0.0, kept(below / scale.factor) or 0.0
+
+
+_WINDOWS = "95 % interval, bootstrap over windows"
+_TIMES = "95 % interval of the median, of fewer than six repetitions their range"
+
+BITS = Measure("bits_per_weight", "Bits per weight", digits=3)
+RATIO = Measure(
+    "perplexity_ratio", "Perplexity × base", low="perplexity_ratio_low", high="perplexity_ratio_high",
+    digits=4, bars=f"{_WINDOWS}, paired with the base", wide=WIDE_QUALITY,
+)  # fmt: skip
+PERPLEXITY = Measure(
+    "perplexity", "Perplexity", low="perplexity_low", high="perplexity_high", digits=4, bars=_WINDOWS,
+    wide=WIDE_QUALITY,
+)  # fmt: skip
+KL = Measure(
+    "kl_divergence", "KL divergence", "nat", "kl_divergence_low", "kl_divergence_high", bars=_WINDOWS
+)
+WEIGHTS = Measure("weight_bytes", "Weight memory", "B")
+WEIGHTS_RATIO = Measure("weight_bytes_ratio", "Weight memory × base")
+PREFILL = Measure(
+    "prefill_s", "Prefill time", "s", "prefill_s_low", "prefill_s_high", "prefill_s_min", "prefill_s_max",
+    bars=_TIMES,
+)  # fmt: skip
+DECODE = Measure(
+    "decode_s_per_token", "Decode time", "s", "decode_s_per_token_low", "decode_s_per_token_high",
+    "decode_s_per_token_min", "decode_s_per_token_max", per="token", bars=_TIMES,
+)  # fmt: skip
+ENERGY = Measure(
+    "energy_j_per_token", "Measured energy", "J", "energy_j_per_token_low", "energy_j_per_token_high",
+    per="token", bars="95 % interval of the mean over trials",
+)  # fmt: skip
+MODELLED = Measure("energy_modelled_j_per_token", "Modelled energy", "J", per="token")
+PREFILL_SPEED = Measure(
+    "prefill_speedup", "Prefill speed × base", low="prefill_speedup_low", high="prefill_speedup_high",
+    bars="95 % interval, paired by rounds",
+)  # fmt: skip
+DECODE_SPEED = Measure(
+    "decode_speedup", "Decode speed × base", low="decode_speedup_low", high="decode_speedup_high",
+    bars="95 % interval, paired by rounds",
+)  # fmt: skip
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Text of a number without an interval; a dash where there is none."""
+    return "–" if value is None else significant(value, digits)
+
+
+def is_wide(values: Iterable[float | None], wide: float = WIDE_RANGE) -> bool:
+    """Whether these numbers want a logarithmic axis: all above zero, and far apart."""
+    found = [value for value in values if value is not None]
+    return bool(found) and min(found) > 0 and max(found) / min(found) > wide
+
+
+def axis(title: str, values: Iterable[float | None], wide: float = WIDE_RANGE) -> Json:
+    """plotly's axis; logarithmic, and its title says so, where the range of the values is over `wide`."""
+    found = [value for value in values if value is not None]
+    if not is_wide(found, wide):
+        return {"title": {"text": title}, "type": "linear"}
+    step = "D2" if max(found) / min(found) < _DECADES else 1  # 1, 2, 5, 10 …, or powers of ten alone
+    heading = {"text": f"{title}, logarithmic"}
+    return {"title": heading, "type": "log", "tickformat": "~r", "dtick": step}

@@ -1,0 +1,109 @@
+"""Memory stacked by part: what the resident bytes of a cell are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from qbench.report.charts.bars import BAR, THICK, cells_axis
+from qbench.report.charts.chart import Json, Picture, Row, Undrawn, View, kept, table, words
+from qbench.report.charts.costs import why_not
+from qbench.report.charts.group import Group
+from qbench.report.charts.marks import GREY, PALETTE, PATTERNS
+from qbench.report.charts.measures import WEIGHTS, number
+from qbench.report.view.digits import Scale, scale_for
+
+SECTION = "Memory by part"
+
+
+@dataclass(frozen=True)
+class Part:
+    title: str
+    read: Callable[[Row], float | None]
+    colour: str
+    pattern: str
+
+
+def _column(name: str) -> Callable[[Row], float | None]:
+    return lambda row: None if row[name] is None else float(row[name])
+
+
+def _rest(row: Row) -> float | None:
+    """What is neither quantized nor an embedding; with the embeddings where they are not told apart."""
+    if row["rest_bytes"] is None:
+        return None
+    return float(row["rest_bytes"] - (row["embedding_bytes"] or 0))
+
+
+PARTS = (
+    Part("codes", _column("quantized_bytes"), PALETTE[0], PATTERNS[0]),
+    Part("metadata", _column("metadata_bytes"), PALETTE[1], PATTERNS[1]),
+    Part("embeddings and head", _column("embedding_bytes"), PALETTE[2], PATTERNS[2]),
+    Part("other unquantized", _rest, GREY, PATTERNS[0]),
+    Part("KV cache", _column("kv_cache_bytes"), PALETTE[4], PATTERNS[4]),
+    Part("activations", _column("activation_bytes"), PALETTE[3], PATTERNS[3]),
+)
+
+
+def memory(group: Group) -> list[Picture | Undrawn]:
+    rows = [row for row in group.shown if row["weight_bytes"] is not None]
+    if not rows:
+        return [Undrawn(SECTION, why_not(group, WEIGHTS))]
+    parts = [part for part in PARTS if any(part.read(row) for row in rows)]
+    lacking = [part.title for part in PARTS if all(part.read(row) is None for row in rows)]
+    missing = f"; not measured: {', '.join(lacking)}" if lacking else ""
+    note = (
+        "resident bytes of the weights by part, and on top KV cache and activations of the run that "
+        f"measured memory{missing}{group.cut_note}"
+    )
+    return [Picture(SECTION, SECTION, note, [_view(group, rows, parts)], wide=True)]
+
+
+def total(row: Row) -> float:
+    """All parts that are known."""
+    return sum(part.read(row) or 0.0 for part in PARTS)
+
+
+def _view(group: Group, rows: list[Row], parts: list[Part]) -> View:
+    scale = scale_for([total(row) for row in rows], "B")
+    heading = f"Memory ({scale.unit})"
+    layout = {
+        "barmode": "stack", "yaxis": cells_axis(group, rows),
+        "xaxis": {"title": {"text": heading}, "rangemode": "tozero"},
+    }  # fmt: skip
+    behind = table(
+        rows,
+        [
+            ("Cell", group.name, False),
+            *((f"{part.title} ({scale.unit})", _cell(part, scale), True) for part in parts),
+            (f"together ({scale.unit})", lambda row: number(total(row) / scale.factor, 4), True),
+        ],
+    )
+    traces = [_trace(group, rows, part, scale) for part in parts]
+    return View(SECTION, traces, layout, behind, height=150 + BAR * len(rows))
+
+
+def _cell(part: Part, scale: Scale) -> Callable[[Row], str]:
+    def text(row: Row) -> str:
+        value = part.read(row)
+        return number(None if value is None else value / scale.factor, 4)
+
+    return text
+
+
+def _trace(group: Group, rows: list[Row], part: Part, scale: Scale) -> Json:
+    values = [part.read(row) for row in rows]
+    return {
+        "type": "bar", "orientation": "h", "width": THICK, "name": part.title, "y": list(range(len(rows))),
+        "x": [kept(None if value is None else value / scale.factor) for value in values],
+        "text": [words(group.name(row), 60) for row in rows], "textposition": "none",
+        "customdata": [f"{row['run']}/{row['cell_id']}" for row in rows],
+        "hovertemplate": f"<b>%{{text}}</b><br>{part.title}: %{{x}} {scale.unit}<extra></extra>",
+        "marker": {
+            "color": part.colour,
+            "pattern": {
+                "shape": part.pattern, "fillmode": "overlay", "size": 6, "solidity": 0.2,
+                "fgcolor": "#ffffff",
+            },
+        },
+    }  # fmt: skip

@@ -1,0 +1,211 @@
+"""Latency by prompt length and batch size: a line for each cell, from every corner that was timed.
+
+Drawn over the base's median first: what a method gains or costs is a few percent, and what a longer prompt
+costs is many times that. One disturbed round must not flatten the rest, so that the axis ends soon above the
+largest median and longer bars run out of it; the table behind the picture has them whole.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from qbench.report.charts.chart import Json, Picture, Row, Undrawn, View, kept, table, words
+from qbench.report.charts.collect import Timed
+from qbench.report.charts.group import Group
+from qbench.report.charts.marks import DASHES, faint
+from qbench.report.charts.measures import axis
+from qbench.report.view.digits import Scale, scale_for, with_interval
+
+SECTION = "Latency by prompt length and batch size"
+LINES = 12
+"""Lines that an eye can follow; the table behind the picture has all that are drawn, the records the rest."""
+DODGE = 0.35
+"""All lines of one length stand within this share of the way to the next, so that bars can be told apart."""
+CLIP = 1.5
+"""Where the axis ends, over the largest median."""
+Spread = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Part:
+    title: str
+    read: Callable[[Timed], Spread | None]
+    per: str
+
+
+PARTS = (
+    Part("Prefill time", lambda timed: timed.prefill_s, ""),
+    Part("Decode time", lambda timed: timed.decode_s_per_token, "token"),
+)
+
+
+@dataclass(frozen=True)
+class Point:
+    row: Row
+    at: int
+    """Prompt length, or batch size where only that varies."""
+    spread: Spread
+
+
+Lines = list[tuple[Row, list[Point]]]
+
+
+def times(group: Group) -> list[Picture | Undrawn]:
+    rows = [row for row in group.shown if _corners(group, row)]
+    if not rows:
+        return [Undrawn(SECTION, "no cell was timed at more than one prompt length or batch size")]
+    drawn = _followed(rows)
+    views = [view for part in PARTS for view in _views(group, drawn, part)]
+    left = f"; {len(drawn)} of {len(rows)} cells, those that lose least" if len(drawn) < len(rows) else ""
+    note = (
+        "median; bars: 95 % interval of it, of fewer than six repetitions their range; a step of decoding "
+        "gives one token to every sequence of the batch; × base: over the base's median; where a bar is "
+        f"longer, the axis ends at {CLIP:g} × the largest median{left}"
+    )
+    return [Picture(SECTION, SECTION, note, views, wide=True)]
+
+
+def _followed(rows: list[Row]) -> list[Row]:
+    """The base and those that lose least, in their order."""
+    ranked = sorted(rows, key=lambda row: (row["method"] != "none", row["perplexity_ratio"] or float("inf")))
+    kept_rows = {id(row) for row in ranked[:LINES]}
+    return [row for row in rows if id(row) in kept_rows]
+
+
+def _corners(group: Group, row: Row) -> list[Timed]:
+    return group.gathered.timed.get((row["run"], row["cell_id"]), [])
+
+
+def _views(group: Group, rows: list[Row], part: Part) -> Iterator[View]:
+    """One for each batch size; where only that varies, one over batch sizes."""
+    timed = [corner for row in rows for corner in _corners(group, row)]
+    batches = sorted({corner.batch_size for corner in timed})
+    if len({corner.prompt_length for corner in timed}) == 1:
+        yield from _view(group, rows, part, "", "Batch size", lambda corner: corner.batch_size)
+        return
+    for batch in batches:
+        which = f", batch {batch}" if len(batches) > 1 else ""
+        yield from _view(group, rows, part, which, "Prompt length (tokens)", _length_at(batch))
+
+
+def _length_at(batch: int) -> Callable[[Timed], int | None]:
+    return lambda corner: corner.prompt_length if corner.batch_size == batch else None
+
+
+def _view(
+    group: Group, rows: list[Row], part: Part, which: str, title: str, at: Callable[[Timed], int | None]
+) -> Iterator[View]:
+    """Over the base's, where that was timed too, and in seconds."""
+    lines = [(row, points) for row in rows if (points := _points(group, row, part, at))]
+    if not lines:
+        return
+    relative = _over_base(lines)
+    if len(relative) > 1:
+        yield _drawn(group, relative, f"{part.title} × base", which, title, Scale())
+    scale = scale_for([point.spread[0] for _, points in lines for point in points], "s")
+    yield _drawn(group, lines, part.title, which, title, scale.per(part.per) if part.per else scale)
+
+
+def _over_base(lines: Lines) -> Lines:
+    """Every spread over its base's median at the same place; without the places that the base lacks."""
+    medians = {_key(row, "cell_id"): {point.at: point.spread[0] for point in points} for row, points in lines}
+    over = []
+    for row, points in lines:
+        base = medians.get(_key(row, "cell_id" if row["method"] == "none" else "base_cell_id"), {})
+        over.append((row, [_divided(point, base[point.at]) for point in points if base.get(point.at)]))
+    return [(row, points) for row, points in over if points]
+
+
+def _key(row: Row, cell: str) -> tuple[str, str]:
+    return row["run"], row[cell]
+
+
+def _divided(point: Point, by: float) -> Point:
+    middle, low, high = point.spread
+    return replace(point, spread=(middle / by, low / by, high / by))
+
+
+def _drawn(group: Group, lines: Lines, name: str, which: str, title: str, scale: Scale) -> View:
+    places = sorted({point.at for _, points in lines for point in points})
+    heading = f"{name} ({scale.unit})" if scale.unit else name
+    layout = {
+        "xaxis": {
+            "title": {"text": title}, "type": "log", "tickmode": "array", "tickvals": places,
+            "ticktext": [str(place) for place in places],
+        },
+        "yaxis": _clipped(heading, [point.spread for _, points in lines for point in points], scale),
+    }  # fmt: skip
+    behind = table(
+        [point for _, points in lines for point in points],
+        [
+            ("Cell", lambda point: group.name(point.row), False),
+            (title, lambda point: str(point.at), True),
+            (heading, lambda point: _text(point, scale), True),
+        ],
+    )
+    step = _step(places, len(lines))
+    traces = [
+        _line(group, row, points, scale, place, step ** (place - (len(lines) - 1) / 2))
+        for place, (row, points) in enumerate(lines)
+    ]
+    return View(f"{name}{which}", traces, layout, behind, height=460)
+
+
+def _step(places: list[int], lines: int) -> float:
+    """By what a line's places are multiplied to stand aside from the line before."""
+    nearest = min((after / before for before, after in itertools.pairwise(places)), default=2.0)
+    return float(nearest ** (DODGE / max(1, lines - 1)))
+
+
+def _clipped(heading: str, spreads: list[Spread], scale: Scale) -> Json:
+    """The axis, with an end where a bar is longer than `CLIP` × the largest median."""
+    found = axis(heading, [middle for middle, _, _ in spreads])
+    top = CLIP * max(middle for middle, _, _ in spreads) / scale.factor
+    if max(high for _, _, high in spreads) / scale.factor <= top:
+        return found
+    bottom = 0.95 * min(low for _, low, _ in spreads) / scale.factor
+    if found["type"] == "log":
+        return {**found, "range": [kept(math.log10(end)) for end in (bottom, top)]}
+    return {**found, "range": [kept(bottom), kept(top)]}
+
+
+def _points(group: Group, row: Row, part: Part, at: Callable[[Timed], int | None]) -> list[Point]:
+    found = [
+        Point(row, place, spread)
+        for corner in _corners(group, row)
+        if (place := at(corner)) is not None and (spread := part.read(corner)) is not None
+    ]
+    return sorted(found, key=lambda point: point.at)
+
+
+def _line(group: Group, row: Row, points: list[Point], scale: Scale, place: int, aside: float) -> Json:
+    mark = group.marks.of(row["method"])
+    spreads = [tuple(value / scale.factor for value in point.spread) for point in points]
+    return {
+        "type": "scatter", "mode": "lines+markers", "name": group.tick(row),
+        "x": [kept(point.at * aside) for point in points],
+        "y": [kept(middle) for middle, _, _ in spreads],
+        "error_y": {
+            "type": "data", "array": [kept(high - middle) for middle, _, high in spreads],
+            "arrayminus": [kept(middle - low) for middle, low, _ in spreads],
+            "thickness": 1.2, "width": 3, "color": faint(mark.colour),
+        },
+        "text": [_hover(group, point, scale) for point in points],
+        "customdata": [f"{row['run']}/{row['cell_id']}"] * len(points),
+        "hovertemplate": "%{text}<extra></extra>",
+        "line": {"color": mark.colour, "dash": DASHES[place % len(DASHES)], "width": 1.6},
+        "marker": {"size": 8, "color": mark.colour, "symbol": mark.symbol},
+    }  # fmt: skip
+
+
+def _hover(group: Group, point: Point, scale: Scale) -> str:
+    return f"<b>{words(group.name(point.row), 60)}</b><br>{_text(point, scale)} {scale.unit}"
+
+
+def _text(point: Point, scale: Scale) -> str:
+    middle, low, high = (part / scale.factor for part in point.spread)
+    value, spread = with_interval(middle, low, high, 3)
+    return f"{value} {spread}" if spread else value

@@ -1,0 +1,239 @@
+"""A comparison of two sources as plain data: what changed first, in words that claim no more than the data.
+
+What is deterministic is equal or not, and then better or worse as far as `judged.py` can tell. What is timed
+has the range of ratios that single rounds allow: the two runs did not take turns, so that a ratio speaks of
+two moments of a machine as well as of what was changed, and no verdict says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qbench.report.compare.verdict import judged, percent
+from qbench.report.text.names import short
+from qbench.report.view.digits import scale_for, significant
+from qbench.results.columns.metrics import METRICS
+from qbench.results.compare.compare import Comparison, Difference, Pair, Source, Timed
+
+TIMED = (
+    "prefill_s", "decode_s_per_token", "peak_memory_bytes", "quantize_s", "energy_j_per_token",
+    "energy_j_per_prompt_token",
+)  # fmt: skip
+"""Timed metrics that are shown; the JSON holds all of them."""
+NOT_INTERLEAVED = (
+    "The two runs did not take turns: a ratio of times holds what the machine did in between as well as what "
+    "was changed."
+)
+QUIET = 1.05
+"""A ratio of two single numbers up to which they count as about the same."""
+_MOST_DIGITS = 17
+_FULL = 6
+"""Significant digits of numbers that no metric describes."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One number of one cell on both sides."""
+
+    cell_id: str
+    model: str
+    label: str
+    """Of the suite, whole."""
+    method: str
+    """The label's short name."""
+    dtype: str
+    device: str
+    metric: str
+    what: str
+    """Its description."""
+    a: str
+    b: str
+    unit: str
+    change: str
+    """B over A less one, or B over A."""
+    range: str
+    """Of the change."""
+    verdict: str
+    changed: bool
+    sort: float
+    """Size of the change."""
+
+    @property
+    def cell(self) -> tuple[str, ...]:
+        return self.model, self.label, self.dtype, self.device, self.cell_id
+
+    @property
+    def way(self) -> str:
+        """`worse`, `better` or nothing."""
+        way = self.verdict.partition(", ")[0]
+        return way if way in ("worse", "better") else ""
+
+    @property
+    def quiet(self) -> bool:
+        """Of what is timed: no change to speak of, so that it need not stand in the way."""
+        return not self.changed and (bool(self.range) or self.sort <= QUIET)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One fact of machine or software on both sides."""
+
+    name: str
+    a: str
+    b: str
+
+    @property
+    def differs(self) -> bool:
+        return self.a != self.b
+
+
+@dataclass(frozen=True)
+class Side:
+    name: str
+    folder: str
+    runs: str
+    cells: str
+    """How many by status."""
+
+
+@dataclass(frozen=True)
+class ComparisonView:
+    sides: tuple[Side, Side]
+    alike: bool
+    """Whether something was compared, all that is deterministic is equal, and no cell is good on one side
+    only."""
+    compared: bool
+    """Whether a number was."""
+    times: str
+    """What the timed numbers say together; empty where there are none."""
+    differences: list[Line]
+    """Of numbers that ought to be equal: cells by their largest change, and so their numbers."""
+    timed: list[Line]
+    """Those in which no round of one side reached the other's first."""
+    lacking: list[tuple[str, str]]
+    """(where, cell and reason) of what was not compared."""
+    equal: list[str]
+    """Cells with nothing but equal numbers."""
+    environment: list[Fact]
+    """Differing ones first."""
+    varying: list[str]
+    """Of model, dtype and device what is not the same in all lines."""
+    constant: dict[str, str]
+    """Title → value of the others."""
+
+
+def build_comparison(found: Comparison, a: Source, b: Source) -> ComparisonView:
+    differences = differing_lines(found)
+    timed = [_timed(pair, one) for pair in found.pairs for one in pair.timed if one.metric in TIMED]
+    where = {name: {getattr(pair, name) for pair in found.pairs} for name in ("model", "dtype", "device")}
+    compared = any(pair.compared for pair in found.pairs)
+    lacking = [(end.where, shortened(line)) for end, line in zip(found.ends, found.not_ok, strict=True)]
+    lacking += [("only in A", shortened(line)) for line in found.only_a]
+    lacking += [("only in B", shortened(line)) for line in found.only_b]
+    return ComparisonView(
+        sides=(_side("A", a), _side("B", b)),
+        alike=compared and not found.one_sided and all(pair.identical for pair in found.pairs),
+        compared=compared,
+        times=_together(timed),
+        differences=differences,
+        timed=sorted(timed, key=lambda line: (not line.changed, -line.sort)),
+        lacking=lacking,
+        equal=[_name(pair) for pair in found.pairs if pair.identical and pair.compared],
+        environment=_environment(a, b),
+        varying=[name for name, values in where.items() if len(values) > 1],
+        constant={name.capitalize(): values.pop() for name, values in where.items() if len(values) == 1},
+    )
+
+
+def differing_lines(found: Comparison) -> list[Line]:
+    """What ought to be equal and is not: cells by their largest change, so their metrics, then raw values."""
+    return _by_cell([_difference(pair, one) for pair in found.pairs for one in pair.differences])
+
+
+def shortened(line: str) -> str:
+    """A cell in words with its short name; what comes after a colon is a reason and stays as it is."""
+    cell, colon, reason = line.partition(": ")
+    return f"{short(cell)}{colon}{reason}"
+
+
+def _by_cell(lines: Sequence[Line]) -> list[Line]:
+    largest: dict[tuple[str, ...], float] = {}
+    for line in lines:
+        largest[line.cell] = max(line.sort, largest.get(line.cell, 0.0))
+    ranked = sorted(lines, key=lambda line: (line.metric not in METRICS, -line.sort))
+    return sorted(ranked, key=lambda line: (-largest[line.cell], line.cell))
+
+
+def _side(name: str, source: Source) -> Side:
+    counts = Counter(record.status for record in source.records)
+    cells = ", ".join(f"{count} {status}" for status, count in counts.items()) or "none"
+    return Side(name, source.folder.resolve().name, ", ".join(source.runs), cells)
+
+
+def _difference(pair: Pair, one: Difference) -> Line:
+    metric = METRICS.get(one.metric)
+    texts, unit = _apart(one.a, one.b, metric.unit if metric else "", metric.digits if metric else _FULL)
+    interval, verdict = judged(pair, one)
+    relative = one.b / one.a - 1 if one.a and one.b is not None else None
+    change = "" if relative is None else percent(relative)
+    sort = abs(relative) if relative is not None else float("inf")
+    what = metric.description if metric else "the first entry that differs"
+    return _line(pair, one.metric, what, texts, unit, change, interval, verdict, True, sort)
+
+
+def _timed(pair: Pair, one: Timed) -> Line:
+    metric = METRICS[one.metric]
+    texts, unit = _apart(one.a, one.b, metric.unit, 3)
+    interval, verdict, changed = "", "one number a side: no spread to judge by", False
+    if one.low is not None and one.high is not None:
+        interval = f"{significant(one.low, 3)} to {significant(one.high, 3)}"
+        changed = one.low > 1 or one.high < 1
+        more, less = ("slower", "faster") if metric.unit == "s" else ("higher", "lower")
+        verdict = f"every round of B {more if one.low > 1 else less}" if changed else "rounds overlap"
+    sort = max(one.ratio, 1 / one.ratio) if one.ratio else float("inf")
+    ratio = f"× {significant(one.ratio, 3)}"
+    return _line(pair, one.metric, metric.description, texts, unit, ratio, interval, verdict, changed, sort)
+
+
+def _line(
+    pair: Pair, metric: str, what: str, texts: tuple[str, str], unit: str, change: str, interval: str,
+    verdict: str, changed: bool, sort: float,
+) -> Line:  # fmt: skip
+    where = (pair.cell_id, pair.model, pair.label, short(pair.label), pair.dtype, pair.device)
+    return Line(*where, metric, what, *texts, unit, change, interval, verdict, changed, sort)
+
+
+def _apart(a: float | None, b: float | None, unit: str, digits: int) -> tuple[tuple[str, str], str]:
+    """Both in one unit, with as many digits as it takes for two that differ to look so."""
+    scale = scale_for([value for value in (a, b) if value is not None], "" if unit == "bit" else unit)
+    pair = [None if value is None else value / scale.factor for value in (a, b)]
+    texts = tuple("none" if value is None else significant(value, digits) for value in pair)
+    for more in range(digits + 1, _MOST_DIGITS + 1):
+        if texts[0] != texts[1] or a == b:
+            break
+        texts = tuple("none" if value is None else significant(value, more) for value in pair)
+    if texts[0] == texts[1] and a != b:  # even seventeen digits round alike beyond a hundred thousand
+        return (repr(a), repr(b)), unit
+    return (texts[0], texts[1]), scale.unit
+
+
+def _together(lines: Sequence[Line]) -> str:
+    """How many of the ratios with rounds are apart; nothing is averaged over cells."""
+    judged = [line for line in lines if line.range]
+    if not judged:
+        return ""
+    apart = Counter(line.verdict for line in judged if line.changed)
+    said = ", ".join(f"{verdict} in {count}" for verdict, count in apart.items())
+    return f"Of {len(judged)} timed numbers with single rounds: {said or 'rounds overlap in all'}."
+
+
+def _environment(a: Source, b: Source) -> list[Fact]:
+    names = sorted({*a.facts, *b.facts})
+    found = [Fact(name, a.facts.get(name, "–"), b.facts.get(name, "–")) for name in names]
+    return sorted(found, key=lambda fact: not fact.differs)
+
+
+def _name(pair: Pair) -> str:
+    return " ".join((pair.model, short(pair.label), pair.dtype, pair.device))

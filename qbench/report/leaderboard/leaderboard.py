@@ -1,0 +1,167 @@
+"""The leaderboard: from a tree of results to one HTML file."""
+
+from __future__ import annotations
+
+import base64
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from qbench.report.charts.charts import Album, album
+from qbench.report.charts.collect import Gathered, Taken, taken
+from qbench.report.html.page import Plotlyjs, render_page, write_page
+from qbench.report.leaderboard.columnar import Sheet, assembled, best_places, column_data, sheet_of
+from qbench.report.leaderboard.context import View, plain_rows, view_of
+from qbench.report.leaderboard.details import Details, Entry
+from qbench.report.view.display_columns import Shown
+from qbench.results.frames.export import parquet_bytes
+from qbench.results.frames.frame import from_parts
+from qbench.results.frames.record_batch import Part, part_of
+from qbench.results.store.folders import Run, Store
+from qbench.results.store.parallel import together, uncollected
+from qbench.results.store.record import Record, reading
+
+SCRIPTS = (
+    "packed.js",
+    "view.js",
+    "table.js",
+    "window.js",
+    "keyboard.js",
+    "controls.js",
+    "downloads.js",
+    "pictures.js",
+    "panel.js",
+)
+STYLES = ("table.css", "pictures.css", "panel.css")
+_COLUMN_PARTS = 6
+"""Parts of the table that are made side by side."""
+PARQUET_LIMIT = 16_000_000
+"""Bytes of Parquet that the page brings along; of more it says how to make the file."""
+
+
+def write_report(
+    results: str | Path,
+    output: str | Path,
+    *,
+    runs: Literal["newest", "all"] = "newest",
+    plotlyjs: Plotlyjs = "inline",
+) -> Path:
+    """Reads a tree of results and writes the page; returns where.
+
+    Files that cannot be read are named on the page. `plotlyjs`: `inline` puts plotly.js into the page (4.8
+    MB), `directory` beside it, `cdn` leaves it to the network. ResultsError where there is no run at all.
+    """
+    store = Store(Path(results), strict=False)
+    chosen = store.chosen(runs)
+    manifests = {run.name: store.manifest(run) for run in chosen}
+    gathered, details = Gathered(), Details.of(manifests)
+    with uncollected():
+        frame = from_parts(_parts(store, chosen, gathered, details))
+        frame.attrs["problems"] = list(store.problems)
+        page = render(frame, manifests, gathered=gathered, details=details, plotlyjs=plotlyjs)
+    return write_page(Path(output), page, plotlyjs)
+
+
+def _parts(store: Store, runs: Sequence[Run], gathered: Gathered, details: Details) -> Iterator[Part]:
+    """The records by parts; what pictures and panels need goes to those two, from the same one reading."""
+
+    def read(records: Iterator[Record]) -> tuple[Part, list[Taken | None], list[Entry]]:
+        seen: list[Taken | None] = []
+        entries: list[Entry] = []
+
+        def watched() -> Iterator[Record]:
+            for record in records:
+                with reading(record):
+                    seen.append(taken(record))
+                    entries.append(details.entry(record))
+                yield record
+
+        return part_of(watched()), seen, entries
+
+    for run in runs:
+        for part, seen, entries in store.by_parts(run, read):
+            for one, entry in zip(seen, entries, strict=True):
+                gathered.take(one)
+                details.take(entry)
+            yield part
+
+
+def render(
+    frame: pd.DataFrame,
+    manifests: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    gathered: Gathered | None = None,
+    details: Details | None = None,
+    plotlyjs: Plotlyjs = "inline",
+) -> str:
+    """The page of this frame (see `qbench.load`); `manifests` maps a run's name to its manifest.
+
+    Pictures of layers, of latency by length and of power need what `gathered` took from the same records,
+    a cell's panel what `details` took.
+    """
+    rows = plain_rows(frame)
+    made = _made(rows, manifests or {}, list(frame.attrs.get("problems", [])), gathered or Gathered())
+    parquet = parquet_bytes(frame) if rows else b""  # not in a forked child: Arrow has threads
+    data: dict[str, Any] = {"pictures": made.album.data()}
+    if details is not None:
+        data["details"] = details.data()
+    if rows:
+        data["table"] = made.table
+    if 0 < len(parquet) <= PARQUET_LIMIT:
+        data["parquet"] = base64.b64encode(parquet).decode()
+    return render_page(
+        "leaderboard.html.j2",
+        {
+            "view": made.view,
+            "title": made.view.title,
+            "album": made.album,
+            "cells": len(rows),
+            "parquet_bytes": len(parquet),
+            "with_parquet": "parquet" in data,
+        },
+        scripts=SCRIPTS,
+        styles=STYLES,
+        data=data,
+        drawn=bool(made.album.chapters),
+        plotlyjs=plotlyjs,
+    )
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What a page is put together from; it takes seconds for ten thousand rows."""
+
+    view: View
+    album: Album
+    table: dict[str, Any]
+
+
+def _made(
+    rows: list[dict[str, Any]],
+    manifests: Mapping[str, Mapping[str, Any]],
+    problems: list[str],
+    gathered: Gathered,
+) -> _Made:
+    """Side by side where the rows are many."""
+    sheet = sheet_of(rows)
+    parts = [sheet.present[start::_COLUMN_PARTS] for start in range(_COLUMN_PARTS)]
+    album_, view, best, *columns = together(
+        [
+            lambda: album(rows, gathered),
+            lambda: view_of(rows, manifests, problems),
+            lambda: best_places(sheet),
+            *(functools.partial(_columns, sheet, part) for part in parts),
+        ],
+        len(rows),
+    )
+    found = {name: made for part in columns for name, made in part.items()}
+    table = assembled(sheet, {column.name: found[column.name] for column in sheet.present}, best)
+    return _Made(view, album_, table)
+
+
+def _columns(sheet: Sheet, shown: list[Shown]) -> dict[str, dict[str, Any]]:
+    return {column.name: column_data(sheet, column) for column in shown}

@@ -1,0 +1,203 @@
+"""The table for a terminal: few columns, failures with their reason; `qbench show` and the end of a run.
+
+What does not fit into the terminal's width is left out from the right, and named under the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Literal
+
+import pandas as pd
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from qbench.report.leaderboard.cells import Row
+from qbench.report.leaderboard.context import plain_rows
+from qbench.report.leaderboard.table import ordered
+from qbench.report.text.names import short
+from qbench.report.text.sanitize import plain, plain_name
+from qbench.report.view.display_columns import DIMENSIONS
+from qbench.report.view.rows import Field, field_of, sorted_by, that_fit
+
+COLUMNS = (
+    "bits_per_weight",
+    "perplexity_ratio",
+    "weight_bytes",
+    "decode_s_per_token",
+    "perplexity",
+    "prefill_s",
+    "kl_divergence",
+    "top1_agreement",
+    "task_accuracy",
+    "peak_memory_bytes",
+    "energy_j_per_token",
+    "quantize_s",
+)
+"""The usual ones, the most telling first: the last are the first to go where there is no room."""
+_WITH_SPREAD = ("perplexity_ratio",)
+_COLOURS = {"ok": "green", "failed": "red", "oom": "red", "timeout": "yellow", "skipped": "bright_black"}
+_FEWEST = 2
+"""Columns that stay however narrow it is."""
+_GAP = 2
+_LEAST_NAME = 16
+_MOST_FAILURES = 20
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What `qbench show` was asked for."""
+
+    filters: Sequence[Mapping[str, list[str]]] = ()
+    sort: str | None = None
+    columns: Sequence[str] = ()
+    """None: the usual ones, as many as there is room for."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Rows and fields, which rich draws in the width that it has."""
+
+    rows: list[Row]
+    fields: list[Field]
+    varying: dict[str, str]
+    """Dimensions that differ between the rows: frame name → title."""
+    constant: dict[str, str]
+    chosen: bool
+    """Whether the reader named the columns."""
+    problems: list[str] = field(default_factory=list)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        names = _widest(["Method", *(_name(row) for row in self.rows)])
+        fields = self.fields if self.chosen else self._fitting(options.max_width - names)
+        if len(fields) < len(self.fields):  # long names take two lines before a number goes
+            names = min(names, max(_LEAST_NAME, options.max_width * 2 // 5))
+            fields = self._fitting(options.max_width - names)
+        yield self._table(fields, names) if self.rows else Text("No cell has finished yet.")
+        yield self._caption([one.column.title for one in self.fields[len(fields) :]])
+
+    def _fitting(self, width: int) -> list[Field]:
+        """As many fields as fit beside the names."""
+        for name, title in self.varying.items():
+            width -= _GAP + _widest([title, *(_dimension(row, name) for row in self.rows)])
+        kept = 0
+        for one in self.fields:
+            texts = [*_head(one).plain.split("\n"), *(_number(row, one).plain for row in self.rows)]
+            texts += [] if kept else [row["status"] for row in self.rows if row["status"] != "ok"]
+            width -= _GAP + _widest(texts)
+            if width < 0 and kept >= _FEWEST:
+                break
+            kept += 1
+        return self.fields[:kept]
+
+    def _table(self, fields: Sequence[Field], names: int) -> Table:
+        drawn = Table(box=None, pad_edge=False, header_style="bold")
+        drawn.add_column("Method", overflow="fold", max_width=names)
+        for title in self.varying.values():
+            drawn.add_column(title, overflow="fold")
+        for one in fields:
+            number = one.column.number
+            side: Literal["left", "right"] = "right" if number else "left"
+            drawn.add_column(_head(one), justify=side, no_wrap=number, overflow="fold")
+        for row in self.rows:
+            texts = (_name(row), *(_dimension(row, name) for name in self.varying))
+            drawn.add_row(*map(Text, texts), *_cells(row, fields))
+        return drawn
+
+    def _caption(self, left_out: list[str]) -> Text:
+        lines = [
+            Text("   ".join(f"{title}: {value}" for title, value in self.constant.items()), "bright_black")
+        ]
+        if left_out:
+            lines.append(Text(f"No room for: {', '.join(left_out)}; --columns chooses", "bright_black"))
+        lines += [
+            *_failures(self.rows),
+            *(Text(f"left out: {plain(problem)}", "red") for problem in self.problems),
+        ]
+        return Text("\n").join([Text(), *(line for line in lines if line)])
+
+
+def table(frame: pd.DataFrame, wanted: Wanted | None = None) -> Listing:
+    """The frame (see `qbench.load`), ready for rich to print, with the digits of the page.
+
+    Under it stand what all rows share and the reason of every failure. Texts from records are literal: rich
+    reads no markup in them, and the terminal no escape sequence (see `plain`). ResultsError where a filter
+    matches nothing or a column is unknown.
+    """
+    wanted = wanted or Wanted()
+    rows = that_fit(plain_rows(frame), wanted.filters)
+    rows = sorted_by(rows, wanted.sort) if wanted.sort else ordered(rows)
+    fields = [field_of(name, rows) for name in wanted.columns or COLUMNS]
+    if not wanted.columns:
+        measured = [one for one in fields if any(row[one.column.name] is not None for row in rows)]
+        fields = measured or fields[:1]  # a column has to say how the cells ended
+    constant, varying = dimensions(rows)
+    varying = {name: title for name, title in varying.items() if name not in wanted.columns}
+    problems = list(frame.attrs.get("problems", []))
+    return Listing(rows, fields, varying, constant, bool(wanted.columns), problems)
+
+
+def dimensions(rows: list[Row]) -> tuple[dict[str, str], dict[str, str]]:
+    """Those with one value, by title; those with several, by name. Kernels are for those who ask for them."""
+    constant, varying = {}, {}
+    for name, title in DIMENSIONS.items():
+        values = {row[name] for row in rows if row[name] is not None}
+        if len(values) > 1 and name != "kernels":
+            varying[name] = title
+        elif len(values) == 1 and name not in ("repetition", "kernels"):
+            constant[title] = plain_name(values.pop())
+    return constant, varying
+
+
+def _failures(rows: list[Row]) -> list[Text]:
+    """A line for each; those of one status and reason together."""
+    failed = sorted((row for row in rows if row["status"] != "ok"), key=_why)
+    lines = []
+    for (status, reason), members in groupby(failed, key=_why):
+        names = list(dict.fromkeys(map(_name, members)))
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        lines.append(Text.assemble((status, _COLOURS[status]), f" {', '.join(names[:3])}{more}: {reason}"))
+    hidden = len(lines) - _MOST_FAILURES
+    return [*lines[:_MOST_FAILURES], *([Text(f"… and {hidden} other reasons")] if hidden > 0 else [])]
+
+
+def _why(row: Row) -> tuple[str, str]:
+    return row["status"], plain(row["reason"] or "no reason was recorded")
+
+
+def _name(row: Row) -> str:
+    return plain_name(short(row["label"] or row["method"]))
+
+
+def _dimension(row: Row, name: str) -> str:
+    return "–" if row[name] is None else plain_name(row[name])
+
+
+def _head(one: Field) -> Text:
+    arrow = {"lower": "↓", "higher": "↑"}.get(one.column.direction, "")
+    title = one.column.title.replace("Bits per weight", "Bits")
+    return Text(f"{title}\n{one.scale.unit} {arrow}".rstrip())
+
+
+def _cells(row: Row, fields: Sequence[Field]) -> list[Text]:
+    """Its numbers; where it has none because it did not end well, that comes first."""
+    numbers = [_number(row, one) for one in fields]
+    if row["status"] != "ok" and fields[0].column.number:
+        numbers[0] = Text(row["status"], _COLOURS[row["status"]])
+    return numbers
+
+
+def _number(row: Row, one: Field) -> Text:
+    text, spread = one.text(row)
+    drawn = Text(text if one.column.number else plain(text))
+    if spread and one.column.name in _WITH_SPREAD:
+        drawn.append(f" {spread}", style="bright_black")
+    return drawn
+
+
+def _widest(texts: Sequence[str]) -> int:
+    return max(map(cell_len, texts))

@@ -1,0 +1,110 @@
+"""What a comparison of two sets of records holds; `compare.py` makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from qbench.results.compare.paired import Paired
+from qbench.results.compare.status_changes import Ends, cells, lacking, lost
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A number that ought to be equal and is not. None: one side has none."""
+
+    metric: str
+    a: float | None
+    b: float | None
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A number that varies: `ratio` is b over a. `low` and `high` are the smallest and the largest ratio of
+    any two rounds, None where a side has no single rounds."""
+
+    metric: str
+    a: float
+    b: float
+    ratio: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One cell that both sides hold as ok."""
+
+    cell_id: str
+    model: str
+    label: str
+    dtype: str
+    device: str
+    compared: tuple[str, ...]
+    """Deterministic metrics that at least one side has."""
+    differences: tuple[Difference, ...]
+    timed: tuple[Timed, ...]
+    paired: Mapping[str, Paired]
+    """By metric, of what is a mean over windows: b against a, where both were scored on the same windows."""
+
+    @property
+    def identical(self) -> bool:
+        return not self.differences
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two sets of records: `a` first, `b` second."""
+
+    pairs: tuple[Pair, ...]
+    only_a: tuple[str, ...]
+    """Cells that the other side lacks, in words."""
+    only_b: tuple[str, ...]
+    not_ok: tuple[str, ...]
+    """Cells that both hold and that did not end well on one side or both, with reasons; lost ones first."""
+    ends: tuple[Ends, ...] = ()
+    """How those of `not_ok` ended, in the same order."""
+    environment: tuple[str, ...] = ()
+    """What differs between the machines and the software, a line each; see `facts`."""
+
+    @property
+    def one_sided(self) -> bool:
+        """Whether a cell ended well on one side only, or stands on one side only."""
+        return bool(self.only_a or self.only_b or any(end.lost or end.gained for end in self.ends))
+
+    @property
+    def lost(self) -> str:
+        """`23 cells that ended well in A failed in B`; empty where there are none."""
+        return lost(self.ends)
+
+    @property
+    def lacking(self) -> list[str]:
+        """What else was not compared, in sentences without full stops."""
+        return lacking(self.ends, len(self.only_a), len(self.only_b))
+
+    def of(self, count: int) -> str:
+        """`27 cells` that were compared; where others were not, those that ended well on both sides."""
+        if not (self.lost or self.lacking):
+            return f"{count} cells"
+        return f"the {cells(count)} that ended well on both sides"
+
+    @property
+    def equality(self) -> str:
+        """`identical bit for bit: 22 of 23 cells`: of the cells that were compared alone."""
+        if not self.pairs:
+            return "no cell was measured on both sides: nothing was compared"
+        compared = [pair for pair in self.pairs if pair.compared]
+        if not compared:
+            return f"{cells(len(self.pairs))} on both sides, and none has a deterministic metric"
+        same = sum(pair.identical for pair in compared)
+        return f"identical bit for bit: {same} of {self.of(len(compared))}"
+
+    @property
+    def verdict(self) -> str:
+        """What B lost, the equality of what was compared, and what else was not."""
+        return "; ".join(filter(None, (self.lost, self.equality, *self.lacking)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"verdict": self.verdict, **asdict(self)}

@@ -1,0 +1,83 @@
+"""How the cells of a comparison ended: what is good on one side only, and the words for it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from qbench.results.store.record import Record
+
+ENDED = {"failed": "failed", "oom": "ran out of memory", "timeout": "ran out of time"}
+"""Status → what the cell did."""
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The statuses of a cell that both sides hold and that did not end well on one of them or on both."""
+
+    cell_id: str
+    a: str
+    b: str
+
+    @property
+    def lost(self) -> bool:
+        return self.a == "ok"
+
+    @property
+    def gained(self) -> bool:
+        return self.b == "ok"
+
+    @property
+    def where(self) -> str:
+        """`ok in A, failed in B`, `failed on both sides`."""
+        return f"{self.a} on both sides" if self.a == self.b else f"{self.a} in A, {self.b} in B"
+
+
+def ends_of(pairs: Iterable[tuple[Record, Record]]) -> list[tuple[Ends, str]]:
+    """Cells without two good ends, each in words with the reasons; those that only B lost come first, those
+    that ended well on neither side last."""
+    found = [
+        (Ends(a.cell.id, a.status, b.status), _in_words(a, b))
+        for a, b in pairs
+        if not a.status == b.status == "ok"
+    ]
+    return sorted(found, key=lambda one: (not one[0].lost, not one[0].gained))
+
+
+def lost(ends: Sequence[Ends]) -> str:
+    """`23 cells that ended well in A failed in B`; empty where there are none."""
+    broke = [end.b for end in ends if end.lost]
+    return f"{cells(len(broke))} that ended well in A {_ended(broke, 'B')}" if broke else ""
+
+
+def lacking(ends: Sequence[Ends], only_a: int, only_b: int) -> list[str]:
+    """The same of all other cells that cannot be compared, a sentence each without its full stop."""
+    mended = [end.a for end in ends if end.gained]
+    neither = sum(not end.lost and not end.gained for end in ends)
+    said = [f"{cells(len(mended))} that {_ended(mended, 'A')} ended well in B"] if mended else []
+    said += [f"{cells(count)} {'is' if count == 1 else 'are'} in {side} only"
+             for side, count in (("A", only_a), ("B", only_b)) if count]  # fmt: skip
+    return said + ([f"{cells(neither)} ended well on neither side"] if neither else [])
+
+
+def cells(count: int) -> str:
+    return f"{count} cell{'' if count == 1 else 's'}"
+
+
+def _ended(statuses: Sequence[str], side: str) -> str:
+    """`failed in B`, `were skipped in B`, `did not end well in B (20 failed, 3 oom)`."""
+    counts = Counter(statuses)
+    if len(counts) > 1:
+        how = ", ".join(f"{count} {status}" for status, count in counts.items())
+        return f"did not end well in {side} ({how})"
+    were = "was" if len(statuses) == 1 else "were"
+    return f"{ENDED.get(statuses[0], f'{were} {statuses[0]}')} in {side}"
+
+
+def _in_words(a: Record, b: Record) -> str:
+    """`austen-6m gptq bf16 cpu: B: failed, ValueError: …`."""
+    reasons = [
+        f"{name}: {record.status}, {record.reason}" for name, record in (("A", a), ("B", b)) if record.reason
+    ]
+    return f"{a.cell.model.name} {a.cell.label} {a.cell.dtype} {a.cell.device}: {'; '.join(reasons)}"

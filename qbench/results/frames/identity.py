@@ -1,0 +1,28 @@
+"""Who a row of samples or layers is of: the same ten columns, under the names of `qbench.load()`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qbench.results.columns.columns import Column, columns
+from qbench.results.store.record import Record
+
+NAMES = (
+    "suite", "run", "cell_id", "model", "method", "label", "dtype", "device", "runtime", "repetition",
+)  # fmt: skip
+
+
+def _column(name: str) -> Column:
+    """As in the frame of cells, but that every text is a category: it stands in hundreds of rows."""
+    known = columns()[name]
+    return Column(name, "", known.description, "Int64" if known.dtype == "Int64" else "category")
+
+
+IDENTITY = tuple(_column(name) for name in NAMES)
+
+
+def identity(record: Record) -> dict[str, Any]:
+    """Column → value."""
+    cell = record.cell
+    own = {"suite": record.suite, "run": record.run, "cell_id": cell.id, "model": cell.model.name}
+    return {**own, **{name: getattr(cell, name) for name in NAMES[4:]}}

@@ -1,2 +1,0 @@
-"""The gate: is a new version worse than an old one? Statistics and verdicts; `qbench gate` runs what they
-need."""

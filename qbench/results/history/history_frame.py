@@ -1,0 +1,65 @@
+"""The columns of `qbench.history()`: name → description and dtype, and the frame of its rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from qbench.results.history.runs import fingerprint
+
+Row = dict[str, Any]
+
+COLUMNS: dict[str, tuple[str, str]] = {
+    "suite": ("category", "name of the suite"),
+    "run": ("category", "name of the run; sorts by time"),
+    "started_at": ("datetime64[us, UTC]", "start of the run, UTC"),
+    "commit": ("string", "of qbench; null where it ran outside a checkout"),
+    "dirty": ("bool", "whether the tree differed from that commit"),
+    "qbench": ("string", "version"),
+    "environment": ("category", "eight digits, equal where machine, driver and libraries are"),
+    "environment_facts": ("category", "those facts as JSON"),
+    "cell_id": ("string", "hash of everything that can change a number"),
+    "cell": ("category", "model, label, dtype, device in words; unique in its suite"),
+    "model": ("category", "the suite's name for the model"),
+    "method": ("category", "name of the quantization method"),
+    "label": ("string", "the suite's name for method and parameters"),
+    "params": ("string", "every parameter of the method, as JSON"),
+    "dtype": ("category", "of unquantized weights and activations"),
+    "device": ("category", "cpu or cuda:N"),
+    "runtime": ("category", "eager, or compile"),
+    "repetition": ("Int64", "which repetition of the same cell"),
+    "metric": ("category", "name of the metric"),
+    "unit": ("category", "its unit; empty for a count or a ratio"),
+    "value": ("float64", "null where the night has none: `reason` says why"),
+    "low": ("float64", "lower end of the 95 % interval, where the metric has one"),
+    "high": ("float64", "upper end of the same"),
+    "status": ("category", "the record's; missing: planned and not recorded; absent: not in this run"),
+    "reason": ("string", "why there is no value"),
+    "segment": ("Int64", "number of the stretch without a change, from 0"),
+    "is_change_point": ("bool", "whether a new level begins here, in an environment that did not change"),
+    "is_environment_change": ("bool", "whether a new environment begins here"),
+    "commit_before": ("string", "at the begin of a segment: the commit of the last value before it"),
+}
+
+
+def tidy(rows: Iterable[Row]) -> pd.DataFrame:
+    """The frame of these rows; `environment` comes as facts and becomes their fingerprint and their JSON."""
+    found = list(rows)
+    for row in found:
+        facts = row["environment"]
+        row["environment"] = fingerprint(facts)
+        row["environment_facts"] = json.dumps(facts, sort_keys=True, ensure_ascii=False)
+    return pd.DataFrame(
+        {name: _typed([row[name] for row in found], dtype) for name, (dtype, _) in COLUMNS.items()}
+    )
+
+
+def _typed(values: list[Any], dtype: str) -> pd.Series[Any]:
+    if dtype.startswith("datetime64"):
+        return pd.to_datetime(pd.Series(values, dtype="object"), utc=True).dt.as_unit("us")
+    if dtype == "category":
+        return pd.Series(pd.Categorical(values))
+    return pd.Series(values, dtype=dtype)

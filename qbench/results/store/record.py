@@ -1,0 +1,99 @@
+"""`Record`: what one cell gave, as it is stored. The only thing that crosses from measuring to reading.
+
+Raw samples are stored and every statistic is computed on reading, so that a better statistic needs no
+new measurement. A record has a schema number; `migrate` brings older ones up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self, get_args
+
+from qbench.errors import ResultsError
+from qbench.results.store.shapes import misfit
+from qbench.suite.cell import Cell
+
+SCHEMA = 1
+
+Status = Literal["ok", "failed", "oom", "timeout", "skipped"]
+_STATUSES = get_args(Status)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One cell's outcome.
+
+    `samples` holds one entry per probe: `{"unit": …, …raw samples…}`, or `{"value": None, "reason": …}`
+    where the probe had nothing to measure with. `layers` holds one entry per targeted layer.
+    """
+
+    cell: Cell
+    suite: str
+    run: str
+    status: Status
+    reason: str | None = None
+    """Why, for every status but `ok`; one line."""
+    error: dict[str, str] | None = None
+    """`type`, `message`, `traceback` of the exception behind a `failed` or `oom`."""
+    started_at: str = ""
+    """ISO 8601, UTC."""
+    ended_at: str = ""
+    phases: dict[str, float] = field(default_factory=dict)
+    """Seconds by phase: start, load, quantize, perplexity, …"""
+    environment: dict[str, Any] = field(default_factory=dict)
+    """What is particular to this cell's process: pid, threads, load average, device, peak RSS."""
+    model: dict[str, Any] = field(default_factory=dict)
+    """Facts of the loaded model: class, parameters, layers, shapes, tied head, vocabulary."""
+    layers: list[dict[str, Any]] = field(default_factory=list)
+    samples: dict[str, dict[str, Any]] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**dataclasses.asdict(self), "cell_id": self.cell.id}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Raises ResultsError where the data is no record of a known schema."""
+        if not isinstance(data, dict):
+            raise ResultsError(f"a record is a JSON object, this is a {type(data).__name__}")
+        values = migrate(dict(data))
+        claimed = values.pop("cell_id", None)
+        try:
+            record = cls(**{**values, "cell": Cell.from_dict(values["cell"])})
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ResultsError(f"not a qbench record: {error}") from error
+        if wrong := misfit(record):
+            raise ResultsError(f"not a qbench record: {wrong}")
+        if record.status not in _STATUSES:
+            raise ResultsError(f"status {record.status!r:.60} is none of {', '.join(_STATUSES)}")
+        if claimed is not None and claimed != record.cell.id:
+            raise ResultsError(f"cell_id {claimed} does not match the cell, whose id is {record.cell.id}")
+        return record
+
+
+@contextlib.contextmanager
+def reading(record: Record) -> Iterator[None]:
+    """Around what takes numbers out of a record: ResultsError names one that holds, deeper than it was
+    checked, what nobody wrote."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
+        raise ResultsError(
+            f"{record.suite}/{record.run}/{record.cell.id}.json does not hold what qbench writes "
+            f"({type(error).__name__}: {error}); restore the file, or move it away. If it is as it "
+            "was written, this is a defect of qbench"
+        ) from error
+
+
+def migrate(data: dict[str, Any]) -> dict[str, Any]:
+    """Brings a record's dict to the present schema; raises ResultsError for one from the future."""
+    schema = data.get("schema")
+    if schema == SCHEMA:
+        return data
+    raise ResultsError(
+        f"record schema {schema!r}; this qbench reads {SCHEMA}. "
+        "Upgrade qbench, or read the record with the version that wrote it"
+    )

@@ -1,0 +1,280 @@
+"""From a suite to cells: everything resolved, pinned, hashed and checked before anything is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from qbench.errors import MethodError, ModelError
+from qbench.models.corpora import corpus_name, corpus_sha256, overlap, read_documents
+from qbench.models.saved import Saved, saved_at
+from qbench.models.source import pin
+from qbench.probes.tasks.definitions import BUILTIN_FOLDER, Tasks, lm_eval_version, task_folder
+from qbench.quant import registry
+from qbench.quant.method import Method
+from qbench.quant.model.overrides import overrides
+from qbench.run.planning import runtimes
+from qbench.run.planning.devices import Devices
+from qbench.suite.cell import Cell, ModelRef
+from qbench.suite.checks import EVERY_METHOD
+from qbench.suite.matrix import Corner, expand, select
+from qbench.suite.positions import KeyPath
+from qbench.suite.spec import ModelSpec, Suite
+from qbench.suite.values import Corpus, Rule
+
+State = Literal["run", "done", "skip"]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell and what is to become of it."""
+
+    cell: Cell
+    state: State
+    reason: str | None = None
+    """Why it is skipped."""
+
+
+@dataclass
+class Planner:
+    """Resolves the corners of one suite; each model and corpus is read and hashed once."""
+
+    suite: Suite
+    devices: Devices = field(default_factory=Devices.here)
+    _models: dict[str, ModelRef | ModelError] = field(default_factory=dict)
+    _saved: dict[str, Saved] = field(default_factory=dict)
+    """Of the models that are quantized checkpoints, by their weights."""
+    _corpora: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _defined: dict[str, Any] | None = None
+    """The cell's part for tasks, once it is known."""
+
+    def plan(self, rules: Sequence[Rule] = (), done: frozenset[str] = frozenset()) -> list[Planned]:
+        """Every cell of the suite that the rules leave, in the suite's order.
+
+        `done` holds the ids that already have an `ok` record. Raises SuiteError for what only the user can
+        mend: a wrong parameter, a corpus that is not there, a calibration text that overlaps the evaluation.
+        A model or device that is missing makes its cells `skip`.
+        """
+        corners = expand(self.suite, list(registry.available()))
+        whole = [replace(corner, params=self._method(corner).params()) for corner in corners]
+        selected = select(whole, rules)  # a filter sees defaults too, not only what the suite says
+        corners = [corner for corner in selected if self._asked_for(corner)] or selected
+        methods = [self._method(corner) for corner in corners]
+        self._check_calibration(corners, methods)
+        said = "calibration" in self.suite.model_fields_set
+        if said or any(self._needs_calibration(method) for method in methods):
+            self._check_overlap()
+        pairs = zip(corners, methods, strict=True)
+        planned = [(corner, self._planned(corner, method, done)) for corner, method in pairs]
+        self._check_twins(planned)
+        return [plan for _, plan in planned]
+
+    @property
+    def made_from(self) -> dict[str, str]:
+        """Weights of the quantized checkpoints that were planned → those that they were made from."""
+        found = {weights: saved.origin.get("weights") for weights, saved in self._saved.items()}
+        return {weights: origin for weights, origin in found.items() if isinstance(origin, str)}
+
+    def _planned(self, corner: Corner, method: Method, done: frozenset[str]) -> Planned:
+        model = self._model(corner.model)
+        device, missing = self.devices.find(corner.device)
+        cell = self._cell(corner, method, model, device)
+        if isinstance(model, ModelError):
+            return Planned(cell, "skip", str(model))
+        reason = missing or self._misfit(method, cell) or method.unsupported(cell)
+        if reason := reason or runtimes.why_not(cell.runtime, device):
+            return Planned(cell, "skip", reason)
+        return Planned(cell, "done" if cell.id in done else "run")
+
+    def _asked_for(self, corner: Corner) -> bool:
+        """False where `*` stands for a method that the model, quantized already or not, never runs."""
+        if self.suite.methods[corner.entry].name != EVERY_METHOD:
+            return True
+        model = self._model(corner.model)
+        quantized = isinstance(model, ModelRef) and model.weights in self._saved
+        return self._method(corner).reads_checkpoint == quantized
+
+    def _misfit(self, method: Method, cell: Cell) -> str | None:
+        """Why a method and a model, one of them of a quantized checkpoint, do not go together, or None."""
+        saved = self._saved.get(cell.model.weights)
+        if saved is None:
+            return (
+                f"method {cell.method} runs a checkpoint that `qbench quantize` wrote, and {cell.model.name} "
+                "is none; name such a folder under models, or another method"
+                if method.reads_checkpoint
+                else None
+            )
+        if cell.quality and saved.calibrated_on(cell.quality["corpus_sha256"]):
+            return (
+                "the checkpoint was calibrated on the text that quality is measured on; choose another corpus"
+            )
+        return saved.why_not(cell.method, cell.dtype)
+
+    def _label(self, corner: Corner, method: Method, model: ModelRef) -> str:
+        """The suite's own, or for a quantized checkpoint what it holds."""
+        saved = self._saved.get(model.weights)
+        if saved is None or not method.reads_checkpoint or self.suite.methods[corner.entry].label:
+            return corner.label
+        return f"{saved.label} ({corner.method})"
+
+    def _method(self, corner: Corner) -> Method:
+        try:
+            return registry.make(corner.method, corner.params)
+        except MethodError as error:
+            entry: KeyPath = ("methods", corner.entry)
+            raise self.suite.error(
+                (*entry, error.parameter) if error.parameter else entry, str(error)
+            ) from error
+
+    def _needs_calibration(self, method: Method) -> bool:
+        """Whether the method, or one that an override names, reads the calibration text.
+
+        An override that does not suit the method says so in the cell, as every fault of a layer does.
+        """
+        if not method.quantizes:
+            return False
+        try:
+            rules = overrides(method, self.suite.layers.model_dump()["overrides"])
+        except MethodError:
+            rules = []
+        return method.needs_calibration or any(rule.method.needs_calibration for rule in rules)
+
+    def _model(self, spec: ModelSpec) -> ModelRef | ModelError:
+        key = spec.model_dump_json()
+        if key not in self._models:
+            self._models[key] = self._pinned(spec)
+        return self._models[key]
+
+    def _pinned(self, spec: ModelSpec) -> ModelRef | ModelError:
+        source = str(self.suite.path(spec.source)) if spec.kind in ("gguf", "folder") else spec.source
+        try:
+            ref = pin(
+                source,
+                spec.name,
+                spec.revision,
+                random_seed=self.suite.seed if spec.weights == "random" else None,
+                trust_remote_code=spec.trust_remote_code,
+                allow_pickle=spec.allow_pickle,
+            )
+            saved = saved_at(ref)
+        except ModelError as error:
+            return error
+        if saved is not None:
+            self._saved[ref.weights] = saved
+        return ref
+
+    def _cell(self, corner: Corner, method: Method, model: ModelRef | ModelError, device: str) -> Cell:
+        suite = self.suite
+        if isinstance(model, ModelError):
+            model = ModelRef(corner.model.name, corner.model.source, "missing", corner.model.revision)
+        return Cell(
+            model=model,
+            method=corner.method,
+            params=method.params(),
+            dtype=corner.dtype,
+            device=device,
+            label=self._label(corner, method, model),
+            layers=suite.layers.model_dump() if method.quantizes else {},
+            quality=self._with_corpus("quality"),
+            calibration=self._with_corpus("calibration") if self._needs_calibration(method) else None,
+            tasks=self._tasks(),
+            latency=suite.latency.model_dump() if suite.latency else None,
+            memory=suite.memory.model_dump() if suite.memory else None,
+            energy=suite.energy.model_dump() if suite.energy else None,
+            seed=suite.seed,
+            repetition=corner.repetition,
+            threads=suite.threads,
+            runtime=corner.runtime,
+            allow_fallback=suite.allow_fallback,
+            timeout_s=suite.timeout_s,
+            memory_limit=suite.memory_limit,
+        )
+
+    def _with_corpus(self, section: Literal["quality", "calibration"]) -> dict[str, Any] | None:
+        """The section as plain values, its corpus with name and hash; None where it is switched off."""
+        spec = getattr(self.suite, section)
+        if spec is None:
+            return None
+        found = {**spec.model_dump(), **self._corpus(section, spec.corpus)}
+        if found.get("protocol") == "strided" and found["stride"] is None:
+            found["stride"] = max(2, spec.seqlen // 2)
+        return found
+
+    def _corpus(self, section: str, corpus: Corpus) -> dict[str, Any]:
+        if section not in self._corpora:
+            where = self._where(corpus)
+            self._corpora[section] = {
+                "corpus": where,
+                "corpus_name": corpus_name(where),
+                "corpus_sha256": corpus_sha256(self._documents(section, where)),
+            }
+        return self._corpora[section]
+
+    def _where(self, corpus: Corpus) -> str | dict[str, Any]:
+        if not isinstance(corpus, str):
+            return corpus.model_dump()
+        return corpus if corpus.startswith("builtin:") else str(self.suite.path(corpus))
+
+    def _text(self, section: str, where: str | dict[str, Any]) -> str:
+        return "\n\n".join(self._documents(section, where))
+
+    def _documents(self, section: str, where: str | dict[str, Any]) -> list[str]:
+        try:
+            return read_documents(where)
+        except ModelError as error:
+            raise self.suite.error((section, "corpus"), str(error)) from error
+
+    def _tasks(self) -> dict[str, Any] | None:
+        """The tasks with the hash of everything that defines them; None where the suite names none."""
+        spec = self.suite.tasks
+        if spec is None or self._defined is not None:
+            return self._defined
+        written = spec.include
+        where = written if written in (None, BUILTIN_FOLDER) else str(self.suite.path(written).resolve())
+        key: KeyPath = ("tasks", "include")
+        try:
+            tasks = Tasks(task_folder(where))
+            hashes = {}
+            for index, name in enumerate(spec.names):
+                key = ("tasks", "names", index)
+                hashes[name] = tasks.define(name).sha256
+        except ModelError as error:
+            raise self.suite.error(key, str(error)) from error
+        found = {"include": where, "sha256": hashes, "lm_eval": lm_eval_version()}
+        self._defined = {**spec.model_dump(), **found}
+        return self._defined
+
+    def _check_twins(self, planned: list[tuple[Corner, Planned]]) -> None:
+        """Two entries that come to the same cell once defaults are filled in would share one record."""
+        seen: dict[str, Corner] = {}
+        for corner, plan in planned:
+            twin = seen.setdefault(plan.cell.id, corner)
+            if twin is not corner:
+                raise self.suite.error(
+                    ("methods", corner.entry),
+                    f"{corner.label!r} is {twin.label!r} once the defaults are filled in; keep one",
+                )
+
+    def _check_calibration(self, corners: Sequence[Corner], methods: Sequence[Method]) -> None:
+        if self.suite.calibration is not None:
+            return
+        for corner, method in zip(corners, methods, strict=True):
+            if self._needs_calibration(method):
+                raise self.suite.error(
+                    ("calibration",), f"is switched off, and {corner.label!r} reads it; leave the key out"
+                )
+
+    def _check_overlap(self) -> None:
+        if not (self.suite.quality and self.suite.calibration):
+            return
+        evaluation, calibration = (
+            self._text(section, self._where(getattr(self.suite, section).corpus))
+            for section in ("quality", "calibration")
+        )
+        if shared := overlap(evaluation, calibration):
+            raise self.suite.error(
+                ("calibration", "corpus"),
+                "the calibration text overlaps the evaluation text, so that quality would be overstated; "
+                f"choose another. Both hold: “{shared[:120]}…”",
+            )

@@ -1,0 +1,192 @@
+"""Simulated nights: the gate's own sampling and statistics, on noise that was recorded from a real machine.
+
+A recording holds laps of two workers of the very same cell, one right after the other, as the gate runs
+baseline and candidate. A simulated cell begins at a random lap of a recording and takes the laps that
+follow, round the end to the start: drift, bursts, autocorrelation, heavy tails and the effect of the place
+stay as they were. In each lap the gate's coin says whose round the first place is; the candidate's times
+are then multiplied by what is injected, and both by their process's luck.
+
+`Sampling` is the one that runs for real: passes, batches, budget and stopping. Only what touches a worker is
+replaced, and the clock counts what it would take.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qbench.gate.ab.paired_run import Duel
+from qbench.gate.ab.sampling import Sampling
+from qbench.gate.ab.units import Unit
+from qbench.gate.ab.versions import Name
+from qbench.gate.ab.workers import Crew
+from qbench.gate.timing.timed import Key, TimedFamily
+from qbench.gate.verdicts.finding import Verdict
+
+Array = NDArray[np.float64]
+FOLDER = Path(__file__).parent
+CELLS = 60
+ROUND = ("prefill_s", "decode_s_per_token", "decode_step_p50_s", "decode_step_p90_s")
+"""What a recorded round holds, under the names of metrics."""
+OTHERS = ("load_s", "quantize_s", "compile_s", "energy_j_per_token")
+"""Names for the same four numbers of a second recording, so that there are eight timed metrics."""
+DEFAULT, EIGHT = ROUND[:2], (*ROUND, *OTHERS)
+SLOWED = "decode_s_per_token"
+LOAD_S, RESTART_S = 1.5, 6.0
+"""To load a cell on both sides, and to start both servers anew, from the second pass on."""
+HANDOVER_S = 0.005
+LEAD_IN_S = 0.1
+"""What precedes a round untimed: as long as the round, and at most this."""
+GENERATED = 15
+"""Decode steps in a recorded round."""
+TOGETHER = 8
+"""Pairs in memory at a time, as by default."""
+LUCK = 0.007
+"""Standard deviation of the log factor by which a process is slower as long as it lives, by metric."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Two workers of one cell by turns: [laps, place, len(ROUND)] seconds."""
+
+    name: str
+    rounds: Array
+
+    @functools.cached_property
+    def lap_s(self) -> float:
+        """Mean seconds that a lap of both takes."""
+        round_s = self.rounds[:, :, 0] + GENERATED * self.rounds[:, :, 1]
+        whole_s = round_s + np.minimum(round_s, LEAD_IN_S) + HANDOVER_S
+        return float(whole_s.sum(axis=1).mean())
+
+
+@functools.cache
+def recordings(kind: str) -> list[Recording]:
+    """`quiet`: the machine for itself; `busy`: two cores shared with half a dozen other programs."""
+    found = json.loads((FOLDER / "noise.json").read_text())["recordings"]
+    return [
+        Recording(one["name"], np.array(one["rounds_us"], dtype=np.float64).reshape(-1, 2, len(ROUND)) / 1e6)
+        for one in found
+        if one["kind"] == kind
+    ]
+
+
+@dataclass(frozen=True)
+class Night:
+    """What a simulated gate is like."""
+
+    noise: str = "quiet"
+    metrics: tuple[str, ...] = DEFAULT
+    threshold: float = 1.03
+    budget_s: float = 3600.0
+    cells: int = CELLS
+    slow: float = 1.0
+    """Factor that the candidate's decode takes longer in one cell; 1: A against A."""
+    alpha: float = 0.05
+    correction: str = "holm"
+    confirm: bool = True
+    luck: float = LUCK
+
+    def hurt(self, seed: int) -> set[Key]:
+        """The comparison that is truly worse; another cell each night."""
+        return {(str(seed % self.cells), SLOWED)} if self.slow > 1 else set()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    verdicts: dict[Key, Verdict]
+    spent_s: float
+    passes: int
+    loads: dict[str, int]
+    """Of each cell."""
+
+    def count(self, verdict: Verdict) -> int:
+        return sum(found == verdict for found in self.verdicts.values())
+
+
+def simulate(night: Night, seed: int) -> Outcome:
+    """One night."""
+    cells = [str(cell) for cell in range(night.cells)]
+    limits = dict.fromkeys(night.metrics, night.threshold)
+    family = TimedFamily(
+        dict.fromkeys(cells, limits),
+        {},
+        alpha=night.alpha,
+        correction=night.correction,
+        confirm=night.confirm,
+    )
+    duels = [_Duel(cast(Any, None), cell, cell, [Unit(cell, cell, cell, "round", limits)]) for cell in cells]
+    sampling = _Sampling(
+        Crew(), {}, family, duels, night.budget_s, seed, "simulated", TOGETHER,
+        fresh=night.confirm, restart_s=RESTART_S,
+    )  # fmt: skip
+    sampling.simulated(night, seed)
+    sampling.run()
+    loads = {duel.cell_id: duel.loads for duel in duels}
+    return Outcome(family.verdicts(), sampling.spent_s, sampling.passes, loads)
+
+
+class _Duel(Duel):
+    """A pair without workers."""
+
+    @property
+    def alive(self) -> bool:
+        return True
+
+    def statuses(self) -> dict[Name, str]:
+        return {"baseline": "ok", "candidate": "ok"}
+
+    def land(self, crew: Crew, suite: str) -> None:
+        pass
+
+
+class _Sampling(Sampling):
+    """The real one, but for what it asks of workers."""
+
+    def simulated(self, night: Night, seed: int) -> None:
+        rng = np.random.default_rng([20261121, seed])
+        known = recordings(night.noise)
+        self._rng, self._night = rng, night
+        self._laps = {duel.cell_id: _laps(known, night, duel.cell_id, rng) for duel in self.duels}
+        self._lap_s = {duel.cell_id: known[int(duel.cell_id) % len(known)].lap_s for duel in self.duels}
+        self._factors: dict[str, Array] = {}
+        self._slow = {cell: night.slow for cell, _ in night.hurt(seed)}
+
+    def _restart(self) -> None:
+        self.spent_s += RESTART_S
+
+    def _room(self) -> bool:
+        return True
+
+    def _load(self, duel: Duel) -> None:
+        duel.loads += 1
+        duel.load_s = LOAD_S
+        if self.passes > 1:
+            self.spent_s += LOAD_S
+        factors = np.exp(self._night.luck * self._rng.standard_normal((2, len(EIGHT))))
+        factors[1, EIGHT.index(SLOWED)] *= self._slow.get(duel.cell_id, 1.0)
+        self._factors[duel.cell_id] = factors
+
+    def _lap(self, duel: Duel, unit: Unit) -> None:
+        places, order = next(self._laps[duel.cell_id]), self._order()
+        times = self._factors[duel.cell_id] * (places if order[0] == "baseline" else places[::-1])
+        sides = [dict(zip(EIGHT, row, strict=True)) for row in times.tolist()]
+        self.family.add_lap(unit.key, sides[0], sides[1], duel.loads)
+        self.spent_s += self._lap_s[duel.cell_id]
+        duel.lap_times[unit.key] = self._lap_s[duel.cell_id]
+
+
+def _laps(known: list[Recording], night: Night, cell: str, rng: np.random.Generator) -> Iterator[Array]:
+    """Laps without end: [place, EIGHT], what first and second place took."""
+    first, second = (known[(int(cell) + shift) % len(known)].rounds for shift in (0, 1))
+    at, other = (int(rng.integers(len(rounds))) for rounds in (first, second))
+    while True:
+        yield np.concatenate([first[at % len(first)], second[other % len(second)]], axis=1)
+        at, other = at + 1, other + 1
