@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from qbench import Layer, Method
-from qbench.quant.parameters import checked_group_size, checked_percentile
+from qbench.quant.method.parameters import checked_group_size, checked_percentile
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from qbench import AffineWeight
-    from qbench.quant.method import Statistic
+    from qbench.quant.method.statistic import Statistic
 
 
 @dataclass(frozen=True)

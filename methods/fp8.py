@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from qbench.quant.formats.fp8 import Fp8Weight
-    from qbench.quant.method import Statistic
+    from qbench.quant.method.statistic import Statistic
 
 
 @dataclass(frozen=True)

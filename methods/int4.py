@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from qbench import Layer, Method
-from qbench.quant.parameters import checked_group_size, checked_percentile
+from qbench.quant.method.parameters import checked_group_size, checked_percentile
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from qbench import AffineWeight
-    from qbench.quant.method import Statistic
+    from qbench.quant.method.statistic import Statistic
 
 
 @dataclass(frozen=True)

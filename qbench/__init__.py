@@ -26,11 +26,12 @@ from qbench.errors import (
 
 if TYPE_CHECKING:
     from qbench.quant.formats.affine import AffineWeight
-    from qbench.quant.method import Layer, Method
+    from qbench.quant.method.base import Layer, Method
     from qbench.quant.model.checkpoint import load_quantized
     from qbench.results.frames.frame import load
     from qbench.results.frames.layer_frame import layers
     from qbench.results.frames.sample_frame import samples
+    from qbench.results.frames.task_frame import load_tasks
     from qbench.results.history.history import history
     from qbench.results.store.record import Record
     from qbench.suite.cell import Cell
@@ -45,8 +46,8 @@ except PackageNotFoundError:  # a source tree that was never installed
 _LAZY = {
     "AffineWeight": "qbench.quant.formats.affine",
     "Cell": "qbench.suite.cell",
-    "Layer": "qbench.quant.method",
-    "Method": "qbench.quant.method",
+    "Layer": "qbench.quant.method.base",
+    "Method": "qbench.quant.method.base",
     "Record": "qbench.results.store.record",
     "Suite": "qbench.suite.spec",
     "history": "qbench.results.history.history",
@@ -54,6 +55,7 @@ _LAZY = {
     "load": "qbench.results.frames.frame",
     "load_quantized": "qbench.quant.model.checkpoint",
     "load_suite": "qbench.suite.load",
+    "load_tasks": "qbench.results.frames.task_frame",
     "samples": "qbench.results.frames.sample_frame",
 }
 
@@ -76,6 +78,7 @@ __all__ = [
     "load",
     "load_quantized",
     "load_suite",
+    "load_tasks",
     "samples",
 ]
 

@@ -91,9 +91,7 @@ class Bench:
         """
         unknown = sorted(set(limits) - set(metrics()))
         if unknown:
-            raise ValueError(
-                f"no metric {', '.join(unknown)}; qbench.results.history.history.metrics() lists them"
-            )
+            raise ValueError(f"no metric {', '.join(unknown)}; docs/columns.md lists them")
         wrong: list[str] = []
         for row in frame.to_dict("records"):
             wrong += _wrong(row, {name: (limit, direction(name)) for name, limit in limits.items()})

@@ -204,7 +204,7 @@ def qbench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def _numbers(record: Record) -> list[tuple[str, object]]:
-    from qbench.results.columns.metrics import METRICS
+    from qbench.results.table.metrics import METRICS
 
     values = {name: METRICS[name].value(record) for name in SHOWN if name in METRICS}
     return [(name, value) for name, value in values.items() if value is not None]

@@ -15,7 +15,7 @@ def doctor(json: JsonOption = False) -> None:
     from rich.text import Text
 
     from qbench.cli.console import console
-    from qbench.run.provenance.doctor import examine, lines
+    from qbench.run.doctor import examine, lines
 
     found = examine()
     if json:

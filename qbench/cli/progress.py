@@ -20,9 +20,9 @@ from rich.table import Table
 from rich.text import Text
 
 from qbench.report.text.sanitize import plain, plain_name
-from qbench.results.columns.metrics import METRICS
 from qbench.results.store.folders import Run
 from qbench.results.store.record import Record
+from qbench.results.table.metrics import METRICS
 from qbench.suite.cell import Cell
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""The embedded model, its texts, its task, and the recipes that made them."""

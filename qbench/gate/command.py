@@ -15,9 +15,9 @@ from qbench.gate.ab.judge import words_of
 from qbench.gate.baseline.baseline import Baseline, baseline_file, read_baseline
 from qbench.gate.baseline.baseline_cell import RELATIVE, facts_of, kept_cells
 from qbench.gate.baseline.choose import only_run
-from qbench.gate.baseline.stored import gate_stored
-from qbench.gate.verdicts.comparable import check_accepted
 from qbench.gate.verdicts.finding import GateResult
+from qbench.gate.verdicts.stored import gate_stored
+from qbench.results.compare.comparable import check_accepted
 from qbench.results.store.folders import MANIFEST, Run, Store
 from qbench.results.store.manifest_facts import facts
 from qbench.results.store.record import Record

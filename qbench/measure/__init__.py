@@ -1,0 +1,1 @@
+"""Tools that several probes measure with: clocks, generation, compilation, peak rates."""

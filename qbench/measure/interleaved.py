@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from qbench.probes.latency.measure.timing import Marks, synchronize
+from qbench.measure.clock import Marks, synchronize
 
 Runner = Callable[[int], object]
 """Turn → one call; what is prepared stands before."""

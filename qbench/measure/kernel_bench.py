@@ -22,13 +22,13 @@ from qbench.measure import roofline as limits
 from qbench.measure.interleaved import Runner, copies_for, last_cache_bytes, samples
 from qbench.measure.peak_rates import ceilings
 from qbench.models.source import locate
-from qbench.quant import registry
 from qbench.quant.formats.weight import PackedWeight
 from qbench.quant.kernels import DTYPES, KERNELS, LinearSpec, choose
 from qbench.quant.layer.linear import QuantizedLinear
-from qbench.quant.method import Layer
+from qbench.quant.method import registry
+from qbench.quant.method.base import Layer
 from qbench.quant.model.skeleton import skeleton
-from qbench.quant.model.targets import candidates, tied
+from qbench.quant.selection.targets import candidates, tied
 
 FLOAT = "F.linear"
 SCALE = 0.02

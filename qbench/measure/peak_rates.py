@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qbench.probes.latency.measure.timing import Marks, synchronize
+from qbench.measure.clock import Marks, synchronize
 
 COPY_BYTES = {"cpu": 256 << 20, "cuda": 2 << 30}
 """Size of a buffer: several times the largest last-level cache of its kind."""

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import torch
 
-from qbench.probes.energy.measure.nvml import bindings, uuid_of
+from qbench.measure.nvml_binding import bindings, uuid_of
 
 PROC = Path("/proc/self")
 NOT_ON_CPU = "the cell runs on no GPU"

@@ -21,7 +21,7 @@ from qbench.measure.generation import Generation
 from qbench.quant.kernels import LinearSpec
 from qbench.quant.model.convert import quantized_layers
 from qbench.quant.model.sizes import resident_bytes
-from qbench.quant.model.targets import candidates
+from qbench.quant.selection.targets import candidates
 
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 """Config keys of models that read only some of their weights for a token."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from qbench.measure.bench import Bench
 from qbench.measure.compiled import CompiledGeneration, agreement
 from qbench.measure.generation import Generation
-from qbench.probes.probe import Bench
 from qbench.suite.cell import EAGER
 
 

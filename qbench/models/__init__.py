@@ -1,0 +1,1 @@
+"""Models and texts: finding them, pinning them by hash, loading them."""

@@ -1,0 +1,1 @@
+"""What is measured: a folder a quantity, each with its section of the suite, its probe and its metrics."""

@@ -1,77 +1,52 @@
-"""`Probe`: measures one thing about a prepared model and returns raw samples with a unit.
+"""`Probe`: one quantity that is measured on a prepared model, and everything that the rest has to know of it.
 
-A probe gets a `Bench` and gives a dict of JSON values that stands in the record under its name. Statistics
-are never taken here. Where there is nothing to measure with, the answer is null with a reason.
+A probe is a folder of `qbench/probes/`, or a package of its own under the entry point `qbench.probes`. Only
+what `entry` names may import torch: suites, tables and pages read the rest. What it measures stands in the
+record under the probe's name as raw samples; statistics are taken on reading, by its metrics.
 """
 
 from __future__ import annotations
 
-import itertools
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+import importlib
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
-import torch
-from torch import nn
-
-from qbench.suite.cell import Cell
-
-Corpus = str | dict[str, Any]
+from qbench.results.columns.metric import Metric
 
 
-@dataclass(frozen=True)
-class Turn:
-    """One round's place among those of the cells that it is compared with."""
+class Measure(Protocol):
+    """Takes a `qbench.measure.bench.Bench` and returns the raw samples as JSON values, or
+    `{"value": None, "reason": …}` where there is nothing to measure with."""
 
-    lap: int
-    """In a lap each cell has one round; those of one lap are neighbours in time."""
-    place: int
-    """Within the lap, from 0."""
-    since_s: float
-    """`perf_counter` when the first lap began, the same for all cells of the group."""
-    since_utc: str
-    """That instant as UTC, ISO 8601."""
+    def __call__(self, bench: Any) -> dict[str, Any]: ...
 
 
-def free_turns() -> Callable[[int], AbstractContextManager[Turn]]:
-    """Turns of a model that is measured by itself: each is granted at once."""
-    laps, since_s = itertools.count(), time.perf_counter()
-
-    @contextmanager
-    def turn(stage: int) -> Iterator[Turn]:
-        yield Turn(next(laps), 0, since_s, "")
-
-    return turn
-
-
-@dataclass
-class Bench:
-    """Everything that a probe may look at, prepared by the worker: a loaded, quantized model in eval mode."""
-
-    model: nn.Module
-    tokenizer: Any
-    cell: Cell
-    device: torch.device
-    documents: Callable[[Corpus], list[str]]
-    """Reads a corpus."""
-    baseline: dict[str, int | None] = field(default_factory=dict)
-    """Filled before the probes run: `disk_bytes` (size of the weights on disk), `rss_bytes` (the worker's RSS
-    before the model was loaded), `quantize_peak_bytes` (`Peak.bytes` around quantizing, from which the memory
-    probe takes that RSS off)."""
-    base_weights: str = ""
-    """Which weights the model was made from; see `ModelRef.weights`."""
-    turn: Callable[[int], AbstractContextManager[Turn]] = field(default_factory=free_turns)
-    """Around each round that is timed: has the machine for itself. Takes the stage, which never falls:
-    others that are compared with this cell and are at a lower one have their rounds first."""
-    siblings: Callable[[], Sequence[int]] = tuple
-    """Process ids of qbench's other workers on this device: stopped, and still with a CUDA context there."""
+Clock = Literal["none", "rounds", "whole"]
+"""`none`: it measures no time, and runs beside others. `rounds`: it takes the machine round by round, in
+slots between those of the cells it is compared with. `whole`: it has the machine from beginning to end."""
 
 
 @dataclass(frozen=True)
 class Probe:
+    """A probe's declaration; importing it imports no torch."""
+
     name: str
+    """In records, phases and `qbench list probes`."""
+    section: str
+    """Key of a suite and of a cell that switches it on and holds its settings."""
     unit: str
+    """Of its raw samples: `nat`, `B`, `s`, `J`."""
     description: str
-    measure: Callable[[Bench], dict[str, Any]]
+    order: int
+    """Probes run from the least order to the greatest."""
+    entry: str
+    """`module:function` of its `Measure`, loaded in the worker."""
+    metrics: tuple[Metric, ...]
+    clock: Clock = "none"
+    """What it needs of the machine while it measures."""
+
+    def measure(self) -> Measure:
+        """The function that measures; imports torch."""
+        module, _, function = self.entry.partition(":")
+        found: Measure = getattr(importlib.import_module(module), function)
+        return found

@@ -1,0 +1,1 @@
+"""Quantization: formats, algorithms, calibration, layers, kernels, whole models."""

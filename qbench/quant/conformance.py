@@ -18,13 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from qbench.errors import MethodError
-from qbench.quant import registry
-from qbench.quant.calibration.inputs import Inputs
-from qbench.quant.method import Layer, Method
+from qbench.quant.method import registry
+from qbench.quant.method.base import Layer, Method
+from qbench.quant.method.inputs import Inputs
 from qbench.quant.model.checkpoint import WEIGHTS, load_quantized, save_quantized
 from qbench.quant.model.convert import Conversion, facts, quantize_model, quantized_layers
 from qbench.quant.model.sizes import claimed_bytes, model_bytes, resident_bytes, rest_bytes
-from qbench.quant.model.targets import select
+from qbench.quant.selection.targets import select
 
 SEED = 20240229
 PROMPT_TOKENS = 48

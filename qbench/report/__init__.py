@@ -1,0 +1,1 @@
+"""Pages, Markdown and terminal output from frames and records."""

@@ -1,0 +1,1 @@
+"""Records: storing them, reading them into frames, comparing them."""

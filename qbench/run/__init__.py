@@ -1,0 +1,1 @@
+"""Running a suite: planning, executing, writing records."""

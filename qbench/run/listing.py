@@ -17,7 +17,7 @@ def rows(what: str) -> Rows:
 
 
 def methods() -> Rows:
-    from qbench.quant import registry
+    from qbench.quant.method import registry
 
     found = []
     for name, source in registry.available().items():
@@ -52,9 +52,11 @@ def models() -> Rows:
 
 
 def probes() -> Rows:
-    from qbench.probes.table import PROBES
+    from qbench.probes.registry import probes as registered
 
-    return [{"name": probe.name, "unit": probe.unit, "what": probe.description} for probe in PROBES.values()]
+    return [
+        {"name": probe.name, "unit": probe.unit, "what": probe.description} for probe in registered().values()
+    ]
 
 
 def kernels() -> Rows:

@@ -20,13 +20,13 @@ from qbench.models.builtin import MODELS
 from qbench.models.corpora import corpus_name, corpus_sha256, read_documents
 from qbench.models.saved import saved_at
 from qbench.models.source import pin
-from qbench.quant import registry
-from qbench.quant.model.overrides import overrides
+from qbench.quant.method import registry
+from qbench.quant.selection.overrides import overrides
 from qbench.run.executors.local.pool import Job, Pool
 from qbench.run.executors.local.running_cell import Flight, outcome
-from qbench.run.model_card import SUITE
 from qbench.run.planning.devices import Devices
-from qbench.run.provenance.manifest import utc_now
+from qbench.run.provenance.clock import utc_now
+from qbench.run.worker.model_card import SUITE
 from qbench.suite.cell import Cell, ModelRef
 from qbench.suite.positions import value_text
 from qbench.suite.sections import CalibrationSpec, LayersSpec

@@ -12,11 +12,11 @@ from typing import Any
 
 from qbench.results.store.folders import Run, Store, lock, new_run_name
 from qbench.results.store.record import Record
+from qbench.run import manifest
 from qbench.run.bases import keep_base_outputs
 from qbench.run.executors.local.pool import Pool
 from qbench.run.executors.local.scheduler import Listener, Schedule
 from qbench.run.planning.plan import Planned, Planner
-from qbench.run.provenance import manifest
 from qbench.run.provenance.environment import environment
 from qbench.suite.spec import Suite
 from qbench.suite.values import Rule

@@ -23,7 +23,7 @@ from qbench.results.store.record import Record
 from qbench.run.bases import keep_base_outputs
 from qbench.run.executors.local.pool import Pool
 from qbench.run.executors.local.scheduler import Listener, Schedule
-from qbench.run.provenance.manifest import utc_now
+from qbench.run.provenance.clock import utc_now
 
 FILE = "verified.jsonl"
 

@@ -2,7 +2,7 @@
 be.
 
 Nothing of it enters a cell's id: it says what is made of numbers, not how they come to be. A threshold that
-stands here replaces the default of the metric table (`qbench.results.columns.metrics`); a test holds the two
+stands here replaces the default of the metric table (`qbench.results.table.metrics`); a test holds the two
 lists of names together, since the suite may not import the table.
 """
 

@@ -25,7 +25,7 @@ from qbench.models.corpora import read_corpus
 from qbench.models.load import load_model
 from qbench.models.source import pin
 from qbench.models.windows import draw_windows
-from qbench.quant import registry
+from qbench.quant.method import registry
 from qbench.quant.model.convert import quantize_model, quantized_layers
 
 PROMPT, STEPS, ROUNDS = 512, 16, 7

@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from qbench.models.builtin import builtin_model, builtin_text
 from qbench.models.windows import draw_windows
 from qbench.probes.quality.measure.attention import SplitAttention
-from qbench.quant import registry
-from qbench.quant.calibration.inputs import Inputs
-from qbench.quant.method import Layer
+from qbench.quant.method import registry
+from qbench.quant.method.base import Layer
+from qbench.quant.method.inputs import Inputs
 from qbench.quant.model.convert import quantize_model, quantized_layers
 from tests.benchmarks import plain_gptq
 

@@ -17,7 +17,7 @@ from qbench.cli.orders import calibration_spec, layers_spec, pairs, size
 from qbench.errors import MethodError, ModelError, QbenchError, SuiteError
 from qbench.models.builtin import DATA, MODELS
 from qbench.run import quantize as parent
-from qbench.run.model_card import card, suite_text
+from qbench.run.worker.model_card import card, suite_text
 from qbench.suite.cell import ModelRef
 from qbench.suite.load import parse_suite
 

@@ -16,11 +16,11 @@ import torch
 
 from qbench.errors import ModelError
 from qbench.measure import compiled, inductor, runtime
+from qbench.measure.bench import Turn
 from qbench.measure.compiled import CompiledGeneration, agreement
 from qbench.measure.generation import Generation, prompts
 from qbench.probes.latency.measure import timing as latency
-from qbench.probes.probe import Turn
-from qbench.quant import registry
+from qbench.quant.method import registry
 from qbench.quant.model.convert import quantize_model, quantized_layers
 from tests.probes.conftest import bench_of, tiny_llama
 

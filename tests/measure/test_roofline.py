@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from qbench.measure import roofline as limits
 from qbench.measure.generation import Generation, prompts
-from qbench.quant import registry
+from qbench.quant.method import registry
 from qbench.quant.model.convert import quantize_model
 from tests.probes.conftest import tiny_llama
 

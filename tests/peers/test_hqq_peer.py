@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from qbench import AffineWeight, Layer
-from qbench.quant import registry
 from qbench.quant.algorithms import hqq
+from qbench.quant.method import registry
 from tests.peers.codes import assert_same_codes, real_weights
 
 theirs = pytest.importorskip("hqq.core.quantize", reason="package hqq is not installed; extra `peers`")

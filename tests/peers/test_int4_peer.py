@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from qbench import AffineWeight, Layer
-from qbench.quant import registry
+from qbench.quant.method import registry
 from tests.peers.codes import assert_same_codes, real_weights
 
 pytestmark = pytest.mark.peers

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from qbench import AffineWeight, Layer
-from qbench.quant import registry
 from qbench.quant.layer.linear import QuantizedLinear
+from qbench.quant.method import registry
 
 pytestmark = pytest.mark.peers
 

@@ -10,8 +10,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 import qbench
+from qbench.measure.bench import Bench
 from qbench.models.corpora import corpus_sha256
-from qbench.probes.probe import Bench
 from qbench.suite.cell import Cell, ModelRef
 
 AUSTEN = Path(qbench.__file__).parent / "data" / "austen-6m"

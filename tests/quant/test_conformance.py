@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from qbench import AffineWeight, Layer, Method, MethodError
-from qbench.quant import conformance, registry
+from qbench.quant import conformance
 from qbench.quant.conformance import check
+from qbench.quant.method import registry
 from qbench.quant.model import convert
 from qbench.run.conformance import check_method
 from tests.quant import tiny
@@ -125,7 +126,7 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> None:
     def method_class(name: str) -> type[Method]:
         return found[name] if name in found else usual(name)
 
-    for module in (registry, __import__("qbench.quant.model.overrides", fromlist=["x"])):
+    for module in (registry, __import__("qbench.quant.selection.overrides", fromlist=["x"])):
         monkeypatch.setattr(module, "method_class", method_class)
         monkeypatch.setattr(module, "available", lambda: {**built_in, **dict.fromkeys(found, "toys")})
 

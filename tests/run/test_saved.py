@@ -15,9 +15,9 @@ import qbench
 from qbench import MethodError, ModelError, QbenchError
 from qbench.models.saved import Saved, read_saved, saved_at
 from qbench.models.source import FACTS, pin
-from qbench.quant import registry
+from qbench.quant.method import registry
 from qbench.quant.model import checkpoint
-from qbench.report.leaderboard.context import build_view
+from qbench.report.view.context import build_view
 from qbench.results.frames.frame import from_records
 from qbench.run import quantize as parent
 from qbench.run.executors.local.pool import Pool

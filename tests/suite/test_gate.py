@@ -9,7 +9,7 @@ import pytest
 from qbench.errors import SuiteError
 from qbench.gate.baseline.baseline_cell import RELATIVE, gate_of
 from qbench.gate.verdicts.limits import by_kind, limits_of
-from qbench.results.columns.metrics import GATES, METRICS
+from qbench.results.table.metrics import GATES, METRICS
 from qbench.suite.gate import GateSpec, ThresholdsSpec
 from qbench.suite.load import parse_suite
 from qbench.suite.spec import Suite

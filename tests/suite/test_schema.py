@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 import yaml
 
-from qbench.quant.registry import available, make
+from qbench.quant.method.registry import available, make
 from qbench.suite.load import load_suite, parse_suite
 from qbench.suite.matrix import expand
 from qbench.suite.schema import DIALECT, json_schema

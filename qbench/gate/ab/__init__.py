@@ -1,0 +1,1 @@
+"""Timing two versions of qbench side by side on one machine, in paired rounds."""

@@ -36,7 +36,7 @@ from qbench.gate.verdicts.limits import check_overrides
 from qbench.results.store.folders import Run, new_run_name, write_manifest, write_record
 from qbench.results.store.record import Record
 from qbench.run.bases import keep_base_outputs
-from qbench.run.provenance.manifest import SCHEMA
+from qbench.run.manifest import SCHEMA
 from qbench.suite.spec import Suite
 from qbench.suite.values import Rule
 

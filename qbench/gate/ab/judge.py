@@ -16,8 +16,8 @@ from qbench.gate.timing.timed import TimedFamily
 from qbench.gate.verdicts.exact import exact_findings
 from qbench.gate.verdicts.finding import Finding
 from qbench.gate.verdicts.limits import limits_of
-from qbench.results.columns.metrics import METRICS
 from qbench.results.store.record import Record
+from qbench.results.table.metrics import METRICS
 from qbench.suite.cell import Cell
 from qbench.suite.gate import GateSpec
 from qbench.suite.spec import Suite

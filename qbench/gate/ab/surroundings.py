@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from qbench.gate.ab.versions import SIDES, Name, Side
-from qbench.gate.verdicts.comparable import check_accepted, compared
+from qbench.results.compare.comparable import check_accepted, compared
 from qbench.results.store.manifest_facts import differing, facts
 from qbench.results.store.record import Record
 

@@ -9,7 +9,7 @@ from qbench.gate.ab.pairs import Pair
 from qbench.gate.ab.units import METRICS_OF, sampled
 from qbench.gate.baseline.baseline_cell import facts_of
 from qbench.gate.verdicts.limits import PEAKS, by_kind, limits_of
-from qbench.results.columns.metrics import METRICS
+from qbench.results.table.metrics import METRICS
 from qbench.suite.gate import GateSpec, ThresholdsSpec
 from qbench.suite.matrix import fits
 from qbench.suite.positions import KeyPath

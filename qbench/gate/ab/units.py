@@ -13,9 +13,9 @@ from statistics import median
 from typing import Any, Literal
 
 from qbench.gate.ab.pairs import Pair
-from qbench.results.columns.metrics import METRICS
 from qbench.results.stats.medians import quantile
 from qbench.results.store.record import Record
+from qbench.results.table.metrics import METRICS
 from qbench.suite.cell import Cell
 
 Kind = Literal["round", "quantize", "energy"]

@@ -1,0 +1,1 @@
+"""Baselines: what an accepted run measured, in a file that is committed."""

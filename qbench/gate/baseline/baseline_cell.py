@@ -20,10 +20,10 @@ from qbench.errors import ResultsError
 from qbench.probes.latency.metrics import first_corner
 from qbench.probes.quality.metrics import windows
 from qbench.results.columns.metric import Gate
-from qbench.results.columns.metrics import METRICS
 from qbench.results.compare.compare import described
 from qbench.results.frames.base import base_of, find_bases, scored
 from qbench.results.store.record import Record, reading
+from qbench.results.table.metrics import METRICS
 from qbench.suite.cell import Cell
 
 RELATIVE: dict[str, Gate] = {"perplexity_ratio": Gate(1.005)}

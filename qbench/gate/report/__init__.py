@@ -1,0 +1,1 @@
+"""Outputs of a gate: text, Markdown, JUnit XML and GitHub annotations."""

@@ -9,7 +9,7 @@ from rich.text import Text
 from qbench.gate.baseline.baseline import Acceptance, Baseline
 from qbench.gate.baseline.baseline_cell import Kept
 from qbench.report.view.digits import significant
-from qbench.results.columns.metrics import METRICS
+from qbench.results.table.metrics import METRICS
 
 SHOWN = ("perplexity", "perplexity_ratio", "kl_divergence", "bits_per_weight", "weight_bytes")
 """Values in the table; the file holds all of them."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from qbench.gate.verdicts.finding import Finding, GateResult, Verdict
 from qbench.report.text.sanitize import plain
-from qbench.results.columns.metrics import METRICS
+from qbench.results.table.metrics import METRICS
 
 ORDER: tuple[Verdict, ...] = ("failed", "missing", "worse", "undecided", "better", "new", "same")
 """Worst first."""

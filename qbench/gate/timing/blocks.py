@@ -9,7 +9,7 @@ import numpy as np
 
 from qbench.gate.timing.e_values import SAME, WORSE, Array, Bets, Interval
 from qbench.gate.timing.process_starts import Loads
-from qbench.results.columns.metrics import METRICS
+from qbench.results.table.metrics import METRICS
 
 MARGIN = 0.5
 """Part of the log threshold below which the laps of few processes must be: the rest is for their luck."""

@@ -33,10 +33,10 @@ import numpy as np
 from qbench.errors import ResultsError, did_you_mean
 from qbench.gate.timing.blocks import Laps
 from qbench.gate.timing.e_values import BETTER, SAME, WELL, WORSE
+from qbench.gate.timing.wording import Judged, finding_of
 from qbench.gate.verdicts.finding import Finding, Verdict
-from qbench.gate.verdicts.wording import Judged, finding_of
-from qbench.results.columns.metrics import METRICS
 from qbench.results.stats.multiple_testing import CORRECTIONS, Array
+from qbench.results.table.metrics import METRICS
 
 LEAST_LOADS = 3
 """Whole loads after which their laps need no margin for luck."""

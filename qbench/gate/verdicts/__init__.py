@@ -1,0 +1,1 @@
+"""Verdicts on single numbers: findings, thresholds, exact comparison, stored baselines."""

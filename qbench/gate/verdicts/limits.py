@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 from qbench.gate.baseline.baseline_cell import RELATIVE, Kept, gate_of
-from qbench.results.columns.metrics import METRICS
+from qbench.results.table.metrics import METRICS
 from qbench.suite.gate import GateSpec
 from qbench.suite.matrix import fits, unmatched
 from qbench.suite.spec import Suite

@@ -9,8 +9,8 @@ import numpy as np
 
 from qbench.gate.baseline.baseline_cell import Kept, gate_of
 from qbench.gate.verdicts.finding import Finding, Verdict
-from qbench.results.columns.metrics import METRICS
 from qbench.results.stats.bootstrap import intervals
+from qbench.results.table.metrics import METRICS
 
 SLACK = 1e-9
 """A change within this part of its threshold counts as at it: 1.005·x over x need not be 1.005 in floats."""

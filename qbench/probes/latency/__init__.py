@@ -1,0 +1,17 @@
+"""Latency: time to first token, and every decode step by itself."""
+
+from __future__ import annotations
+
+from qbench.probes.latency.metrics import METRICS
+from qbench.probes.probe import Probe
+
+PROBE = Probe(
+    name="latency",
+    section="latency",
+    unit="s",
+    description="prefill and each decode step, by prompt and batch",
+    order=30,
+    entry="qbench.probes.latency.measure.timing:measure",
+    metrics=METRICS,
+    clock="rounds",
+)

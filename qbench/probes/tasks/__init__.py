@@ -1,0 +1,16 @@
+"""Tasks: lm-eval's tasks on the prepared model."""
+
+from __future__ import annotations
+
+from qbench.probes.probe import Probe
+from qbench.probes.tasks.metrics import METRICS
+
+PROBE = Probe(
+    name="tasks",
+    section="tasks",
+    unit="nat",
+    description="lm-eval's tasks, by document",
+    order=50,  # last: lm-eval's imports fill memory and start a thread
+    entry="qbench.probes.tasks.measure.lm_eval_tasks:measure",
+    metrics=METRICS,
+)

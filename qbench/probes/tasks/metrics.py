@@ -1,138 +1,17 @@
-"""Tasks: accuracy of lm-eval's tasks, a column in the frame of cells, and a frame of their own, a row per
-metric.
-
-    from qbench.probes.tasks.metrics import load_tasks
-    load_tasks("results/").pivot_table(index="label", columns="task", values="value")
-
-The change against the base is paired: the same documents, outcome by outcome. For outcomes that are right or
-wrong that is McNemar's setting (McNemar, Psychometrika 12, 1947): only the documents on which the two differ
-say anything, and under no difference each of them falls to either side with probability one half."""
+"""Accuracy of lm-eval's tasks: the metrics that are columns of a cell, and the statistics of documents."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
-
-import pandas as pd
+from typing import Any
 
 from qbench.results.columns.metric import Metric, fact
-from qbench.results.frames.base import Scored, base_of, find_bases, scored
-from qbench.results.store.folders import Store
 from qbench.results.store.lookup import Value, probe
 from qbench.results.store.record import Record
 
 ACCURACIES = ("acc", "exact_match")
 """Metrics that are a share of documents answered right; the first that a task has is its accuracy."""
-
-TASK_COLUMNS = {
-    "suite": "string",
-    "run": "string",
-    "cell_id": "string",
-    "model": "string",
-    "method": "string",
-    "label": "string",
-    "dtype": "string",
-    "device": "string",
-    "repetition": "Int64",
-    "task": "string",
-    "metric": "string",
-    "filter": "string",
-    "value": "float64",
-    "stderr": "float64",
-    "documents": "Int64",
-    "num_fewshot": "Int64",
-    "higher_is_better": "boolean",
-    "base_value": "float64",
-    "change": "float64",
-    "change_stderr": "float64",
-    "lost": "Int64",
-    "gained": "Int64",
-    "mcnemar_p": "float64",
-}
-"""Columns of `task_results`, in order, with their dtypes: `lost` and `gained` count documents that the base
-answers right and this cell wrong, and the other way round; `change_stderr` is that of the paired mean
-difference."""
-
-
-def load_tasks(path: str | Path = "results/", runs: Literal["newest", "all"] = "newest") -> pd.DataFrame:
-    """`task_results` of the newest run of each suite below `path`, or of all runs."""
-    store = Store(Path(path))
-    return task_results(record for run in store.chosen(runs) for record in store.records(run))
-
-
-def task_results(records: Iterable[Record]) -> pd.DataFrame:
-    """A row per cell, task (or group) and metric, of the records that have tasks; bases are found among
-    them."""
-    measured = [_Measured(record, scored(record, record.cell.id, {})) for record in records if _has(record)]
-    bases = find_bases(one.cell for one in measured)
-    by_cell = {(one.cell.key, one.cell.cell_id): one for one in measured}
-    rows = []
-    for one in measured:
-        base = base_of(one.cell, bases)
-        rows += list(_rows(one.record, by_cell[base.key, base.cell_id].record if base else None))
-    data = {
-        name: pd.Series([row.get(name) for row in rows], dtype=dtype) for name, dtype in TASK_COLUMNS.items()
-    }
-    return pd.DataFrame(data)
-
-
-@dataclass(frozen=True)
-class _Measured:
-    record: Record
-    cell: Scored
-
-
-def _has(record: Record) -> bool:
-    return bool(probe(record, "tasks").get("tasks"))
-
-
-def _rows(record: Record, base: Record | None) -> Iterator[dict[str, Any]]:
-    found = probe(record, "tasks")
-    others = {one["name"]: one for one in probe(base, "tasks").get("tasks", [])} if base else {}
-    for task in (*found["tasks"], *found.get("groups", [])):
-        for key, result in task["results"].items():
-            metric, _, kind = key.partition(",")
-            yield {
-                **_identity(record),
-                "task": task["name"],
-                "metric": metric,
-                "filter": kind,
-                **result,
-                "documents": task.get("documents"),
-                "num_fewshot": task.get("num_fewshot"),
-                **_against(task, others.get(task["name"]), key),
-            }
-
-
-def _identity(record: Record) -> dict[str, Any]:
-    cell = record.cell
-    names = ("method", "label", "dtype", "device", "repetition")
-    own = {"suite": record.suite, "run": record.run, "cell_id": cell.id, "model": cell.model.name}
-    return {**own, **{name: getattr(cell, name) for name in names}}
-
-
-def _against(task: dict[str, Any], base: dict[str, Any] | None, key: str) -> dict[str, Any]:
-    """The paired change of one metric; empty where there is no base on the same documents."""
-    if base is None or key not in base["results"]:
-        return {}
-    if task["documents_sha256"] != base["documents_sha256"]:
-        return {}
-    found: dict[str, Any] = {"base_value": base["results"][key]["value"]}
-    if found["base_value"] is not None and task["results"][key]["value"] is not None:
-        found["change"] = task["results"][key]["value"] - found["base_value"]
-    pairs = list(zip(task["items"].get(key, []), base["items"].get(key, []), strict=True))
-    if not pairs or not all(isinstance(value, float | int) for pair in pairs for value in pair):
-        return found
-    found["change_stderr"] = stderr_of_mean([own - other for own, other in pairs])
-    if all(value in (0, 1) for pair in pairs for value in pair):
-        found["lost"] = sum(own < other for own, other in pairs)
-        found["gained"] = sum(own > other for own, other in pairs)
-        found["mcnemar_p"] = mcnemar_p(found["lost"], found["gained"])
-    return found
 
 
 def stderr_of_mean(values: list[float]) -> float | None:

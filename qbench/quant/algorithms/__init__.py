@@ -1,0 +1,1 @@
+"""The mathematics of rounding: GPTQ, HQQ, LLM.int8() and ranges."""

@@ -36,7 +36,7 @@ from qbench.quant.formats import affine
 from qbench.quant.formats.affine import AffineWeight
 from qbench.quant.formats.weight import Strategy
 from qbench.quant.kernels import native
-from qbench.quant.method import Layer
+from qbench.quant.method.base import Layer
 
 
 @dataclass(frozen=True)

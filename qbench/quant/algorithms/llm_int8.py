@@ -8,7 +8,7 @@ from torch import Tensor
 from qbench.quant.calibration.static_scales import inputs_of
 from qbench.quant.formats.affine import AffineWeight, absmax_scale, codes, grouped, stored_scale
 from qbench.quant.formats.outliers import Outliers
-from qbench.quant.method import Layer
+from qbench.quant.method.base import Layer
 
 
 def quantize(weight: Tensor, layer: Layer, threshold: float, calibrated: bool) -> AffineWeight:

@@ -1,0 +1,1 @@
+"""Walking a model block by block on a calibration text."""

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from qbench.errors import MethodError
-from qbench.quant.model.targets import candidates
+from qbench.quant.selection.targets import candidates
 
 
 class Stop(Exception):

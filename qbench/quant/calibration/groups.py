@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from qbench.errors import MethodError
 from qbench.quant.calibration.blocks import Stack, block_input
-from qbench.quant.calibration.inputs import Inputs
-from qbench.quant.method import Statistic
-from qbench.quant.model.targets import Target
+from qbench.quant.method.inputs import Inputs
+from qbench.quant.method.statistic import Statistic
+from qbench.quant.selection.targets import Target
 
 
 @dataclass

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from qbench.errors import MethodError
-from qbench.quant.calibration.inputs import Inputs
 from qbench.quant.formats.weight import Activations
-from qbench.quant.method import Layer
+from qbench.quant.method.base import Layer
+from qbench.quant.method.inputs import Inputs
 
 SMALLEST_SCALE = 1e-30
 """Stands for a layer that only ever saw zeros; its inverse is still a float32."""

@@ -29,9 +29,9 @@ from torch import Tensor, nn
 from qbench.errors import MethodError
 from qbench.quant.calibration.blocks import Captured, Stack, Stop, block_input, find_blocks
 from qbench.quant.calibration.groups import Group, refuse_hooks, trace
-from qbench.quant.calibration.inputs import Inputs
 from qbench.quant.layer.linear import QuantizedLinear
-from qbench.quant.model.targets import Target
+from qbench.quant.method.inputs import Inputs
+from qbench.quant.selection.targets import Target
 
 BATCH_TOKENS = {"cpu": 8192, "cuda": 32768}
 """Tokens that run through a block at a time; one window at least."""

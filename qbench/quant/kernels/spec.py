@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -13,9 +13,7 @@ from qbench.errors import KernelError
 from qbench.quant.formats.affine import AffineWeight
 from qbench.quant.formats.fp8 import Fp8Weight
 from qbench.quant.formats.weight import Activations, PackedWeight, Strategy
-
-if TYPE_CHECKING:
-    from qbench.quant.layer.kernel_log import Account
+from qbench.quant.kernels.kernel_log import Account
 
 Zero = Literal["none", "integer", "float"]
 Code = Literal["int", "e4m3", "e5m2"]

@@ -1,0 +1,1 @@
+"""The quantized linear layer: its buffers and its operator for torch.compile."""

@@ -18,11 +18,11 @@ from qbench.errors import KernelError
 from qbench.quant.formats.weight import PackedWeight
 from qbench.quant.kernels.cpu import aligned
 from qbench.quant.kernels.kernel import Kernel
+from qbench.quant.kernels.kernel_log import Account
 from qbench.quant.kernels.spec import LinearSpec, dtype_name, spec_of
 from qbench.quant.kernels.table import choose, plan
 from qbench.quant.layer import compiled_operator as opaque
 from qbench.quant.layer import state as stored
-from qbench.quant.layer.kernel_log import Account
 
 MOST_SHAPES = 256
 """Input shapes that a layer keeps its choice of kernel for."""
@@ -197,7 +197,7 @@ class QuantizedLinear(nn.Module):
             "fallback_reason": self.fallback_reason,
             "bits_per_weight": self.bits_per_weight,
             "bytes": self.resident_bytes(),
-            **self.account.outliers(spec),
+            **self.account.outliers(spec.threshold, spec.outliers, spec.in_features),
         }
 
     def reset_counts(self) -> None:

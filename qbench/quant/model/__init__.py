@@ -1,0 +1,1 @@
+"""Whole models: converting in place, saving, loading, counting bytes."""

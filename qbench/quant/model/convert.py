@@ -20,9 +20,9 @@ from qbench.errors import MethodError
 from qbench.quant.calibration.walk import Calibrated, quantize_calibrated
 from qbench.quant.formats.weight import PackedWeight
 from qbench.quant.layer.linear import QuantizedLinear
-from qbench.quant.method import Layer, Method
+from qbench.quant.method.base import Layer, Method
 from qbench.quant.model.digest import codes_sha256
-from qbench.quant.model.targets import Target, select
+from qbench.quant.selection.targets import Target, select
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -52,9 +52,9 @@ def quantize_model(
 ) -> Conversion:
     """Replaces each targeted layer by a `QuantizedLinear`, in place.
 
-    `layers` holds `include`, `exclude`, `overrides` (see `qbench.quant.model.targets.select`). `calibration`
-    is int64 (samples, seqlen), for methods that name statistics; the others do not look at it. Raises
-    MethodError naming layer, method and parameters; running out of memory passes as it is. After an
+    `layers` holds `include`, `exclude`, `overrides` (see `qbench.quant.selection.targets.select`).
+    `calibration` is int64 (samples, seqlen), for methods that name statistics; the others do not look at it.
+    Raises MethodError naming layer, method and parameters; running out of memory passes as it is. After an
     error the model is half converted and must be loaded anew.
     """
     if not method.quantizes:

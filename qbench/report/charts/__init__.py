@@ -1,0 +1,1 @@
+"""Charts of a group of cells, a module a chart."""

@@ -18,7 +18,7 @@ from qbench.report.charts.measures import (
     Measure,
     axis,
 )
-from qbench.report.leaderboard.cells import reason_of
+from qbench.report.view.cells import reason_of
 from qbench.report.view.digits import Scale
 from qbench.report.view.pareto import beaten, front
 

@@ -10,8 +10,8 @@ from qbench.report.charts.chart import MOST, Row, cut, words
 from qbench.report.charts.collect import Gathered
 from qbench.report.charts.labels import short_labels
 from qbench.report.charts.marks import Marks
-from qbench.report.leaderboard.context import compared
-from qbench.report.text.names import name_of
+from qbench.report.view.context import compared
+from qbench.report.view.names import name_of
 
 _LONG_NAME = 200
 

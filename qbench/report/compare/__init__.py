@@ -1,0 +1,1 @@
+"""The comparison of two sets of records as a page and as text."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from qbench.report.compare.differences import Line
 from qbench.report.compare.verdict import BEYOND, NO_INTERVAL
-from qbench.results.columns.metrics import METRICS
 from qbench.results.compare.compare import Comparison
+from qbench.results.table.metrics import METRICS
 
 _NAMED = 3
 """Cells that the sentence names."""

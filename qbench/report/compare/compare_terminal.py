@@ -9,11 +9,11 @@ from rich.text import Text
 from qbench.report.compare.compare_headline import headline
 from qbench.report.compare.differences import differing_lines
 from qbench.report.compare.verdict import judged
-from qbench.report.text.names import short
 from qbench.report.text.sanitize import MOST_CHARACTERS, plain, plain_name
 from qbench.report.view.digits import significant
-from qbench.results.columns.metrics import METRICS
+from qbench.report.view.names import short
 from qbench.results.compare.compare import Comparison, Difference, Pair, Timed
+from qbench.results.table.metrics import METRICS
 
 TIMED = {"prefill_s": "Prefill", "decode_s_per_token": "Decode", "peak_memory_bytes": "Peak memory"}
 """Timed metrics that stand in the table, with their titles; the JSON holds all of them."""

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qbench.report.compare.verdict import judged, percent
-from qbench.report.text.names import short
 from qbench.report.view.digits import scale_for, significant
-from qbench.results.columns.metrics import METRICS
+from qbench.report.view.names import short
 from qbench.results.compare.compare import Comparison, Difference, Pair, Source, Timed
+from qbench.results.table.metrics import METRICS
 
 TIMED = (
     "prefill_s", "decode_s_per_token", "peak_memory_bytes", "quantize_s", "energy_j_per_token",

@@ -1,0 +1,1 @@
+"""The history of a results tree as a page and as text."""

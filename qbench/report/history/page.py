@@ -13,11 +13,11 @@ from qbench.report.history.changes import ChangeWords, GapWords, Sense, change_w
 from qbench.report.history.figures import figure, span_of
 from qbench.report.history.headline import Listed, listed_changes, of_several_suites, prefixed, sentence
 from qbench.report.html.page import Plotlyjs, render_page, write_page
-from qbench.report.leaderboard.table import SHOWN
 from qbench.report.view.digits import Scale, scale_for, significant
-from qbench.results.columns.metrics import METRICS
+from qbench.report.view.table import SHOWN
 from qbench.results.history.history import direction, is_deterministic, unit
 from qbench.results.history.series import Series
+from qbench.results.table.metrics import METRICS
 
 _TITLES = {**{column.name: column.title for column in SHOWN}, "perplexity_ratio": "Perplexity × base"}
 MOST_LISTED = 100

@@ -1,0 +1,1 @@
+"""The leaderboard page and the panel of a cell."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from qbench.report.leaderboard.best import find_best
-from qbench.report.leaderboard.cells import (
+from qbench.report.view.best import find_best
+from qbench.report.view.cells import (
     LONGEST,
     LONGEST_REASON,
     Row,
@@ -23,10 +23,10 @@ from qbench.report.leaderboard.cells import (
     reason_of,
     scale_of,
 )
-from qbench.report.leaderboard.table import filters, ordered, split_dimensions
-from qbench.report.text.names import short
 from qbench.report.view.digits import Scale, has_steps
 from qbench.report.view.display_columns import GROUPS, SHOWN, Shown, catalogue
+from qbench.report.view.names import short
+from qbench.report.view.table import filters, ordered, split_dimensions
 
 Packed = list[Any] | dict[str, list[Any]]
 _LATENCY = ("prompt_length", "generated_tokens", "batch_size")

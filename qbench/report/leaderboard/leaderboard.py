@@ -15,8 +15,8 @@ from qbench.report.charts.charts import Album, album
 from qbench.report.charts.collect import Gathered, Taken, taken
 from qbench.report.html.page import Plotlyjs, render_page, write_page
 from qbench.report.leaderboard.columnar import Sheet, assembled, best_places, column_data, sheet_of
-from qbench.report.leaderboard.context import View, plain_rows, view_of
 from qbench.report.leaderboard.details import Details, Entry
+from qbench.report.view.context import View, plain_rows, view_of
 from qbench.report.view.display_columns import Shown
 from qbench.results.frames.export import parquet_bytes
 from qbench.results.frames.frame import from_parts

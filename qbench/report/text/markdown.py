@@ -11,14 +11,14 @@ from typing import Literal
 import pandas as pd
 
 from qbench import __version__
-from qbench.report.leaderboard.cells import LONGEST_REASON, Row
-from qbench.report.leaderboard.context import View, build_view, plain_rows
-from qbench.report.leaderboard.table import ordered
 from qbench.report.text.markdown_text import LIMIT, bullets, cut_note, details, escaped, table
-from qbench.report.text.names import short
 from qbench.report.text.terminal import dimensions
+from qbench.report.view.cells import LONGEST_REASON, Row
+from qbench.report.view.context import View, build_view, plain_rows
 from qbench.report.view.facts import Environment, Manifests
+from qbench.report.view.names import short
 from qbench.report.view.rows import Field, field_of
+from qbench.report.view.table import ordered
 from qbench.results.frames.frame import from_store
 from qbench.results.store.folders import Store
 

@@ -16,13 +16,13 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from qbench.report.leaderboard.cells import Row
-from qbench.report.leaderboard.context import plain_rows
-from qbench.report.leaderboard.table import ordered
-from qbench.report.text.names import short
 from qbench.report.text.sanitize import plain, plain_name
+from qbench.report.view.cells import Row
+from qbench.report.view.context import plain_rows
 from qbench.report.view.display_columns import DIMENSIONS
+from qbench.report.view.names import short
 from qbench.report.view.rows import Field, field_of, sorted_by, that_fit
+from qbench.report.view.table import ordered
 
 COLUMNS = (
     "bits_per_weight",

@@ -1,6 +1,6 @@
 """Every column that the leaderboard can show: its title, its group, its interval, and which come first.
 
-The frame names its columns (`qbench.results.columns.columns`); here they get a title, a group, companions.
+The frame names its columns (`qbench.results.table.columns`); here they get a title, a group, companions.
 A column that somebody adds to the frame appears here by itself, titled by its name.
 """
 
@@ -10,8 +10,8 @@ import functools
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from qbench.results.columns.columns import columns
-from qbench.results.columns.metrics import METRICS
+from qbench.results.table.columns import columns
+from qbench.results.table.metrics import METRICS
 
 DIMENSIONS = {
     "suite": "Suite",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from qbench.report.leaderboard.cells import Row, cut
+from qbench.report.view.cells import Row, cut
 
 Manifests = Mapping[str, Mapping[str, Any]]
 _NAMED = 8

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from qbench.errors import ResultsError, did_you_mean
-from qbench.report.leaderboard.cells import Row, number_text, scale_of
+from qbench.report.view.cells import Row, number_text, scale_of
 from qbench.report.view.digits import Scale
 from qbench.report.view.display_columns import Shown, shown_as
-from qbench.results.columns.columns import columns
+from qbench.results.table.columns import columns
 
 _BY_NAME = ("suite", "run", "cell_id", "status", "model", "method", "label", "dtype", "device", "runtime")
 """Columns that `--filter` knows beside the parameters of methods; `repetition` too."""

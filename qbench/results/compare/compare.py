@@ -19,7 +19,6 @@ from typing import Any
 from qbench.errors import ResultsError
 from qbench.probes.latency.metrics import Corner, first_corner
 from qbench.probes.quality.metrics import windows
-from qbench.results.columns.metrics import METRICS
 from qbench.results.compare.comparison import Comparison, Difference, Pair, Timed
 from qbench.results.compare.paired import paired
 from qbench.results.compare.status_changes import ends_of
@@ -27,6 +26,7 @@ from qbench.results.store.folders import Store
 from qbench.results.store.lookup import probe
 from qbench.results.store.manifest_facts import differing, facts
 from qbench.results.store.record import Record
+from qbench.results.table.metrics import METRICS
 
 __all__ = [
     "WINDOWS", "Comparison", "Difference", "Pair", "Source", "Timed", "compare", "compare_folders",

@@ -1,0 +1,1 @@
+"""pandas DataFrames from records: cells, samples, layers, tasks."""

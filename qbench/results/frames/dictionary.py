@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from qbench.results.columns.columns import Column, columns
 from qbench.results.frames.layer_frame import LAYER_COLUMNS
 from qbench.results.frames.sample_frame import QUANTITIES, SAMPLE_COLUMNS
+from qbench.results.table.columns import Column, columns
 
 TABLES: dict[str, tuple[str, str, Mapping[str, Column]]] = {
     "cells": ("qbench.load", "A row per cell, failures included.", columns()),

@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 
 from qbench.probes.latency.speedups import TIMES, Speedup, speedup
 from qbench.probes.latency.speedups import Part as TimedPart
-from qbench.results.columns import missing
-from qbench.results.columns.columns import columns
+from qbench.results.frames import missing
 from qbench.results.frames.base import APART, Packed, Scored, base_of, find_bases, losses, unpacked
 from qbench.results.frames.record_batch import Part, Values, joined, part_of
 from qbench.results.frames.typed import typed
@@ -30,6 +29,7 @@ from qbench.results.stats.bootstrap import Kind, intervals
 from qbench.results.store.folders import Store
 from qbench.results.store.parallel import uncollected
 from qbench.results.store.record import Record
+from qbench.results.table.columns import columns
 
 Columns = dict[str, Values]
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qbench.results.columns.columns import columns
 from qbench.results.frames.base import Scored
 from qbench.results.frames.rows import row_of
 from qbench.results.store.record import Record
+from qbench.results.table.columns import columns
 
 _NUMBERS = frozenset(name for name, column in columns().items() if column.dtype in ("float64", "Int64"))
 Values = NDArray[np.float64] | list[Any]

@@ -14,12 +14,12 @@ from typing import Any
 from qbench.probes.energy import context as energy_facts
 from qbench.probes.latency.speedups import TIMES
 from qbench.probes.tasks.metrics import task_accuracy_stderr, tasks_text
-from qbench.results.columns import missing
 from qbench.results.columns.layers import kernels
-from qbench.results.columns.metrics import values
+from qbench.results.frames import missing
 from qbench.results.frames.base import Scored, scored
 from qbench.results.store.lookup import missing_reason, probe
 from qbench.results.store.record import Record, reading
+from qbench.results.table.metrics import values
 
 Row = dict[str, Any]
 _PARAMS = json.JSONEncoder(sort_keys=True, ensure_ascii=False)

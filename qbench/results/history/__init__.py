@@ -1,0 +1,1 @@
+"""Every run of a results tree as series over time."""

@@ -19,12 +19,12 @@ import pandas as pd
 
 from qbench.errors import ResultsError, did_you_mean
 from qbench.results.columns.metric import Direction
-from qbench.results.columns.metrics import METRICS
 from qbench.results.frames.frame import from_store
 from qbench.results.history.history_frame import Row, tidy
 from qbench.results.history.runs import Night, read_nights
 from qbench.results.history.series import Change, Point, Series, changes_of
 from qbench.results.store.folders import Store
+from qbench.results.table.metrics import METRICS
 from qbench.suite.matrix import chosen
 from qbench.suite.values import Rule
 

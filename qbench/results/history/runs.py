@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from qbench.gate.verdicts.comparable import required
+from qbench.results.compare.comparable import required
 from qbench.results.store.folders import Run, Store
 from qbench.results.store.manifest_facts import facts
 
@@ -40,7 +40,7 @@ class Night:
     """What two runs must share for their times to be comparable; see `comparable`."""
     computing: Facts
     """The same for what is deterministic: libraries, cores, and the instructions that kernels are chosen by,
-    as the gate asks for them (`qbench.gate.verdicts.comparable`). Two models of processor may share them."""
+    as the gate asks for them (`qbench.results.compare.comparable`). Two processors may share them."""
     planned: dict[str, str]
     """Cell id → label, of every cell that the run was to measure."""
 

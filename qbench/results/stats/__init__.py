@@ -1,0 +1,1 @@
+"""Statistics: bootstrap, medians, change points, multiple testing, rank tests."""

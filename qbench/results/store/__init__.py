@@ -1,0 +1,1 @@
+"""Folders of records: reading, atomic writing, locking."""

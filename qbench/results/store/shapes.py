@@ -11,10 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from operator import attrgetter
 from types import NoneType
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from qbench.results.store.record import Record
+from typing import Any
 
 _Fields = Mapping[str, tuple[type, ...]]
 """Name → the types that its value may have."""
@@ -58,8 +55,8 @@ _right_perplexity = _right(_PERPLEXITY)
 _of_record, _of_cell = attrgetter(*_RECORD), attrgetter(*_CELL)
 
 
-def misfit(record: Record) -> str | None:
-    """What is not as qbench writes it, `samples.perplexity is null, not an object`; None where all is."""
+def misfit(record: Any) -> str | None:
+    """Says what of a `Record` qbench never writes: `samples.perplexity is null, not an object`; or None."""
     types = tuple(map(type, _of_record(record)))
     if types not in _right_records:
         return _first_wrong("", _RECORD, types)

@@ -1,0 +1,1 @@
+"""From a suite to cells: devices, runtimes, hashes, reasons to skip."""

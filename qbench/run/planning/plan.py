@@ -11,9 +11,9 @@ from qbench.models.corpora import corpus_name, corpus_sha256, overlap, read_docu
 from qbench.models.saved import Saved, saved_at
 from qbench.models.source import pin
 from qbench.probes.tasks.definitions import BUILTIN_FOLDER, Tasks, lm_eval_version, task_folder
-from qbench.quant import registry
-from qbench.quant.method import Method
-from qbench.quant.model.overrides import overrides
+from qbench.quant.method import registry
+from qbench.quant.method.base import Method
+from qbench.quant.selection.overrides import overrides
 from qbench.run.planning import runtimes
 from qbench.run.planning.devices import Devices
 from qbench.suite.cell import Cell, ModelRef

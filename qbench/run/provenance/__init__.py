@@ -1,0 +1,1 @@
+"""Facts of machine and software that a manifest records."""

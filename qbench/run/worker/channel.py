@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from qbench.probes.probe import Turn
+from qbench.measure.bench import Turn
 
 
 class Channel:

@@ -6,7 +6,7 @@ from qbench.errors import ModelError
 from qbench.models.load import LoadedModel, check_pinned, load_model, load_tokenizer, model_facts, quiet
 from qbench.models.saved import read_saved
 from qbench.models.source import locate
-from qbench.quant import registry
+from qbench.quant.method import registry
 from qbench.quant.model.checkpoint import load_quantized
 from qbench.quant.model.convert import bits_per_weight, quantized_layers
 from qbench.suite.cell import Cell

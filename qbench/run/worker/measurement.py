@@ -10,59 +10,47 @@ import torch
 from torch import Tensor
 
 from qbench.errors import DeviceError
+from qbench.measure.bench import Bench
 from qbench.measure.generation import check_context
 from qbench.measure.process import Needs, Peak, rss_bytes
 from qbench.models.corpora import read_corpus, read_documents
 from qbench.models.load import LoadedModel, check_pinned, load_model
 from qbench.models.windows import draw_windows
-from qbench.probes.probe import Bench
+from qbench.probes.probe import Probe
 from qbench.probes.quality.measure import base_outputs
 from qbench.probes.quality.measure.attention import SplitAttention
 from qbench.probes.quality.measure.perplexity import windows_of
-from qbench.probes.table import PROBES
-from qbench.quant import registry
+from qbench.probes.registry import probes
+from qbench.quant.method import registry
 from qbench.quant.model.convert import bits_per_weight, layer_table, quantize_model
 from qbench.run.worker.channel import Channel
 from qbench.run.worker.loading import load
 from qbench.suite.cell import Cell
 
-SECTION = {
-    "perplexity": "quality",
-    "tasks": "tasks",
-    "memory": "memory",
-    "latency": "latency",
-    "energy": "energy",
-}
-"""Probe → the part of the cell that switches it on."""
-
-TIMED = frozenset({"energy"})
-"""Probes that need the machine for themselves as a whole; so does quantizing, whose seconds are a metric.
-Latency asks for it round by round."""
-
 
 def measure(cell: Cell, channel: Channel) -> None:
     """Sends `environment`, `model`, `phases`, `samples` and `layers` as they come to be."""
     bench, needs = made_ready(cell, channel)
-    for name in PROBES:
-        if wanted(cell, name):
+    for probe in probes().values():
+        if wanted(cell, probe):
             needs.note()
-            if name == "latency":
+            if probe.clock == "rounds":
                 channel.send("needs", bytes=needs.bytes())
-            run_probe(name, bench, channel)
-            if name == "latency":
+            run_probe(probe, bench, channel)
+            if probe.clock == "rounds":
                 channel.send("rounds_over")
     channel.part("layers", layer_table(bench.model))
 
 
-def wanted(cell: Cell, probe: str) -> bool:
+def wanted(cell: Cell, probe: Probe) -> bool:
     """Whether the cell's suite switches the probe on."""
-    return getattr(cell, SECTION[probe]) is not None
+    return getattr(cell, probe.section) is not None
 
 
-def run_probe(name: str, bench: Bench, channel: Channel) -> None:
+def run_probe(probe: Probe, bench: Bench, channel: Channel) -> None:
     """Sends the samples of one probe."""
-    with channel.phase(name, timed=name in TIMED):
-        channel.part("samples", {name: PROBES[name].measure(bench)})
+    with channel.phase(probe.name, timed=probe.clock == "whole"):
+        channel.part("samples", {probe.name: probe.measure()(bench)})
 
 
 def made_ready(cell: Cell, channel: Channel) -> tuple[Bench, Needs]:

@@ -8,10 +8,10 @@ from qbench.errors import MethodError
 from qbench.quant.model.checkpoint import save_quantized
 from qbench.quant.model.convert import quantized_layers
 from qbench.quant.model.sizes import model_bytes
-from qbench.run.model_card import SUITE, card, suite_text
 from qbench.run.worker.channel import Channel
 from qbench.run.worker.loading import load
 from qbench.run.worker.measurement import prepare, quantize
+from qbench.run.worker.model_card import SUITE, card, suite_text
 from qbench.suite.cell import Cell
 
 

@@ -18,31 +18,29 @@ from typing import Any
 
 import torch
 
+from qbench.measure.bench import Bench, free_turns
+from qbench.measure.clock import quiet, synchronize
 from qbench.measure.generation import Generation, check_context, prompts
+from qbench.probes import registry as probe_registry
 from qbench.probes.energy.measure import trials as energy
-from qbench.probes.latency.measure.timing import lead_in, prepared, quiet, synchronize, timed_round, warm_up
+from qbench.probes.latency.measure.timing import lead_in, prepared, timed_round, warm_up
 from qbench.probes.latency.measure.timing import take_turn as take_free_turn
-from qbench.probes.probe import Bench, free_turns
 from qbench.probes.quality.measure.attention import SplitAttention
-from qbench.probes.table import PROBES
-from qbench.quant import registry
+from qbench.quant.method import registry
 from qbench.quant.model.convert import layer_table, quantize_model
 from qbench.run.worker.channel import Channel
 from qbench.run.worker.loading import load
-from qbench.run.worker.measurement import TIMED, calibration_windows, made_ready, prepare, run_probe, wanted
+from qbench.run.worker.measurement import calibration_windows, made_ready, prepare, run_probe, wanted
 from qbench.suite.cell import Cell
-
-BY_TURNS = frozenset({"latency", *TIMED})
-"""Probes that are taken errand by errand; the others are deterministic and run once."""
 
 
 def rounds(cell: Cell, channel: Channel, *, probes: bool, turns: bool) -> None:
     """Sends what `measure` sends, but of latency only `corners`; then does errands while `turns`."""
     bench, needs = made_ready(cell, channel)
-    for name in PROBES if probes else ():
-        if name not in BY_TURNS and wanted(cell, name):
+    for probe in probe_registry.probes().values() if probes else ():
+        if probe.clock == "none" and wanted(cell, probe):  # the others are taken errand by errand
             needs.note()
-            run_probe(name, bench, channel)
+            run_probe(probe, bench, channel)
     bench.turn = free_turns()
     with quiet():
         corners = _warm_corners(bench, channel)

@@ -73,7 +73,7 @@ def keep_base_outputs(job: dict[str, Any], channel: Channel) -> None:
 
 def plan_suite(job: dict[str, Any], channel: Channel) -> None:
     """The cells of a suite as this version sees them, for a parent of another one."""
-    from qbench.run.planning.remote import plan
+    from qbench.run.worker.remote_plan import plan
 
     plan(job, channel)
 

@@ -29,7 +29,7 @@ FAULTS = {
             f"{IMPORT}        faults.stepping(self.model)\n",
         ),
     ],
-    "qbench/run/planning/remote.py": [
+    "qbench/run/worker/remote_plan.py": [
         (
             '        for one in planner.plan(job["rules"])\n',
             '        for one in planner.plan(job["rules"])\n'

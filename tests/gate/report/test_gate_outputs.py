@@ -20,9 +20,9 @@ from qbench.gate.report.gate_text import line, text
 from qbench.gate.report.github import add_summary, annotation_lines, on_github
 from qbench.gate.report.junit import junit
 from qbench.gate.report.words import change, interval, ranked, threshold, value
-from qbench.gate.verdicts.comparable import refusal
 from qbench.gate.verdicts.finding import GateResult
 from qbench.report.text.sanitize import plain
+from qbench.results.compare.comparable import refusal
 from tests.gate.report.gate_results import HOSTILE, finding, hostile, result
 
 SCHEMA = etree.RelaxNG(etree.parse(str(Path(__file__).with_name("junit.rng"))))

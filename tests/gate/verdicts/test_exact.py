@@ -11,9 +11,9 @@ import pytest
 
 from qbench.errors import ResultsError
 from qbench.gate.baseline.baseline_cell import Kept, kept_cells
-from qbench.gate.baseline.stored import timed_findings
 from qbench.gate.verdicts.exact import exact_findings
 from qbench.gate.verdicts.finding import Finding, GateResult
+from qbench.gate.verdicts.stored import timed_findings
 from qbench.results.stats.bootstrap import intervals
 from qbench.results.store.record import Record
 from qbench.suite.gate import GateSpec

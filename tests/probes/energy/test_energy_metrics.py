@@ -11,9 +11,9 @@ import pytest
 from qbench.probes.energy import context as energy_facts
 from qbench.probes.energy import modelled
 from qbench.probes.energy.windows import idle_w, integral, resolution, worked
-from qbench.results.columns.metrics import METRICS
 from qbench.results.frames.frame import from_records
 from qbench.results.store.record import Record
+from qbench.results.table.metrics import METRICS
 from tests.results import factory
 
 WIDTH_S = 0.002

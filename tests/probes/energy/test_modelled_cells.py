@@ -11,8 +11,8 @@ from torch import nn
 
 from qbench.models.load import model_facts
 from qbench.probes.energy.modelled import products
-from qbench.quant import registry
 from qbench.quant.layer.linear import QuantizedLinear
+from qbench.quant.method import registry
 from qbench.quant.model.convert import layer_table, quantize_model
 from qbench.results.store.record import Record
 from qbench.suite.cell import Cell, ModelRef

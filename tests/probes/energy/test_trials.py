@@ -15,8 +15,8 @@ from qbench.probes.energy.measure import trials as energy
 from qbench.probes.energy.measure.meter import NoEnergy
 from qbench.probes.energy.measure.nvml import NvmlMeter
 from qbench.report.charts.power import energy_windows
-from qbench.results.columns.metrics import METRICS
 from qbench.results.store.record import Record
+from qbench.results.table.metrics import METRICS
 from tests.probes.conftest import bench_of, tiny_llama
 from tests.probes.energy.nvml.library import SimulatedGpu, SimulatedNvml, simulated
 

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from qbench.probes.latency.metrics import latency_runs
-from qbench.results.columns.metrics import METRICS
 from qbench.results.frames.frame import from_records, load
 from qbench.results.frames.kernel_table import kernel_rows
 from qbench.results.stats.medians import median_interval, quantile, ratio_interval
 from qbench.results.store.record import Record
+from qbench.results.table.metrics import METRICS
 from tests.results import factory
 
 CEILINGS = {

@@ -13,7 +13,7 @@ from qbench.measure.compiled import CompiledGeneration
 from qbench.measure.generation import Generation, prompts
 from qbench.probes.latency.measure import non_layer_time as outside
 from qbench.probes.latency.measure import timing as latency
-from qbench.quant import registry
+from qbench.quant.method import registry
 from qbench.quant.model.convert import quantize_model, quantized_layers
 from tests.probes.conftest import tiny_llama
 

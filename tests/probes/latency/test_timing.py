@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from qbench.errors import ModelError
+from qbench.measure.bench import Turn
 from qbench.measure.generation import Generation, prompts
 from qbench.probes.latency.measure import timing as latency
-from qbench.probes.probe import Turn
 from tests.probes.conftest import bench_of, tiny_llama
 
 CPU = torch.device("cpu")

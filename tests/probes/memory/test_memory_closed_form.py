@@ -27,7 +27,7 @@ from transformers import (
 from qbench.probes.memory.measure import footprint as memory
 from qbench.probes.memory.measure.allocations import track
 from qbench.probes.memory.measure.footprint import cache_bytes, weight_parts
-from qbench.quant import registry
+from qbench.quant.method import registry
 from qbench.quant.model.checkpoint import WEIGHTS, save_quantized
 from qbench.quant.model.convert import quantize_model, quantized_layers
 from qbench.quant.model.sizes import saved_bytes

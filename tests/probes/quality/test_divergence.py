@@ -20,7 +20,7 @@ from qbench.probes.quality.measure.divergence import QUANTILES, Divergence
 from qbench.probes.quality.measure.perplexity import windows_of
 from qbench.probes.quality.measure.protocols import Window
 from qbench.probes.quality.measure.scoring import score
-from qbench.quant import registry
+from qbench.quant.method import registry
 from qbench.quant.model.convert import quantize_model
 from qbench.suite.cell import ModelRef
 from tests.probes.conftest import bench_of, tiny_llama

@@ -18,8 +18,8 @@ from qbench.errors import ModelError
 from qbench.probes.tasks.definitions import Tasks, lm_eval_version, task_folder
 from qbench.probes.tasks.measure import lm_eval_tasks as probe
 from qbench.probes.tasks.metrics import stderr_of_mean
-from qbench.quant import registry
 from qbench.quant.layer.linear import QuantizedLinear
+from qbench.quant.method import registry
 from qbench.quant.model.convert import quantize_model
 from tests.probes.conftest import bench_of
 

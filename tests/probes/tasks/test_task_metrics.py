@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qbench.probes.tasks.metrics import TASK_COLUMNS, load_tasks, mcnemar_p, stderr_of_mean, task_results
-from qbench.results.columns.metrics import METRICS
+from qbench.probes.tasks.metrics import mcnemar_p, stderr_of_mean
 from qbench.results.frames.frame import from_records
+from qbench.results.frames.task_frame import TASK_COLUMNS, load_tasks, task_results
 from qbench.results.store.record import Record
+from qbench.results.table.metrics import METRICS
 from tests.results import factory
 
 

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from qbench import Layer
-from qbench.quant import registry
-from qbench.quant.calibration.inputs import Inputs
+from qbench.quant.method import registry
+from qbench.quant.method.inputs import Inputs
 
 FILE = Path(__file__).with_name("golden.json")
 ROWS, COLUMNS, TOKENS = 12, 64, 256

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from qbench import AffineWeight, Layer, MethodError
-from qbench.quant import registry
 from qbench.quant.algorithms.cholesky import factorized
-from qbench.quant.calibration.inputs import Inputs
 from qbench.quant.layer.linear import QuantizedLinear
+from qbench.quant.method import registry
+from qbench.quant.method.inputs import Inputs
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 ORDERS = [(False, True), (False, False), (True, True), (True, False)]

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from qbench import Layer, MethodError
-from qbench.quant import registry
 from qbench.quant.algorithms import hqq
+from qbench.quant.method import registry
 
 LAYER = Layer("block.proj", "Linear", 256, 48)
 

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from qbench import AffineWeight, Layer, Method, MethodError
-from qbench.quant import registry
 from qbench.quant.calibration import blocks
 from qbench.quant.calibration import walk as calibration
-from qbench.quant.calibration.inputs import Inputs
-from qbench.quant.calibration.products import add_products, whole
+from qbench.quant.method import registry
+from qbench.quant.method.inputs import Inputs
+from qbench.quant.method.products import add_products, whole
 from qbench.quant.model.convert import layer_table, quantize_model, quantized_layers
-from qbench.quant.model.targets import select
+from qbench.quant.selection.targets import select
 from tests.quant import tiny
 
 TOLD: dict[str, Inputs] = {}

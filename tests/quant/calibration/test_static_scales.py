@@ -9,13 +9,13 @@ import torch
 
 from qbench import Layer, MethodError
 from qbench.errors import KernelError
-from qbench.quant import registry
-from qbench.quant.calibration.inputs import Inputs
 from qbench.quant.calibration.static_scales import static_scale
 from qbench.quant.formats.affine import AffineWeight
 from qbench.quant.kernels import kernel
 from qbench.quant.kernels.activations import quantize_rows, quantize_static
 from qbench.quant.layer.linear import QuantizedLinear
+from qbench.quant.method import registry
+from qbench.quant.method.inputs import Inputs
 from tests.quant.layers import INPUT_SCALE, activations, affine
 
 

@@ -17,14 +17,14 @@ from torch import Tensor
 
 from qbench import Layer, MethodError
 from qbench.errors import KernelError
-from qbench.quant import registry
-from qbench.quant.calibration.inputs import Inputs
 from qbench.quant.formats import fp8
 from qbench.quant.formats.fp8 import FORMATS, LARGEST, Fp8Weight
 from qbench.quant.kernels import DTYPES, KERNELS, Kernel, kernel, plan
 from qbench.quant.kernels import fp8 as kernels
 from qbench.quant.kernels.machine import features
 from qbench.quant.layer.linear import QuantizedLinear
+from qbench.quant.method import registry
+from qbench.quant.method.inputs import Inputs
 from tests.quant.layers import activations
 
 FRACTION = {"e4m3": 3, "e5m2": 2}

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from qbench import AffineWeight, Layer, MethodError
 from qbench.errors import KernelError
-from qbench.quant import registry
-from qbench.quant.calibration.inputs import Inputs
 from qbench.quant.formats.outliers import Outliers
 from qbench.quant.kernels import DTYPES, KERNELS, Kernel, kernel
 from qbench.quant.layer.linear import QuantizedLinear
+from qbench.quant.method import registry
+from qbench.quant.method.inputs import Inputs
 from tests.quant.layers import affine
 
 HERE = [entry for entry in KERNELS if entry.outliers and entry.missing("cpu") is None]

@@ -18,7 +18,7 @@ from torch import nn
 import qbench
 from qbench import ModelError
 from qbench.models import source
-from qbench.quant import registry
+from qbench.quant.method import registry
 from qbench.quant.model import checkpoint
 from qbench.quant.model.checkpoint import FACTS, WEIGHTS, load_quantized, save_quantized
 from qbench.quant.model.convert import layer_table, quantize_model

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from qbench import AffineWeight, Layer, Method, MethodError
-from qbench.quant import registry
 from qbench.quant.layer.linear import QuantizedLinear
+from qbench.quant.method import registry
 from qbench.quant.model.convert import bits_per_weight, layer_table, quantize_model, quantized_layers
-from qbench.quant.model.targets import select
+from qbench.quant.selection.targets import select
 from tests.quant import tiny
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
@@ -205,8 +205,8 @@ def test_every_layer_found_is_a_quantized_linear() -> None:
 
 
 def test_quantizing_seconds_are_the_methods_and_not_the_harnesss(monkeypatch: pytest.MonkeyPatch) -> None:
+    from qbench.quant.method.registry import make
     from qbench.quant.model import convert
-    from qbench.quant.registry import make
 
     def slow(weight: torch.Tensor, dequantized: torch.Tensor) -> float:
         time.sleep(0.05)

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.parquet
 import pytest
 
-from qbench.results.columns.columns import columns
+from qbench.results.table.columns import columns
 from tests.report.conftest import Opened, PageOf, cell
 from tests.results import factory
 

@@ -9,7 +9,7 @@ from typing import Any
 from qbench.report.charts.charts import Album, album
 from qbench.report.charts.collect import Gathered
 from qbench.report.html.compressed_payload import unpack
-from qbench.report.leaderboard.context import plain_rows
+from qbench.report.view.context import plain_rows
 from qbench.results.frames.frame import from_records
 from qbench.results.store.record import Record
 from qbench.suite.cell import ModelRef

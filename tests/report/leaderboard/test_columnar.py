@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qbench.report.leaderboard.best import find_best
 from qbench.report.leaderboard.columnar import packed, table_data
-from qbench.report.leaderboard.context import compared, plain_rows
-from qbench.report.text.names import short
+from qbench.report.view.best import find_best
+from qbench.report.view.context import compared, plain_rows
 from qbench.report.view.display_columns import GROUPS, SHOWN, catalogue
-from qbench.results.columns.columns import columns
+from qbench.report.view.names import short
 from qbench.results.frames.frame import from_records
 from qbench.results.store.record import Record
+from qbench.results.table.columns import columns
 from tests.report.conftest import cell
 from tests.results import factory
 

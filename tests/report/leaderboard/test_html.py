@@ -17,10 +17,10 @@ import pytest
 from qbench.errors import ResultsError
 from qbench.report.html.page import embedded_json, unbroken
 from qbench.report.leaderboard.columnar import table_data
-from qbench.report.leaderboard.context import plain_rows
 from qbench.report.leaderboard.leaderboard import SCRIPTS, render, write_report
-from qbench.report.leaderboard.table import build_table
+from qbench.report.view.context import plain_rows
 from qbench.report.view.facts import facts
+from qbench.report.view.table import build_table
 from qbench.results.frames.frame import from_records
 from qbench.results.store.record import Record
 from tests.results import factory

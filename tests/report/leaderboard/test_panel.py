@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from qbench.quant import registry
+from qbench.quant.method import registry
 from qbench.report.html.compressed_payload import unpack
 from qbench.report.leaderboard import details as details_module
 from qbench.report.leaderboard.command import Origin, command, exactly, origin_of

@@ -13,11 +13,11 @@ from rich.console import Console
 
 from qbench.errors import ResultsError
 from qbench.report.compare.compare_terminal import drawn
-from qbench.results.columns.metrics import METRICS
 from qbench.results.compare.compare import WINDOWS, Comparison, compare, compare_folders
 from qbench.results.store.folders import write_manifest
 from qbench.results.store.manifest_facts import differing, facts
 from qbench.results.store.record import Record
+from qbench.results.table.metrics import METRICS
 from tests.results import factory
 
 

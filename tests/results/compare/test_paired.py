@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qbench.results.columns.metrics import METRICS
 from qbench.results.compare.compare import compare
 from qbench.results.compare.paired import Paired, paired
 from qbench.results.stats.bootstrap import intervals
 from qbench.results.store.record import Record
+from qbench.results.table.metrics import METRICS
 from tests.results import factory
 
 SCORED = [511, 300, 511, 127, 511, 480, 511, 64]

@@ -16,12 +16,12 @@ from typer.testing import CliRunner
 import qbench
 from qbench.cli.app import app
 from qbench.errors import ResultsError
-from qbench.results.columns.columns import columns
 from qbench.results.frames.dictionary import TABLES as DICTIONARY
 from qbench.results.frames.export import export
 from qbench.results.frames.frame import from_records
 from qbench.results.frames.layer_frame import layers_of
 from qbench.results.frames.sample_frame import samples_of
+from qbench.results.table.columns import columns
 from tests.results import factory
 from tests.results.many import many, write_many
 

@@ -15,9 +15,9 @@ import pytest
 
 import qbench
 from qbench.errors import ResultsError
-from qbench.results.columns.columns import columns
 from qbench.results.frames.frame import from_records, load
 from qbench.results.stats.bootstrap import intervals
+from qbench.results.table.columns import columns
 from qbench.suite.cell import ModelRef
 from tests.results import factory
 

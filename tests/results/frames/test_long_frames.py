@@ -14,12 +14,12 @@ import pytest
 
 import qbench
 from qbench.errors import ResultsError
-from qbench.results.columns.columns import columns
 from qbench.results.frames.dictionary import TABLES, page
 from qbench.results.frames.frame import from_records
 from qbench.results.frames.layer_frame import LAYER_COLUMNS, layers_of
 from qbench.results.frames.sample_frame import QUANTITIES, SAMPLE_COLUMNS, samples_of
 from qbench.results.store.record import Record
+from qbench.results.table.columns import columns
 from tests.probes.energy.test_energy_metrics import sample, window
 from tests.results import factory
 from tests.results.many import many, write_many

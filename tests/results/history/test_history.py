@@ -14,12 +14,12 @@ import pytest
 
 import qbench
 from qbench.errors import ResultsError, SuiteError
-from qbench.results.columns.metrics import METRICS
 from qbench.results.history.history import NO_MANIFEST, metrics, read_series
 from qbench.results.history.history_frame import COLUMNS
 from qbench.results.history.runs import comparable, differing_facts
 from qbench.results.history.series import Series
 from qbench.results.store.folders import MANIFEST, Store
+from qbench.results.table.metrics import METRICS
 from qbench.run.provenance.environment import fingerprint
 from tests.results import factory
 from tests.results.history.runs import COMMITS, environment, run_name, timed, write_night

@@ -19,8 +19,8 @@ from rich.console import Console
 
 from qbench.cache import cache_folder
 from qbench.cli.progress import LiveTable
-from qbench.results.columns.metrics import METRICS
 from qbench.results.store.record import Record
+from qbench.results.table.metrics import METRICS
 from qbench.run.executors.local.pool import Pool
 from qbench.run.runner import run_suite
 from qbench.suite.load import load_suite

@@ -1,0 +1,1 @@
+"""Windows of work between steps of an energy counter: NVML and RAPL."""

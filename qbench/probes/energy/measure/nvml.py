@@ -9,9 +9,7 @@ index.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any
 
 from qbench.probes.energy.measure.gpu import Gpu
@@ -24,10 +22,6 @@ SCOPES = {"gpu": 0, "module": 1}
 MODULES = ("GH200",)
 """Named so, the counter covers the CPU beside the GPU as well."""
 RESOLUTION_J = 0.001
-
-
-def bindings() -> ModuleType:
-    return importlib.import_module("pynvml")
 
 
 class NvmlMeter:
@@ -81,11 +75,3 @@ class NvmlMeter:
         if found is None or found[0].nvmlReturn != self._nvml.NVML_SUCCESS:
             return None
         return float(found[0].value.uiVal) / 1000
-
-
-def uuid_of(properties: Any) -> str:
-    """NVML's name for a CUDA device (`torch.cuda.get_device_properties`): `GPU-…` or `MIG-…`."""
-    uuid = str(properties.uuid)
-    if uuid.startswith(("GPU-", "MIG-")):
-        return uuid
-    return f"MIG-{uuid}" if "MIG" in str(properties.name) else f"GPU-{uuid}"

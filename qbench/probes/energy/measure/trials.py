@@ -19,14 +19,15 @@ from typing import Any
 import torch
 
 from qbench.measure import runtime
+from qbench.measure.bench import Bench
+from qbench.measure.clock import quiet, synchronize
 from qbench.measure.generation import Generation, check_context, prompts
+from qbench.measure.nvml_binding import bindings, uuid_of
 from qbench.probes.energy.measure import nvml
 from qbench.probes.energy.measure.meter import Clock, Meter, NoEnergy
 from qbench.probes.energy.measure.rapl import RaplMeter
 from qbench.probes.energy.measure.ticks import Tick, calibrate, period_s, read_s
 from qbench.probes.energy.measure.window import SAMPLE_S, STALE_S, Look, Window, Work
-from qbench.probes.latency.measure.timing import quiet, synchronize
-from qbench.probes.probe import Bench
 
 MIN_PERIODS = 3
 """In a window; its error bound says what so short a one is worth."""
@@ -41,7 +42,7 @@ def open_meter(device: torch.device) -> Meter:
     """The meter that covers this device; NoEnergy with the reason where there is none."""
     if device.type == "cpu":
         return RaplMeter()
-    return nvml.NvmlMeter(nvml.uuid_of(torch.cuda.get_device_properties(device)), nvml.bindings())
+    return nvml.NvmlMeter(uuid_of(torch.cuda.get_device_properties(device)), bindings())
 
 
 def sources(device: str) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""Timed rounds of prefill and decode."""

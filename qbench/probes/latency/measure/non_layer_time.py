@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from qbench.measure.generation import Generation
 from qbench.quant.model.convert import quantized_layers
-from qbench.quant.model.targets import candidates, tied
+from qbench.quant.selection.targets import candidates, tied
 
 ROUNDS = 2
 TIMER_CALLS = 2000

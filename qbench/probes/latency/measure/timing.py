@@ -19,12 +19,10 @@ Left out: tokenizing, sampling, and the transport of a server.
 
 from __future__ import annotations
 
-import gc
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,9 +31,10 @@ from torch import Tensor
 
 from qbench.measure import roofline as limits
 from qbench.measure import runtime
+from qbench.measure.bench import Bench, Turn
+from qbench.measure.clock import Marks, quiet, synchronize
 from qbench.measure.generation import Generation, check_context, prompts
 from qbench.probes.latency.measure import non_layer_time as outside
-from qbench.probes.probe import Bench, Turn
 from qbench.suite.cell import EAGER
 
 STABLE_CV = 0.05
@@ -53,45 +52,6 @@ LEAD_IN_S = 0.1
 with a prefill alone before them, the first four steps after another model's turn are 6 to 15 % slower."""
 
 
-class Marks:
-    """Instants on one device's clock, taken in order; `seconds()` gives the times between neighbours."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._marks: list[Any] = []
-
-    def mark(self) -> None:
-        """Everything that was asked of the device before belongs before the mark."""
-        if self._device.type == "cuda":
-            event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-            event.record(torch.cuda.current_stream(self._device))
-            self._marks.append(event)
-        else:
-            self._marks.append(time.perf_counter())
-
-    def seconds(self) -> list[float]:
-        pairs = zip(self._marks[:-1], self._marks[1:], strict=True)
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-            return [before.elapsed_time(after) / 1000 for before, after in pairs]
-        return [after - before for before, after in pairs]
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No garbage collection inside: a collection in the middle of a step is not the model's time."""
-    was_enabled = gc.isenabled()
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-        if was_enabled:
-            gc.enable()
-
-
 @torch.inference_mode()
 def timed_round(generation: Generation, generated_tokens: int, device: torch.device) -> list[float]:
     """Seconds of the prefill and of each of the `generated_tokens` − 1 decode steps, in order."""
@@ -104,12 +64,6 @@ def timed_round(generation: Generation, generated_tokens: int, device: torch.dev
         generation.step()
         marks.mark()
     return marks.seconds()
-
-
-def synchronize(device: torch.device) -> None:
-    """Waits until the device has done everything that was asked of it; a CPU always has."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def spread(values: list[float]) -> float:

@@ -1,0 +1,1 @@
+"""Bytes of weights, cache and activations, counted where they lie."""

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from qbench.measure.bench import Bench
 from qbench.measure.generation import Generation, check_context, prompts
 from qbench.measure.process import NOT_ON_CPU, Peak, gpu_memory, rss_bytes
 from qbench.probes.memory.measure.allocations import track
-from qbench.probes.probe import Bench
 from qbench.quant.model.sizes import METADATA, resident_bytes, saved_bytes
 from qbench.quant.model.sizes import weight_parts as parts_of
 from qbench.suite.cell import EAGER

@@ -1,0 +1,1 @@
+"""Losses of held-out text by window, and divergence from the unquantized model."""

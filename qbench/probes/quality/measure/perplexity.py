@@ -11,9 +11,9 @@ import time
 from typing import Any
 
 from qbench.errors import ModelError
+from qbench.measure.bench import Bench
 from qbench.measure.generation import check_context
 from qbench.models.corpora import corpus_name, corpus_sha256
-from qbench.probes.probe import Bench
 from qbench.probes.quality.measure.base_outputs import BaseOutputs, key
 from qbench.probes.quality.measure.protocols import Cut, Rule, Window, cut
 from qbench.probes.quality.measure.scoring import Scores, score

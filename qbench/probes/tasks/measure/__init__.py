@@ -1,0 +1,1 @@
+"""Evaluation of lm-eval's tasks in this process."""

@@ -29,7 +29,7 @@ import torch
 import yaml
 
 from qbench.errors import ModelError
-from qbench.probes.probe import Bench
+from qbench.measure.bench import Bench
 from qbench.probes.tasks.definitions import Definition, Tasks, lm_eval_version, search_folders, task_folder
 
 BOOTSTRAP_DRAWS = 1000

@@ -1,0 +1,1 @@
+"""The local executor: a warm server that forks a worker for each cell."""

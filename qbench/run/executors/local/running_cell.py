@@ -10,8 +10,8 @@ from typing import Any
 from qbench.results.store.folders import Run
 from qbench.results.store.record import Record, Status
 from qbench.run.executors.local.pool import Job
+from qbench.run.provenance.clock import utc_now
 from qbench.run.provenance.environment import oom_kills
-from qbench.run.provenance.manifest import utc_now
 from qbench.suite.cell import Cell
 
 

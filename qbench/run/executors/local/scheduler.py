@@ -20,7 +20,7 @@ from qbench.run.executors.local.pool import Job, Pool
 from qbench.run.executors.local.running_cell import Flight, ran_out_beside, record_of
 from qbench.run.executors.local.turns import Group, groups
 from qbench.run.planning.plan import Planned
-from qbench.run.provenance.manifest import utc_now
+from qbench.run.provenance.clock import utc_now
 from qbench.suite.cell import Cell
 
 TICK_S = 1.0

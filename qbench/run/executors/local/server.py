@@ -39,7 +39,7 @@ PRELOAD = (
     "qbench.run.worker.measurement",
     "qbench.run.worker.quantization",
     "qbench.run.worker.rounds",
-    "qbench.run.planning.remote",
+    "qbench.run.worker.remote_plan",
 )
 OWN = ("qbench.methods", "qbench.quant", "qbench.measure", "qbench.models", "qbench.probes")
 """Packages that are imported whole, but for what needs Triton: a worker that came upon a module later would

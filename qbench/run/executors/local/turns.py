@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qbench.run.executors.local.running_cell import Flight
-from qbench.run.provenance.manifest import utc_now
+from qbench.run.provenance.clock import utc_now
 from qbench.suite.cell import Cell
 
 

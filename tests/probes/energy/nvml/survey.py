@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from qbench.measure.nvml_binding import bindings, uuid_of
 from qbench.probes.energy.measure.meter import Clock, Glance
-from qbench.probes.energy.measure.nvml import NvmlMeter, bindings, uuid_of
+from qbench.probes.energy.measure.nvml import NvmlMeter
 from qbench.probes.energy.measure.ticks import calibrate, period_s
 from qbench.probes.energy.measure.trials import abilities
 from qbench.probes.energy.measure.window import Look, Window

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from qbench.measure.nvml_binding import uuid_of
 from qbench.probes.energy.measure.meter import NoEnergy
-from qbench.probes.energy.measure.nvml import NvmlMeter, uuid_of
+from qbench.probes.energy.measure.nvml import NvmlMeter
 from qbench.probes.energy.measure.ticks import next_tick
 from qbench.probes.energy.measure.trials import abilities
 from tests.probes.energy.nvml.library import SimulatedNvml

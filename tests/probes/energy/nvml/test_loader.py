@@ -36,7 +36,8 @@ def test_a_driver_that_lacks_both() -> None:
 ELSEWHERE = """
 import json, pynvml
 from qbench.probes.energy.measure.meter import Clock, NoEnergy
-from qbench.probes.energy.measure.nvml import NvmlMeter, bindings
+from qbench.measure.nvml_binding import bindings
+from qbench.probes.energy.measure.nvml import NvmlMeter
 from qbench.run.provenance.environment import gpus
 found, why = gpus()
 try:

@@ -1,0 +1,1 @@
+"""Choosing the layers to quantize, and the parameters of each."""

@@ -1,0 +1,118 @@
+"""One number of the leaderboard as text: in its column's unit, with the digits that its interval supports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from qbench.report.view.digits import Scale, decimals_for, fixed, scale_for, significant, with_interval
+from qbench.report.view.display_columns import Shown, catalogue
+from qbench.report.view.reasons import in_words
+
+Row = dict[str, Any]
+LONGEST = 240
+"""Characters of a text out of a record that a page shows."""
+LONGEST_REASON = 600
+"""Of why a cell failed: the point often stands at the end."""
+_NOTE = 30
+"""Characters that the mark of a cut may take: no fewer are cut."""
+_Z = 1.959964
+"""Half the 95 % interval in standard errors."""
+
+
+@dataclass(frozen=True)
+class CellView:
+    """One number: its text, the spread to print after it, or why there is none."""
+
+    text: str
+    spread: str = ""
+    reason: str = ""
+    sort: str = ""
+    best: bool = False
+    title: str = ""
+
+
+def scale_of(column: Shown, rows: Iterable[Row]) -> Scale:
+    """One unit for the whole column; the end of an interval has that of its number."""
+    name = column.of or column.name
+    scale = scale_for([row[name] for row in rows if row[name] is not None], column.unit)
+    return scale.per(column.per) if column.per else scale
+
+
+def cell_view(row: Row, column: Shown, scale: Scale, best: bool) -> CellView:
+    value = row[column.name]
+    if value is None:
+        return CellView("–", reason=reason_of(row, column.name))
+    text, spread = number_text(row, column, scale)
+    low, high = ends(row, column)
+    title = f"{value!r}"
+    if low is not None and high is not None:
+        title += f", {'interval' if has_interval(row, column) else 'range'} {low!r} to {high!r}"
+    return CellView(text, spread, sort=repr(float(value)), best=best, title=title)
+
+
+def number_text(row: Row, column: Shown, scale: Scale) -> tuple[str, str]:
+    """Value and spread (see `with_interval`) of a number that is there; the spread may be empty."""
+    factor = scale.factor
+    value = row[column.name] / factor
+    decimals = _decimals_of_its_number(row, column, factor)
+    if decimals is not None:
+        return fixed(value, decimals), ""
+    low, high = ends(row, column)
+    if low is None or high is None:
+        if isinstance(row[column.name], int) and factor == 1.0:
+            return str(row[column.name]), ""  # a count has all its digits
+        return significant(value, column.digits), ""
+    return with_interval(value, low / factor, high / factor, column.digits)
+
+
+def _decimals_of_its_number(row: Row, column: Shown, factor: float) -> int | None:
+    """Of an end of an interval or a range: as many as the number itself is shown with."""
+    if not column.of or column.name.endswith("_stderr") or row[column.of] is None:
+        return None
+    number = catalogue()[column.of]
+    low, high = ends(row, number)
+    if low is None or high is None:
+        return None
+    return decimals_for(row[column.of] / factor, low / factor, high / factor, number.digits)
+
+
+def reason_of(row: Row, name: str) -> str:
+    missing = row["missing"].get(name)
+    said = in_words(missing, row["device"]) if missing else row["reason"]
+    return cut(said or "not recorded", LONGEST_REASON)
+
+
+def ends(row: Row, column: Shown) -> tuple[float | None, float | None]:
+    """Of the interval; where there is none, the extremes."""
+    if has_interval(row, column):
+        return interval(row, column)
+    return (row[column.least], row[column.most]) if column.least else (None, None)
+
+
+def interval(row: Row, column: Shown) -> tuple[float | None, float | None]:
+    """Of the 95 % interval; None where there is none."""
+    if column.low:
+        return row[column.low], row[column.high]
+    error = row[column.stderr] if column.stderr else None
+    return (None, None) if error is None else (row[column.name] - _Z * error, row[column.name] + _Z * error)
+
+
+def has_interval(row: Row, column: Shown) -> bool:
+    return None not in interval(row, column)
+
+
+def parameters(params: str) -> list[str]:
+    """`num_bits 4`, `group_size 64`, …; parameters that are null are left out."""
+    return [
+        f"{cut(name)} {cut(value if isinstance(value, str) else json.dumps(value))}"
+        for name, value in json.loads(params).items()
+        if value is not None
+    ]
+
+
+def cut(text: str, longest: int = LONGEST) -> str:
+    """A long text cut, and marked as cut."""
+    return text if len(text) <= longest + _NOTE else f"{text[:longest]} … ({len(text)} characters)"

@@ -1,0 +1,9 @@
+"""Points in time as they stand in records and manifests."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def utc_now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
