@@ -1,34 +1,46 @@
-"""The house's rules: imports go down only, the reading wing needs no torch, nobody imports a method."""
+"""Imports go down only and never in a circle, the reading wing needs no torch, nobody imports a method."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
+_READING = {"results", "probes", "suite", "errors"}
+_MEASURING = {"measure", "quant", "models", "suite", "errors", "cache"}
 BELOW = {
     "errors": set[str](),
+    "cache": set[str](),
     "data": set[str](),
     "suite": {"errors"},
-    "results": {"suite", "errors"},
-    "report": {"results", "suite", "errors"},
-    "models": {"suite", "errors"},
-    "quant": {"suite", "errors"},
-    "measure": {"quant", "models", "suite", "errors"},
-    "run": {"measure", "quant", "models", "results", "suite", "errors"},
-    "cli": {"run", "report", "results", "measure", "quant", "models", "suite", "errors"},
+    "results": _READING,
+    "probes": _READING | {"models"},
+    "models": {"suite", "errors", "cache"},
+    "quant": {"suite", "errors", "cache"},
+    "measure": _MEASURING,
+    "probes.measure": {"probes", *_MEASURING},
+    "run": {"probes.measure", *_READING, *_MEASURING},
+    "report": _READING,
+    "gate": {"run", "report", "probes.measure", *_READING, *_MEASURING},
+    "cli": {"gate", "run", "report", "probes.measure", *_READING, *_MEASURING},
 }
-READING = ("suite", "results", "report", "cli")
+"""Floor → the floors that it may import. `probes.measure`: the folders `measure` of all probes, which alone of
+a probe may import torch."""
+READING = ("suite", "results", "probes", "report", "cli")
 HEAVY = {"torch", "transformers", "lm_eval"}
+ABOVE = {"pytest_bench", "pytest_plugin", "__init__", "__main__"}
+"""Modules of the top folder that stand on the floor of the command line."""
 
 
 def _imports(path: Path) -> Iterator[str]:
+    """Every name that the file imports, for type hints too."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -42,24 +54,104 @@ def _files(folder: str) -> list[Path]:
     return sorted((ROOT / folder).rglob("*.py"))
 
 
-@pytest.mark.parametrize("package", BELOW)
-def test_imports_go_down_only(package: str) -> None:
-    for path in [*_files(f"qbench/{package}"), *([ROOT / "qbench/errors.py"] if package == "errors" else [])]:
-        for name in _imports(path):
-            parts = name.split(".")
-            if parts[0] == "qbench" and len(parts) > 1 and parts[1] in BELOW:
-                assert parts[1] in BELOW[package] | {package}, f"{path}: {package} must not import {name}"
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _floor(module: str) -> str:
+    parts = module.split(".")[1:]
+    if not parts:
+        return "qbench"
+    return "probes.measure" if parts[0] == "probes" and parts[2:3] == ["measure"] else parts[0]
+
+
+MODULES = {_module(path): path for path in _files("qbench")}
+
+
+def _graph() -> dict[str, set[str]]:
+    """Module → modules of ours that it imports; of `from package import name` the module that it names."""
+    graph = {}
+    for module, path in MODULES.items():
+        names = {name for name in _imports(path) if name in MODULES and name not in ("qbench", module)}
+        packages = {name for name in names if any(other.startswith(f"{name}.") for other in names)}
+        graph[module] = names - packages
+    return graph
+
+
+def _circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
+    """Strongly connected components of more than one member (Tarjan, 1972)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found = []
+
+    def visit(node: str) -> None:
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for other in graph.get(node, ()):
+            if other not in index:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], index[other])
+        if low[node] == index[node]:
+            place = stack.index(node)
+            if len(stack) - place > 1:
+                found.append(sorted(stack[place:]))
+            del stack[place:]
+
+    for node in graph:
+        if node not in index:
+            visit(node)
+    return found
+
+
+def _folder(module: str) -> str:
+    """A module's folder; each module of the top folder is one of its own."""
+    path = MODULES[module]
+    if path.parent == ROOT / "qbench" or path.name == "__init__.py":
+        return module
+    return module.rpartition(".")[0]
+
+
+def test_circles_are_found() -> None:
+    assert _circles({"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set()}) == [["b", "c"]]
+
+
+def test_no_two_modules_import_each_other() -> None:
+    assert _circles({name: others for name, others in _graph().items() if name != "qbench"}) == []
+
+
+def test_no_two_folders_import_each_other() -> None:
+    folders: dict[str, set[str]] = defaultdict(set)
+    for module, others in _graph().items():
+        if module not in ("qbench", "qbench.__main__"):
+            folders[_folder(module)] |= {_folder(other) for other in others} - {_folder(module)}
+    assert _circles(folders) == []
+
+
+@pytest.mark.parametrize("floor", BELOW)
+def test_imports_go_down_only(floor: str) -> None:
+    for module, others in _graph().items():
+        if _floor(module) == floor:
+            above = {other for other in others if _floor(other) not in BELOW[floor] | {floor}}
+            assert not above, f"{module}: {floor} must not import {above}"
 
 
 def test_every_package_stands_on_a_floor() -> None:
-    found = {path.parent.name for path in (ROOT / "qbench").glob("*/__init__.py")}
-    assert found == set(BELOW) - {"errors"}
+    assert {_floor(module) for module in MODULES} - {"qbench"} == set(BELOW) | ABOVE - {"__init__"}
 
 
-@pytest.mark.parametrize("package", READING)
-def test_the_reading_wing_names_no_torch(package: str) -> None:
-    for path in _files(f"qbench/{package}"):
-        assert not HEAVY & {name.split(".")[0] for name in _imports(path)}, path
+def test_every_folder_says_what_lives_there() -> None:
+    for path in (ROOT / "qbench").rglob("__init__.py"):
+        assert path.parent.name == "data" or ast.get_docstring(ast.parse(path.read_text())), path
+
+
+@pytest.mark.parametrize("floor", READING)
+def test_the_reading_wing_names_no_torch(floor: str) -> None:
+    for module, path in MODULES.items():
+        if _floor(module) == floor:
+            assert not HEAVY & {name.split(".")[0] for name in _imports(path)}, path
 
 
 def test_the_pytest_plugin_stands_on_the_floor_of_the_command_line() -> None:
@@ -88,9 +180,10 @@ def test_methods_import_public_names_and_nobody_imports_them() -> None:
 def test_reading_and_planning_load_no_torch() -> None:
     code = (
         "import sys, qbench.cli.app, qbench.report.leaderboard.leaderboard, qbench.results.frames.frame\n"
-        "import qbench.run.runner\n"
-        "from qbench.quant import registry\n"
+        "import qbench.run.runner, qbench.probes.registry\n"
+        "from qbench.quant.method import registry\n"
         "[registry.method_class(name) for name in registry.available()]\n"
+        "qbench.probes.registry.probes()\n"
         "heavy = {'torch', 'transformers', 'lm_eval'} & set(sys.modules)\n"
         "sys.exit(f'loaded: {heavy}' if heavy else 0)\n"
     )
