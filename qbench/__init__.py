@@ -25,6 +25,7 @@ from qbench.errors import (
 )
 
 if TYPE_CHECKING:
+    from qbench.cell import Cell
     from qbench.quant.formats.affine import AffineWeight
     from qbench.quant.method.base import Layer, Method
     from qbench.quant.model.checkpoint import load_quantized
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from qbench.results.frames.task_frame import load_tasks
     from qbench.results.history.history import history
     from qbench.results.store.record import Record
-    from qbench.suite.cell import Cell
     from qbench.suite.load import load_suite
     from qbench.suite.spec import Suite
 
@@ -45,7 +45,7 @@ except PackageNotFoundError:  # a source tree that was never installed
 
 _LAZY = {
     "AffineWeight": "qbench.quant.formats.affine",
-    "Cell": "qbench.suite.cell",
+    "Cell": "qbench.cell",
     "Layer": "qbench.quant.method.base",
     "Method": "qbench.quant.method.base",
     "Record": "qbench.results.store.record",

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from qbench.cell import Cell
 from qbench.results.history.history import direction, metrics
 from qbench.results.store.record import Record
 from qbench.run.executors.local.pool import Pool
 from qbench.run.runner import run_suite
-from qbench.suite.cell import Cell
 from qbench.suite.load import load_suite, parse_suite
 
 if TYPE_CHECKING:

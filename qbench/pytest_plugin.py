@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from qbench.cell import Cell
     from qbench.pytest_bench import Bench
     from qbench.results.store.record import Record
-    from qbench.suite.cell import Cell
     from qbench.suite.spec import Suite
 
 Reports = dict[str, "Record"]

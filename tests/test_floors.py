@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from collections import defaultdict
@@ -13,17 +14,20 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-_READING = {"results", "probes", "suite", "errors"}
-_MEASURING = {"measure", "quant", "models", "suite", "errors", "cache"}
+_GROUND = {"errors", "cache", "cell", "fields"}
+_READING = {"results", "probes", "suite", *_GROUND}
+_MEASURING = {"measure", "quant", "models", "suite", *_GROUND}
 BELOW = {
     "errors": set[str](),
     "cache": set[str](),
     "data": set[str](),
-    "suite": {"errors"},
+    "cell": {"errors"},
+    "fields": {"errors"},
+    "suite": _READING,
     "results": _READING,
     "probes": _READING | {"models"},
-    "models": {"suite", "errors", "cache"},
-    "quant": {"suite", "errors", "cache"},
+    "models": {"suite", *_GROUND},
+    "quant": {"suite", *_GROUND},
     "measure": _MEASURING,
     "probes.measure": {"probes", *_MEASURING},
     "run": {"probes.measure", *_READING, *_MEASURING},
@@ -31,8 +35,8 @@ BELOW = {
     "gate": {"run", "report", "probes.measure", *_READING, *_MEASURING},
     "cli": {"gate", "run", "report", "probes.measure", *_READING, *_MEASURING},
 }
-"""Floor → the floors that it may import. `probes.measure`: the folders `measure` of all probes, which alone of
-a probe may import torch."""
+"""Floor → the floors that it may import. `probes.measure`: the folders `measure` of all probes, the only parts
+of a probe that may import torch."""
 READING = ("suite", "results", "probes", "report", "cli")
 HEAVY = {"torch", "transformers", "lm_eval"}
 ABOVE = {"pytest_bench", "pytest_plugin", "__init__", "__main__"}
@@ -68,6 +72,7 @@ def _floor(module: str) -> str:
 MODULES = {_module(path): path for path in _files("qbench")}
 
 
+@functools.cache
 def _graph() -> dict[str, set[str]]:
     """Module → modules of ours that it imports; of `from package import name` the module that it names."""
     graph = {}

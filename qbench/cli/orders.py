@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from qbench.errors import SuiteError
+from qbench.fields import parse_bytes
 from qbench.suite.positions import read, value_text
 from qbench.suite.sections import CalibrationSpec, LayersSpec
-from qbench.suite.values import parse_bytes
 
 _Spec = TypeVar("_Spec", bound=BaseModel)
 

@@ -19,11 +19,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from qbench.cell import Cell
 from qbench.report.text.sanitize import plain, plain_name
 from qbench.results.store.folders import Run
 from qbench.results.store.record import Record
 from qbench.results.table.metrics import METRICS
-from qbench.suite.cell import Cell
 
 if TYPE_CHECKING:
     from qbench.run.planning.plan import Planned

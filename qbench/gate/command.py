@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from qbench.cell import Cell
 from qbench.errors import GateError
+from qbench.fields import Rule
 from qbench.gate.ab import compare as ab
 from qbench.gate.ab import install
 from qbench.gate.ab.judge import words_of
@@ -24,10 +26,8 @@ from qbench.results.store.record import Record
 from qbench.run.planning.plan import Planned
 from qbench.run.provenance.environment import environment
 from qbench.run.runner import run_suite
-from qbench.suite.cell import Cell
 from qbench.suite.matrix import chosen, fits
 from qbench.suite.spec import Suite
-from qbench.suite.values import Rule
 
 SAME = "baseline and candidate are the same commit: whatever differs is noise"
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from qbench.suite.cell import Cell
+from qbench.cell import Cell
 
 Corpus = str | dict[str, Any]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from qbench.cell import EAGER
 from qbench.measure.bench import Bench
 from qbench.measure.compiled import CompiledGeneration, agreement
 from qbench.measure.generation import Generation
-from qbench.suite.cell import EAGER
 
 
 def generation(bench: Bench, ids: Tensor, tokens: int) -> Generation:

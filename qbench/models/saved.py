@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from qbench.cell import ModelRef
 from qbench.errors import ModelError
 from qbench.models.source import FACTS, locate
-from qbench.suite.cell import ModelRef
 from qbench.suite.positions import one_line
 
 MAX_LABEL = 120

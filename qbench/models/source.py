@@ -12,9 +12,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from qbench.cell import ModelRef
 from qbench.errors import ModelError
 from qbench.models.builtin import builtin_model, file_sha256
-from qbench.suite.cell import ModelRef
 
 FACTS = "qbench.json"
 """What a folder of `qbench quantize` holds and no other does: see `qbench.quant.model.checkpoint`."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
+from qbench.cell import Cell
 from qbench.run.executors.local.pool import Job, Pool
-from qbench.suite.cell import Cell
 
 
 def keep_base_outputs(

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from qbench.cell import Cell
 from qbench.results.store.folders import Run, Store, write_manifest
 from qbench.run.executors.local.pool import Pool
 from qbench.run.planning.plan import Planned
 from qbench.run.provenance import environment as machine
 from qbench.run.provenance.clock import utc_now
-from qbench.suite.cell import Cell
 from qbench.suite.spec import Suite
 
 SCHEMA = 1

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import qbench
+from qbench.cell import Cell, ModelRef
 from qbench.errors import DeviceError, KernelError, MethodError, ModelError, QbenchError
 from qbench.models.builtin import MODELS
 from qbench.models.corpora import corpus_name, corpus_sha256, read_documents
@@ -27,7 +28,6 @@ from qbench.run.executors.local.running_cell import Flight, outcome
 from qbench.run.planning.devices import Devices
 from qbench.run.provenance.clock import utc_now
 from qbench.run.worker.model_card import SUITE
-from qbench.suite.cell import Cell, ModelRef
 from qbench.suite.positions import value_text
 from qbench.suite.sections import CalibrationSpec, LayersSpec
 

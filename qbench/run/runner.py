@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qbench.fields import Rule
 from qbench.results.store.folders import Run, Store, lock, new_run_name
 from qbench.results.store.record import Record
 from qbench.run import manifest
@@ -19,7 +20,6 @@ from qbench.run.executors.local.scheduler import Listener, Schedule
 from qbench.run.planning.plan import Planned, Planner
 from qbench.run.provenance.environment import environment
 from qbench.suite.spec import Suite
-from qbench.suite.values import Rule
 
 INTERRUPTED = 130
 

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from qbench.suite.values import Rule, Spec
+from qbench.fields import Rule, Spec
 
 MOST = 1000.0
 OFF = math.inf

@@ -18,10 +18,10 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from qbench.errors import SuiteError, did_you_mean
+from qbench.fields import Rule
 from qbench.suite.checks import EVERY_METHOD, RULE_KEYS
 from qbench.suite.positions import KeyPath, one_line, value_text
 from qbench.suite.spec import MethodSpec, ModelSpec, Suite
-from qbench.suite.values import Rule
 
 MAX_CORNERS = 10_000
 

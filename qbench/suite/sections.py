@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from qbench.suite.values import Corpus, Count, Name, Place, Seed, Spec
+from qbench.fields import Corpus, Count, Name, Place, Seed, Spec
 
 
 class QualitySpec(Spec):

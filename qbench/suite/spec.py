@@ -12,6 +12,18 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
 from qbench.errors import SuiteError
+from qbench.fields import (
+    Dtype,
+    HubCorpus,
+    Name,
+    Place,
+    Rule,
+    Runtime,
+    Seed,
+    Spec,
+    parse_bytes,
+    switched,
+)
 from qbench.suite.gate import GateOverrideSpec, GateSpec
 from qbench.suite.positions import MISSING, Document, KeyPath
 from qbench.suite.sections import (
@@ -23,18 +35,6 @@ from qbench.suite.sections import (
     OverrideSpec,
     QualitySpec,
     TasksSpec,
-)
-from qbench.suite.values import (
-    Dtype,
-    HubCorpus,
-    Name,
-    Place,
-    Rule,
-    Runtime,
-    Seed,
-    Spec,
-    parse_bytes,
-    switched,
 )
 
 

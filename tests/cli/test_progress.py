@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from qbench.cell import Cell, ModelRef
 from qbench.cli.progress import Display, JsonLines, LiveTable, Plain, display, headline
 from qbench.results.store.folders import Run
 from qbench.results.store.record import Record
 from qbench.run.planning.plan import Planned
 from qbench.run.runner import Outcome
-from qbench.suite.cell import Cell, ModelRef
 
 RUN = Run("s", "r", Path("results/s/r"))
 

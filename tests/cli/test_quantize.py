@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from qbench.cell import ModelRef
 from qbench.cli.app import app
 from qbench.cli.orders import calibration_spec, layers_spec, pairs, size
 from qbench.errors import MethodError, ModelError, QbenchError, SuiteError
 from qbench.models.builtin import DATA, MODELS
 from qbench.run import quantize as parent
 from qbench.run.worker.model_card import card, suite_text
-from qbench.suite.cell import ModelRef
 from qbench.suite.load import parse_suite
 
 AUSTEN = "builtin:austen-6m"

@@ -10,9 +10,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 import qbench
+from qbench.cell import Cell, ModelRef
 from qbench.measure.bench import Bench
 from qbench.models.corpora import corpus_sha256
-from qbench.suite.cell import Cell, ModelRef
 
 AUSTEN = Path(qbench.__file__).parent / "data" / "austen-6m"
 PERSUASION = (AUSTEN.parent / "persuasion.txt").read_text(encoding="utf-8")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from qbench.cell import Cell, ModelRef
 from qbench.results.store.folders import write_manifest, write_record
 from qbench.results.store.record import Record
-from qbench.suite.cell import Cell, ModelRef
 
 WINDOWS = 8
 LOSSES = [1990.0, 2030.0, 1970.0, 2010.0, 2040.0, 1980.0, 2000.0, 2020.0]

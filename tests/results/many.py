@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from qbench.cell import Cell, ModelRef
 from qbench.results.store.folders import write_manifest
 from qbench.results.store.record import Record
-from qbench.suite.cell import Cell, ModelRef
 from tests.results import factory
 
 RUN = "20261121T105600Z-ab12cd"

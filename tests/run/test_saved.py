@@ -13,6 +13,7 @@ import pytest
 
 import qbench
 from qbench import MethodError, ModelError, QbenchError
+from qbench.cell import ModelRef
 from qbench.models.saved import Saved, read_saved, saved_at
 from qbench.models.source import FACTS, pin
 from qbench.quant.method import registry
@@ -23,7 +24,6 @@ from qbench.run import quantize as parent
 from qbench.run.executors.local.pool import Pool
 from qbench.run.planning.plan import Planned, Planner
 from qbench.run.quantize import Order, quantize
-from qbench.suite.cell import ModelRef
 from qbench.suite.load import load_suite
 from qbench.suite.sections import CalibrationSpec, LayersSpec
 from tests.results import factory

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from qbench.errors import SuiteError
+from qbench.fields import HubCorpus
 from qbench.results.stats.medians import FEWEST
 from qbench.suite.load import load_suite, packaged_suites, parse_suite
 from qbench.suite.sections import EnergySpec, LatencySpec, QualitySpec
 from qbench.suite.spec import SECTIONS, Suite
-from qbench.suite.values import HubCorpus
 
 SMALL = "name: small\nmodels:\n  - {source: 'builtin:austen-6m'}\nmethods:\n  - {name: none}\n"
 """Five lines; a test appends line 6."""

@@ -12,12 +12,12 @@ import jsonschema
 import pytest
 import yaml
 
+from qbench.cell import Cell
 from qbench.errors import SuiteError
 from qbench.results.store.record import Record
 from qbench.run.planning import runtimes
 from qbench.run.planning.devices import Devices
 from qbench.run.planning.plan import Planner
-from qbench.suite.cell import Cell
 from qbench.suite.load import parse_suite
 from qbench.suite.matrix import expand, parse_filter, select
 from qbench.suite.schema import json_schema

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qbench.errors import ResultsError
+from qbench.fields import Rule
 from qbench.gate.ab.install import Installed
 from qbench.gate.ab.judge import exact, left_out, one_sided, only_shown, timed, words_of
 from qbench.gate.ab.paired_run import Duel
@@ -38,7 +39,6 @@ from qbench.results.store.record import Record
 from qbench.run.bases import keep_base_outputs
 from qbench.run.manifest import SCHEMA
 from qbench.suite.spec import Suite
-from qbench.suite.values import Rule
 
 Sides = Mapping[Name, Side]
 

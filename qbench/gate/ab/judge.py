@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from statistics import median
 
+from qbench.cell import Cell
 from qbench.gate.ab.paired_run import Duel
 from qbench.gate.ab.pairs import Pair
 from qbench.gate.ab.sampling import Sampling
@@ -18,7 +19,6 @@ from qbench.gate.verdicts.finding import Finding
 from qbench.gate.verdicts.limits import limits_of
 from qbench.results.store.record import Record
 from qbench.results.table.metrics import METRICS
-from qbench.suite.cell import Cell
 from qbench.suite.gate import GateSpec
 from qbench.suite.spec import Suite
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from qbench.cell import Cell
 from qbench.gate.ab.versions import Entry, Name
-from qbench.suite.cell import Cell
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
+from qbench.fields import Rule
 from qbench.gate.ab.pairs import Pair
 from qbench.gate.ab.units import METRICS_OF, sampled
 from qbench.gate.baseline.baseline_cell import facts_of
@@ -14,7 +15,6 @@ from qbench.suite.gate import GateSpec, ThresholdsSpec
 from qbench.suite.matrix import fits
 from qbench.suite.positions import KeyPath
 from qbench.suite.spec import Suite
-from qbench.suite.values import Rule
 
 SAMPLED = frozenset(name for names in METRICS_OF.values() for name in names)
 """What laps can give of some cell."""

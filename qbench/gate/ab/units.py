@@ -12,11 +12,11 @@ from itertools import product
 from statistics import median
 from typing import Any, Literal
 
+from qbench.cell import Cell
 from qbench.gate.ab.pairs import Pair
 from qbench.results.stats.medians import quantile
 from qbench.results.store.record import Record
 from qbench.results.table.metrics import METRICS
-from qbench.suite.cell import Cell
 
 Kind = Literal["round", "quantize", "energy"]
 Numbers = dict[str, float | None]

@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from qbench.cell import Cell
 from qbench.errors import GateError, QbenchError, SuiteError
+from qbench.fields import Rule
 from qbench.gate.ab.install import Installed
 from qbench.run.executors.local.pool import Job, Pool
 from qbench.run.worker.protocol import PROTOCOL, SINCE
-from qbench.suite.cell import Cell
 from qbench.suite.positions import Document, read
 from qbench.suite.spec import Suite
-from qbench.suite.values import Rule
 
 Name = Literal["baseline", "candidate"]
 SIDES: tuple[Name, Name] = ("baseline", "candidate")

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from qbench.cell import Cell
 from qbench.errors import ResultsError
 from qbench.probes.latency.metrics import first_corner
 from qbench.probes.quality.metrics import windows
@@ -24,7 +25,6 @@ from qbench.results.compare.compare import described
 from qbench.results.frames.base import base_of, find_bases, scored
 from qbench.results.store.record import Record, reading
 from qbench.results.table.metrics import METRICS
-from qbench.suite.cell import Cell
 
 RELATIVE: dict[str, Gate] = {"perplexity_ratio": Gate(1.005)}
 """Columns of the frame that the gate looks at beside the metric table: they relate a cell to its base."""

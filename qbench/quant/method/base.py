@@ -27,9 +27,9 @@ from qbench.quant.method.statistic import Statistic
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from qbench.cell import Cell
     from qbench.quant.formats.weight import PackedWeight
     from qbench.quant.method.inputs import Inputs
-    from qbench.suite.cell import Cell
 
 
 @dataclass(frozen=True)

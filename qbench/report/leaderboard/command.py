@@ -9,8 +9,8 @@ from fnmatch import fnmatchcase
 from importlib.resources import files
 from typing import Any
 
+from qbench.cell import EAGER, Cell
 from qbench.errors import SuiteError
-from qbench.suite.cell import EAGER, Cell
 from qbench.suite.load import packaged_suites, parse_suite
 from qbench.suite.positions import one_line
 

@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 
 from qbench.errors import ResultsError, did_you_mean
+from qbench.fields import Rule
 from qbench.results.columns.metric import Direction
 from qbench.results.frames.frame import from_store
 from qbench.results.history.history_frame import Row, tidy
@@ -26,7 +27,6 @@ from qbench.results.history.series import Change, Point, Series, changes_of
 from qbench.results.store.folders import Store
 from qbench.results.table.metrics import METRICS
 from qbench.suite.matrix import chosen
-from qbench.suite.values import Rule
 
 _RELATED: dict[str, tuple[bool, Direction]] = {
     "perplexity_ratio": (True, "lower"),

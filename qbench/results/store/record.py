@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
 
+from qbench.cell import Cell
 from qbench.errors import ResultsError
 from qbench.results.store.shapes import misfit
-from qbench.suite.cell import Cell
 
 SCHEMA = 1
 

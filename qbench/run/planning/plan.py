@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from qbench.cell import Cell, ModelRef
 from qbench.errors import MethodError, ModelError
+from qbench.fields import Corpus, Rule
 from qbench.models.corpora import corpus_name, corpus_sha256, overlap, read_documents
 from qbench.models.saved import Saved, saved_at
 from qbench.models.source import pin
@@ -16,12 +18,10 @@ from qbench.quant.method.base import Method
 from qbench.quant.selection.overrides import overrides
 from qbench.run.planning import runtimes
 from qbench.run.planning.devices import Devices
-from qbench.suite.cell import Cell, ModelRef
 from qbench.suite.checks import EVERY_METHOD
 from qbench.suite.matrix import Corner, expand, select
 from qbench.suite.positions import KeyPath
 from qbench.suite.spec import ModelSpec, Suite
-from qbench.suite.values import Corpus, Rule
 
 State = Literal["run", "done", "skip"]
 

@@ -8,7 +8,7 @@ import shutil
 import sysconfig
 from pathlib import Path
 
-from qbench.suite.cell import EAGER
+from qbench.cell import EAGER
 
 
 def why_not(runtime: str, device: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qbench.cell import Cell
 from qbench.errors import ModelError
 from qbench.models.load import LoadedModel, check_pinned, load_model, load_tokenizer, model_facts, quiet
 from qbench.models.saved import read_saved
@@ -9,7 +10,6 @@ from qbench.models.source import locate
 from qbench.quant.method import registry
 from qbench.quant.model.checkpoint import load_quantized
 from qbench.quant.model.convert import bits_per_weight, quantized_layers
-from qbench.suite.cell import Cell
 
 
 def load(cell: Cell) -> LoadedModel:

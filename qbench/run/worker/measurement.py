@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from qbench.cell import Cell
 from qbench.errors import DeviceError
 from qbench.measure.bench import Bench
 from qbench.measure.generation import check_context
@@ -25,7 +26,6 @@ from qbench.quant.method import registry
 from qbench.quant.model.convert import bits_per_weight, layer_table, quantize_model
 from qbench.run.worker.channel import Channel
 from qbench.run.worker.loading import load
-from qbench.suite.cell import Cell
 
 
 def measure(cell: Cell, channel: Channel) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from qbench.suite.cell import ModelRef
+from qbench.cell import ModelRef
 
 SUITE = "suite.yaml"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from qbench.cell import Cell
 from qbench.errors import MethodError
 from qbench.quant.model.checkpoint import save_quantized
 from qbench.quant.model.convert import quantized_layers
@@ -12,7 +13,6 @@ from qbench.run.worker.channel import Channel
 from qbench.run.worker.loading import load
 from qbench.run.worker.measurement import prepare, quantize
 from qbench.run.worker.model_card import SUITE, card, suite_text
-from qbench.suite.cell import Cell
 
 
 def save(cell: Cell, folder: str, origin: dict[str, Any], channel: Channel) -> None:

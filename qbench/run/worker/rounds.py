@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from qbench.cell import Cell
 from qbench.measure.bench import Bench, free_turns
 from qbench.measure.clock import quiet, synchronize
 from qbench.measure.generation import Generation, check_context, prompts
@@ -31,7 +32,6 @@ from qbench.quant.model.convert import layer_table, quantize_model
 from qbench.run.worker.channel import Channel
 from qbench.run.worker.loading import load
 from qbench.run.worker.measurement import calibration_windows, made_ready, prepare, run_probe, wanted
-from qbench.suite.cell import Cell
 
 
 def rounds(cell: Cell, channel: Channel, *, probes: bool, turns: bool) -> None:

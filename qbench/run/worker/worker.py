@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import qbench
+from qbench.cell import Cell
 from qbench.measure import inductor
 from qbench.run.worker.channel import Channel
-from qbench.suite.cell import Cell
 
 PR_SET_PDEATHSIG = 1
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from qbench.cell import Cell, ModelRef
 from qbench.gate.ab.install import Installed
 from qbench.gate.ab.judge import only_shown, timed
 from qbench.gate.ab.paired_run import Duel
@@ -18,7 +19,6 @@ from qbench.gate.ab.versions import SIDES, Entry, Name, Side
 from qbench.gate.ab.workers import Crew
 from qbench.gate.timing.timed import TimedFamily
 from qbench.gate.verdicts.finding import GateResult
-from qbench.suite.cell import Cell, ModelRef
 from qbench.suite.gate import GateSpec
 
 THRESHOLDS = {"prefill_s": 1.03, "decode_s_per_token": 1.03, "quantize_s": 1.2}

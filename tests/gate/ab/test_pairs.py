@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from qbench.cell import ModelRef
 from qbench.gate.ab.pairs import match
 from qbench.gate.ab.versions import Entry
-from qbench.suite.cell import ModelRef
 from tests.gate.ab.stage import cell
 
 

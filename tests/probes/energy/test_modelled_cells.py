@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
+from qbench.cell import Cell, ModelRef
 from qbench.models.load import model_facts
 from qbench.probes.energy.modelled import products
 from qbench.quant.layer.linear import QuantizedLinear
 from qbench.quant.method import registry
 from qbench.quant.model.convert import layer_table, quantize_model
 from qbench.results.store.record import Record
-from qbench.suite.cell import Cell, ModelRef
 from tests.probes.conftest import tiny_llama
 
 REF = ModelRef("m", "builtin:austen-6m", "sha256:0")

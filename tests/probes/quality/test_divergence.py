@@ -13,6 +13,7 @@ import pytest
 import torch
 from transformers import Gemma2ForCausalLM
 
+from qbench.cell import ModelRef
 from qbench.errors import ModelError
 from qbench.probes.quality.measure import base_outputs, head, perplexity
 from qbench.probes.quality.measure.base_outputs import BaseOutputs
@@ -22,7 +23,6 @@ from qbench.probes.quality.measure.protocols import Window
 from qbench.probes.quality.measure.scoring import score
 from qbench.quant.method import registry
 from qbench.quant.model.convert import quantize_model
-from qbench.suite.cell import ModelRef
 from tests.probes.conftest import bench_of, tiny_llama
 from tests.probes.quality.test_perplexity import after_head_models
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from qbench.cell import Cell, ModelRef
 from qbench.errors import SuiteError
 from qbench.probes.tasks.definitions import registry_folder
 from qbench.run.planning.devices import Devices
 from qbench.run.planning.plan import Planner
-from qbench.suite.cell import Cell, ModelRef
 from tests.run.conftest import Run, suite
 
 NONE = Devices([], "NVML: no driver")

@@ -6,13 +6,13 @@ import math
 import zlib
 from typing import Any
 
+from qbench.cell import ModelRef
 from qbench.report.charts.charts import Album, album
 from qbench.report.charts.collect import Gathered
 from qbench.report.html.compressed_payload import unpack
 from qbench.report.view.context import plain_rows
 from qbench.results.frames.frame import from_records
 from qbench.results.store.record import Record
-from qbench.suite.cell import ModelRef
 from tests.results import factory
 
 HOSTILE = "<b>x</b></script><img src=x onerror=alert(1)>\"'`%{y}&lt;$\\alpha$ 5"

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from qbench.cell import Cell, ModelRef
 from qbench.quant.method import registry
 from qbench.report.html.compressed_payload import unpack
 from qbench.report.leaderboard import details as details_module
 from qbench.report.leaderboard.command import Origin, command, exactly, origin_of
 from qbench.report.leaderboard.details import Details, layer_table
 from qbench.results.store.record import Record
-from qbench.suite.cell import Cell, ModelRef
 from qbench.suite.load import load_suite, packaged_suites, parse_suite
 from qbench.suite.matrix import Corner, expand, parse_filter, select
 from tests.results import factory

@@ -15,6 +15,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from typer.testing import CliRunner
 
+from qbench.cell import ModelRef
 from qbench.cli.app import app
 from qbench.errors import ResultsError
 from qbench.report.text.sanitize import plain
@@ -22,7 +23,6 @@ from qbench.report.text.terminal import COLUMNS, Wanted, table
 from qbench.report.view.digits import significant, with_interval
 from qbench.results.frames.frame import from_records
 from qbench.results.store.record import Record
-from qbench.suite.cell import ModelRef
 from qbench.suite.matrix import parse_filter
 from tests.results import factory
 from tests.results.many import many

@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 
 import qbench
+from qbench.cell import ModelRef
 from qbench.errors import ResultsError
 from qbench.results.frames.frame import from_records, load
 from qbench.results.stats.bootstrap import intervals
 from qbench.results.table.columns import columns
-from qbench.suite.cell import ModelRef
 from tests.results import factory
 
 BASE_NLL = factory.LOSSES

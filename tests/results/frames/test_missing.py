@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from qbench.cell import ModelRef
 from qbench.results.frames.frame import from_records
 from qbench.results.store.record import Record
 from qbench.results.table.columns import columns
-from qbench.suite.cell import ModelRef
 from tests.probes.latency.test_latency_metrics import CEILINGS, OUTSIDE, WORK
 from tests.results import factory
 

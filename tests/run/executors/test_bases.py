@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 import qbench
+from qbench.cell import Cell, ModelRef
 from qbench.results.store.folders import Store
 from qbench.run import bases
 from qbench.run.executors.local.pool import Pool
 from qbench.run.quantize import Order, quantize
 from qbench.run.runner import Outcome, run_suite
 from qbench.run.verify import verify
-from qbench.suite.cell import Cell, ModelRef
 from qbench.suite.matrix import parse_filter
 from tests.results import factory
 from tests.run.conftest import Listening, suite

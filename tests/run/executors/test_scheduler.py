@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from qbench.cell import Cell, ModelRef
 from qbench.results.store.folders import Run
 from qbench.run.executors.local.pool import Job, Lines
 from qbench.run.executors.local.scheduler import Schedule
 from qbench.run.executors.local.turns import groups
 from qbench.run.worker.channel import Channel
-from qbench.suite.cell import Cell, ModelRef
 from tests.run.conftest import Listening
 
 

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qbench.cell import Cell, ModelRef
 from qbench.results.store.folders import Run
 from qbench.results.store.record import Record
 from qbench.run.executors.local import memory_admission as room
 from qbench.run.executors.local import scheduler as scheduling
 from qbench.run.executors.local.scheduler import Schedule
 from qbench.run.executors.local.turns import groups
-from qbench.suite.cell import Cell, ModelRef
 from tests.run.conftest import Listening
 
 LATENCY = {"prompt_lengths": [8], "interleave": 8}

@@ -29,13 +29,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qbench.cell import EAGER
 from qbench.measure import roofline as limits
 from qbench.measure import runtime
 from qbench.measure.bench import Bench, Turn
 from qbench.measure.clock import Marks, quiet, synchronize
 from qbench.measure.generation import Generation, check_context, prompts
 from qbench.probes.latency.measure import non_layer_time as outside
-from qbench.suite.cell import EAGER
 
 STABLE_CV = 0.05
 """Warm when the last `WARM_ROUNDS` rounds spread by less (standard deviation over mean)."""

@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from qbench.cell import EAGER
 from qbench.measure.bench import Bench
 from qbench.measure.generation import Generation, check_context, prompts
 from qbench.measure.process import NOT_ON_CPU, Peak, gpu_memory, rss_bytes
 from qbench.probes.memory.measure.allocations import track
 from qbench.quant.model.sizes import METADATA, resident_bytes, saved_bytes
 from qbench.quant.model.sizes import weight_parts as parts_of
-from qbench.suite.cell import EAGER
 
 WORKLOAD = {"prompt_length": 128, "batch_size": 1, "generated_tokens": 32}
 """What runs for the peak and the KV cache where the cell asks for no latency."""

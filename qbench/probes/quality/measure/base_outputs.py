@@ -26,12 +26,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from qbench.cache import cache_folder
+from qbench.cell import Cell
 from qbench.errors import ModelError
 from qbench.probes.quality.measure.attention import SplitAttention
 from qbench.probes.quality.measure.head import PROBE_TOKENS, after_head, sliced_head
 from qbench.probes.quality.measure.protocols import Window
 from qbench.probes.quality.measure.scored_rows import batches, scored_rows
-from qbench.suite.cell import Cell
 
 FORMAT = 2
 MOST_BYTES = 16 << 30

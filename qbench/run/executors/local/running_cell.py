@@ -7,12 +7,12 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from qbench.cell import Cell
 from qbench.results.store.folders import Run
 from qbench.results.store.record import Record, Status
 from qbench.run.executors.local.pool import Job
 from qbench.run.provenance.clock import utc_now
 from qbench.run.provenance.environment import oom_kills
-from qbench.suite.cell import Cell
 
 
 @dataclass

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from qbench.cell import Cell
 from qbench.results.store.folders import Run, write_record
 from qbench.results.store.record import Record
 from qbench.run.executors.local.memory_admission import lacking
@@ -21,7 +22,6 @@ from qbench.run.executors.local.running_cell import Flight, ran_out_beside, reco
 from qbench.run.executors.local.turns import Group, groups
 from qbench.run.planning.plan import Planned
 from qbench.run.provenance.clock import utc_now
-from qbench.suite.cell import Cell
 
 TICK_S = 1.0
 """How often the display is refreshed while nothing is timed; while something is, the parent sleeps."""

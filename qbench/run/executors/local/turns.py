@@ -24,9 +24,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from qbench.cell import Cell
 from qbench.run.executors.local.running_cell import Flight
 from qbench.run.provenance.clock import utc_now
-from qbench.suite.cell import Cell
 
 
 def compared_key(cell: Cell, made_from: Mapping[str, str]) -> str:
