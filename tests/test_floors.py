@@ -35,8 +35,8 @@ BELOW = {
     "gate": {"run", "report", "probes.measure", *_READING, *_MEASURING},
     "cli": {"gate", "run", "report", "probes.measure", *_READING, *_MEASURING},
 }
-"""Floor → the floors that it may import. `probes.measure`: the folders `measure` of all probes, the only parts
-of a probe that may import torch."""
+"""Floor → the floors that it may import. `probes.measure`: the folders `measure` of all probes, the only
+parts of a probe that may import torch."""
 READING = ("suite", "results", "probes", "report", "cli")
 HEAVY = {"torch", "transformers", "lm_eval"}
 ABOVE = {"pytest_bench", "pytest_plugin", "__init__", "__main__"}
