@@ -1,4 +1,4 @@
-"""`qbench baseline`: accept a run as what later ones are compared with, and show what was accepted."""
+"""`qbench baseline`: accepts a run as the baseline of later ones, and shows a baseline."""
 
 from __future__ import annotations
 

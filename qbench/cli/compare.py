@@ -1,4 +1,4 @@
-"""`qbench compare`: two runs side by side."""
+"""`qbench compare`: compares two runs cell by cell."""
 
 from __future__ import annotations
 

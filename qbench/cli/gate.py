@@ -1,92 +1,41 @@
-"""`qbench gate`: is this version worse than that one?"""
+"""`qbench gate`: compares this version with a baseline and gives a verdict."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from qbench.cli import gate_options as options
 from qbench.cli.options import FilterOption, SuiteArgument
+
+if TYPE_CHECKING:
+    from qbench.gate.verdicts.finding import GateResult
+    from qbench.suite.spec import Suite
 
 INTERRUPTED = 130
 
 
 def gate(
     suite: SuiteArgument,
-    against: Annotated[
-        str | None,
-        typer.Option("--against", metavar="REF", help="A commit, branch or tag of qbench, as the baseline."),
-    ] = None,
-    baseline_python: Annotated[
-        str | None,
-        typer.Option("--baseline-python", metavar="PATH", help="The python of the baseline's environment."),
-    ] = None,
-    candidate_python: Annotated[
-        str | None,
-        typer.Option(
-            "--candidate-python", metavar="PATH", help="The python of the candidate's; default: this one."
-        ),
-    ] = None,
-    baseline: Annotated[
-        Path | None,
-        typer.Option(
-            "--baseline",
-            metavar="RESULTS",
-            help="A results folder with an accepted baseline, a baseline's file, or one run's folder.",
-        ),
-    ] = None,
-    results: Annotated[
-        Path | None,
-        typer.Option(
-            "--results", metavar="RUN", help="With --baseline: judge this finished run; measure nothing."
-        ),
-    ] = None,
-    store: Annotated[
-        Path | None,
-        typer.Option(
-            "--store",
-            metavar="DIR",
-            help="With --baseline: where the run is made; default: results.",
-        ),
-    ] = None,
-    gate_timed: Annotated[
-        bool, typer.Option("--gate-timed", help="With --baseline: gate timed numbers of another job too.")
-    ] = False,
-    accept_environment: Annotated[
-        list[str],
-        typer.Option(
-            "--accept-environment",
-            metavar="KEY,…",
-            help="Facts of the two environments that may differ. Repeatable.",
-        ),
-    ] = [],  # noqa: B006
-    filter_: FilterOption = [],  # noqa: B006 - typer reads the default and never changes it
-    budget: Annotated[
-        float | None,
-        typer.Option("--budget", metavar="SECONDS", min=0.1, help="Most timing; default: gate.budget_s."),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option("--seed", help="Of the coins that say which side goes first; default: the suite's."),
-    ] = None,
-    junit: Annotated[
-        Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML, a testcase a number.")
-    ] = None,
-    json: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON.")
-    ] = None,
-    markdown: Annotated[
-        Path | None, typer.Option("--markdown", metavar="FILE", help="Write Markdown, for a comment.")
-    ] = None,
-    keep: Annotated[
-        Path | None,
-        typer.Option(
-            "--keep", metavar="DIR", help="Keep the records of both sides, with every lap, as two runs."
-        ),
-    ] = None,
-    every: Annotated[bool, typer.Option("--all", help="List every number, also what is the same.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing while it runs.")] = False,
+    against: options.AgainstOption = None,
+    baseline_python: options.BaselinePythonOption = None,
+    baseline: options.BaselineOption = None,
+    candidate_python: options.CandidatePythonOption = None,
+    results: options.RunOption = None,
+    store: options.StoreOption = None,
+    gate_timed: options.GateTimedOption = False,
+    accept_environment: options.AcceptOption = [],  # noqa: B006 - typer reads the default and never changes it
+    filter_: FilterOption = [],  # noqa: B006
+    budget: options.BudgetOption = None,
+    seed: options.SeedOption = None,
+    keep: options.KeepOption = None,
+    junit: options.JunitOption = None,
+    json: options.JsonFileOption = None,
+    markdown: options.MarkdownOption = None,
+    every: options.AllOption = False,
+    quiet: options.QuietOption = False,
 ) -> None:
     """Compare this version of qbench with another one, in one job on this machine.
 
@@ -98,50 +47,63 @@ def gate(
     Exit code: 0 fine, 1 something is worse, failed or missing, 2 the command, the suite, the environment or
     a defect of qbench, 3 something is undecided or nothing was measured, 130 interrupted.
     """
-    from qbench.cli.gate_options import check_places, check_together
-    from qbench.cli.gated import Outputs
-    from qbench.gate import command as gates
-    from qbench.gate.ab.compare import Order
+    from qbench.cli.gate_checks import check_places
+    from qbench.cli.gate_output import Outputs
     from qbench.run.runner import terminable
     from qbench.suite.load import load_suite
     from qbench.suite.matrix import parse_filter
 
     outputs = Outputs(junit, json, markdown, every)
-    heard = (lambda line: None) if quiet else (lambda line: typer.echo(line, err=True))
     try:
-        check_together(
-            {"--against": against, "--baseline-python": baseline_python, "--baseline": baseline},
-            {
-                "--candidate-python": candidate_python,
-                "--results": results,
-                "--store": store,
-                "--gate-timed": gate_timed or None,
-                "--budget": budget,
-                "--seed": seed,
-                "--keep": keep,
-            },
+        given = options.GateOptions(
+            options.BaselineOptions(against, baseline_python, baseline, candidate_python),
+            options.StoredOptions(results, store, gate_timed),
+            options.TimingOptions(budget, seed, keep),
+            accept=options.words(accept_environment),
+            rules=[parse_filter(text) for text in filter_],
+            heard=(lambda line: None) if quiet else (lambda line: typer.echo(line, err=True)),
         )
-        store = store or Path("results")
+        given.check()
         loaded = load_suite(suite)
-        rules = [parse_filter(text) for text in filter_]
-        keys = [key for text in accept_environment for word in text.split(",") if (key := word.strip())]
-        order = Order(
-            rules, budget, loaded.seed if seed is None else seed, keep=keep, accept=keys, heard=heard
-        )
         with terminable():
             check_places({"--junit": junit, "--json": json, "--markdown": markdown}, keep)
-            if baseline is not None:
-                result = gates.with_baseline(
-                    loaded, gates.Stored(baseline, results, store, rules, gate_timed, keys, heard)
-                )
-            elif against is not None:
-                result = gates.against_commit(loaded, against, order)
-            else:
-                assert baseline_python is not None, "check_together has seen to it"
-                result = gates.between(loaded, baseline_python, candidate_python, order)
+            result = _compared(loaded, given)
     except KeyboardInterrupt:
         typer.echo("interrupted; nothing was judged", err=True)
         raise typer.Exit(INTERRUPTED) from None
     except Exception as error:  # a crash must never look like a regression: the code of that is Python's own
         raise typer.Exit(outputs.refuse(suite, error)) from None
     raise typer.Exit(outputs.publish(result))
+
+
+def _compared(suite: Suite, given: options.GateOptions) -> GateResult:
+    """Runs the gate for the baseline that the options name."""
+    from qbench.gate import command
+    from qbench.gate.ab.compare import Order
+
+    baseline, stored, timing = given.baseline, given.stored, given.timing
+    if baseline.stored is not None:
+        return command.with_baseline(
+            suite,
+            command.StoredGate(
+                baseline.stored,
+                stored.run,
+                stored.store or Path("results"),
+                given.rules,
+                stored.gate_timed,
+                given.accept,
+                given.heard,
+            ),
+        )
+    order = Order(
+        given.rules,
+        timing.budget_s,
+        suite.seed if timing.seed is None else timing.seed,
+        keep=timing.keep,
+        accept=given.accept,
+        heard=given.heard,
+    )
+    if baseline.against is not None:
+        return command.against_commit(suite, baseline.against, order)
+    assert baseline.baseline_python is not None, "GateOptions.check allows no other case"
+    return command.between(suite, baseline.baseline_python, baseline.candidate_python, order)

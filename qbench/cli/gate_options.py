@@ -1,93 +1,203 @@
-"""Which options of `qbench gate` go together, and whether what they name can be written: before any work."""
+"""Options of `qbench gate` in groups: as typer declares them, and as dataclasses with their values."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from qbench.errors import GateError, ResultsError
+import typer
 
-BASELINES = "--against REF, --baseline-python PATH, or --baseline RESULTS"
-ONLY_STORED = {
-    "--results": "what is timed side by side is measured now",
-    "--store": "side by side no run is made; --keep DIR keeps the records of both sides",
-    "--gate-timed": "side by side what is timed is always gated",
-}
-"""What means nothing where two versions are timed side by side, and why."""
-ONLY_TIMED = {
-    "--budget": "a suite that is run once takes the time that it takes",
-    "--seed": "the seed of what is measured stands in the suite",
-    "--keep": "the run that is made lies where --store says",
-}
-"""What means nothing against a stored baseline, and why."""
+from qbench.cli.gate_checks import check_together
+from qbench.fields import Rule
+
+BASELINE, STORED, SIDE_BY_SIDE, OUTPUT = (
+    "The baseline, one of three",
+    "With --baseline",
+    "With --against or --baseline-python",
+    "Output",
+)
+"""Headings of the groups in the help."""
+
+AgainstOption = Annotated[
+    str | None,
+    typer.Option(
+        "--against",
+        metavar="REF",
+        help="A commit, branch or tag of qbench, as the baseline.",
+        rich_help_panel=BASELINE,
+    ),
+]
+BaselinePythonOption = Annotated[
+    str | None,
+    typer.Option(
+        "--baseline-python",
+        metavar="PATH",
+        help="The python of the baseline's environment.",
+        rich_help_panel=BASELINE,
+    ),
+]
+BaselineOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--baseline",
+        metavar="RESULTS",
+        help="A results folder with an accepted baseline, a baseline's file, or one run's folder.",
+        rich_help_panel=BASELINE,
+    ),
+]
+CandidatePythonOption = Annotated[
+    str | None,
+    typer.Option(
+        "--candidate-python",
+        metavar="PATH",
+        help="With --baseline-python: the candidate's python; default: this one.",
+        rich_help_panel=SIDE_BY_SIDE,
+    ),
+]
+RunOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--results",
+        metavar="RUN",
+        help="Compare this finished run; measure nothing.",
+        rich_help_panel=STORED,
+    ),
+]
+StoreOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--store",
+        metavar="DIR",
+        help="Where the run is made; default: results.",
+        rich_help_panel=STORED,
+    ),
+]
+GateTimedOption = Annotated[
+    bool,
+    typer.Option("--gate-timed", help="Gate timed numbers of another job too.", rich_help_panel=STORED),
+]
+AcceptOption = Annotated[
+    list[str],
+    typer.Option(
+        "--accept-environment",
+        metavar="KEY,…",
+        help="Facts of the two environments that may differ. Repeatable.",
+    ),
+]
+BudgetOption = Annotated[
+    float | None,
+    typer.Option(
+        "--budget",
+        metavar="SECONDS",
+        min=0.1,
+        help="Most timing; default: gate.budget_s.",
+        rich_help_panel=SIDE_BY_SIDE,
+    ),
+]
+SeedOption = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        help="Of the coins that say which side goes first; default: the suite's.",
+        rich_help_panel=SIDE_BY_SIDE,
+    ),
+]
+KeepOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--keep",
+        metavar="DIR",
+        help="Keep the records of both sides, with every paired round, as two runs.",
+        rich_help_panel=SIDE_BY_SIDE,
+    ),
+]
+JunitOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--junit", metavar="FILE", help="Write JUnit XML, a testcase a number.", rich_help_panel=OUTPUT
+    ),
+]
+JsonFileOption = Annotated[
+    Path | None,
+    typer.Option("--json", metavar="FILE", help="Write everything as JSON.", rich_help_panel=OUTPUT),
+]
+MarkdownOption = Annotated[
+    Path | None,
+    typer.Option("--markdown", metavar="FILE", help="Write Markdown, for a comment.", rich_help_panel=OUTPUT),
+]
+AllOption = Annotated[
+    bool, typer.Option("--all", help="List every number, also what is the same.", rich_help_panel=OUTPUT)
+]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", help="Say nothing while it runs.", rich_help_panel=OUTPUT)
+]
 
 
-def check_together(baselines: Mapping[str, object], options: Mapping[str, object]) -> None:
-    """GateError where the options name no baseline or more than one, or where one would be ignored.
+@dataclass(frozen=True)
+class BaselineOptions:
+    """Baseline and candidate; exactly one of the first three is named."""
 
-    `options` are the others, None where they were not given.
-    """
-    named = [name for name, value in baselines.items() if value is not None]
-    if len(named) != 1:
-        said = f"{' and '.join(named)} name several baselines; keep one" if named else "no baseline is named"
-        raise GateError(f"{said}: {BASELINES}")
-    given = [name for name, value in options.items() if value is not None]
-    stored = named == ["--baseline"]
-    for name in given:
-        if name == "--candidate-python" and named != ["--baseline-python"]:
-            raise GateError(f"{name} goes with --baseline-python; with {named[0]} this version is it")
-        if name in ONLY_STORED and not stored:
-            raise GateError(f"{name} goes with --baseline, and not with {named[0]}: {ONLY_STORED[name]}")
-        if name in ONLY_TIMED and stored:
-            said = f"{name} goes with --against or --baseline-python, and not with --baseline"
-            raise GateError(f"{said}: {ONLY_TIMED[name]}")
-    if {"--results", "--store"} <= set(given):
-        raise GateError("--store says where a run is made, and with --results none is made; leave one out")
+    against: str | None
+    baseline_python: str | None
+    stored: Path | None
+    candidate_python: str | None
 
 
-def check_places(files: Mapping[str, Path | None], keep: Path | None) -> None:
-    """ResultsError where a file or folder that is to be written cannot be, as far as can be told before.
+@dataclass(frozen=True)
+class StoredOptions:
+    """Options that go with a stored baseline."""
 
-    Nor may two be the same one, however they are spelled: the later would replace the earlier.
-    """
-    places = {**files, "--keep": keep}
-    _check_distinct({name: place for name, place in places.items() if place is not None})
-    for name, place in places.items():
-        if place is not None:
-            try:
-                (_check_folder if place is keep else _check_file)(name, place)
-            except OSError as error:  # a folder on the way that may not be entered
-                raise ResultsError(
-                    f"{name} {place}: {error.strerror or error}; name another place"
-                ) from error
+    run: Path | None
+    store: Path | None
+    gate_timed: bool
 
 
-def _check_distinct(places: Mapping[str, Path]) -> None:
-    seen: dict[str, str] = {}
-    for name, place in places.items():
-        first = seen.setdefault(os.path.realpath(place), name)
-        if first != name:
-            raise ResultsError(f"{first} and {name} both name {place}; give each a place of its own")
+@dataclass(frozen=True)
+class TimingOptions:
+    """Options that go with two versions side by side."""
+
+    budget_s: float | None
+    seed: int | None
+    keep: Path | None
 
 
-def _check_file(name: str, file: Path) -> None:
-    if file.is_dir():
-        raise ResultsError(f"{name} {file} is a folder; name a file")
-    if file.exists() and not file.is_file():  # a device or a pipe, which is written into where it is
-        if not os.access(file, os.W_OK):
-            raise ResultsError(f"{name} {file}: this user may not write into it; name another place")
-        return
-    file = Path(os.path.realpath(file)) if file.is_symlink() else file
-    if not file.parent.is_dir():
-        raise ResultsError(f"{name} {file}: there is no folder {file.parent}; make it, or name another file")
-    _check_folder(name, file.parent)
+@dataclass(frozen=True)
+class GateOptions:
+    """All options but those of the output."""
+
+    baseline: BaselineOptions
+    stored: StoredOptions
+    timing: TimingOptions
+    accept: Sequence[str]
+    """Facts of the environment that may differ."""
+    rules: Sequence[Rule]
+    """Filters; a cell has to match one of them."""
+    heard: Callable[[str], None]
+    """Gets each line of progress."""
+
+    def check(self) -> None:
+        """Raises GateError where options do not go together."""
+        baseline, stored, timing = self.baseline, self.stored, self.timing
+        check_together(
+            {
+                "--against": baseline.against,
+                "--baseline-python": baseline.baseline_python,
+                "--baseline": baseline.stored,
+            },
+            {
+                "--candidate-python": baseline.candidate_python,
+                "--results": stored.run,
+                "--store": stored.store,
+                "--gate-timed": stored.gate_timed or None,
+                "--budget": timing.budget_s,
+                "--seed": timing.seed,
+                "--keep": timing.keep,
+            },
+        )
 
 
-def _check_folder(name: str, folder: Path) -> None:
-    """It may not be there yet: then the nearest one above it counts."""
-    there = next((one for one in (folder, *folder.absolute().parents) if os.path.lexists(one)), Path("/"))
-    if not there.is_dir():
-        raise ResultsError(f"{name} {folder}: {there} is no folder; name another place")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise ResultsError(f"{name} {folder}: this user may not write in {there}; name another place")
+def words(texts: Sequence[str]) -> list[str]:
+    """The words of options that may be repeated and may list several, separated by commas."""
+    return [word for text in texts for part in text.split(",") if (word := part.strip())]

@@ -1,4 +1,4 @@
-"""`qbench history`: every run of a results tree as series over time."""
+"""`qbench history`: shows the runs of a results tree as series over time."""
 
 from __future__ import annotations
 

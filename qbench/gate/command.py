@@ -1,4 +1,4 @@
-"""What `qbench gate` does for each way in which a baseline can be named."""
+"""The gates of `qbench gate`, one for each way to name a baseline."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from qbench.gate.ab import compare as ab
 from qbench.gate.ab import install
 from qbench.gate.ab.judge import words_of
 from qbench.gate.baseline.baseline import Baseline, baseline_file, read_baseline
-from qbench.gate.baseline.baseline_cell import RELATIVE, facts_of, kept_cells
+from qbench.gate.baseline.baseline_cell import RELATIVE, baseline_cells, facts_of
 from qbench.gate.baseline.choose import only_run
 from qbench.gate.verdicts.finding import GateResult
 from qbench.gate.verdicts.stored import gate_stored
@@ -33,7 +33,7 @@ SAME = "baseline and candidate are the same commit: whatever differs is noise"
 
 
 def against_commit(suite: Suite, ref: str, order: ab.Order) -> GateResult:
-    """The commit that `ref` names against the qbench that runs now. GateError, SuiteError."""
+    """Compares the running qbench with the commit that `ref` names. Raises GateError, SuiteError."""
     root = install.repository()
     order.heard(f"laying {ref} out beside the packages of {sys.prefix}")
     with install.commit_installed(ref, root) as installed:
@@ -43,22 +43,22 @@ def against_commit(suite: Suite, ref: str, order: ab.Order) -> GateResult:
 
 
 def between(suite: Suite, baseline: str, candidate: str | None, order: ab.Order) -> GateResult:
-    """Two installed environments, named by their interpreters. GateError, SuiteError."""
+    """Compares two installed environments, named by their interpreters. Raises GateError, SuiteError."""
     second = install.existing(candidate) if candidate else install.here()
     with ab.two_sides(install.existing(baseline), second) as sides:
         return ab.compare(suite, sides, order)
 
 
 @dataclass(frozen=True)
-class Stored:
-    """A gate against a stored baseline."""
+class StoredGate:
+    """Arguments of a gate against a stored baseline."""
 
     baseline: Path
     """A baseline's file, a results folder with `baselines/SUITE/baseline.json` in it, or one run's folder."""
     run: Path | None = None
-    """A finished run to judge; None: the suite is run first."""
+    """A finished run to compare; None: the suite is run first."""
     results: Path = Path("results")
-    """Where that run is put."""
+    """Results folder of a run that is made."""
     rules: Sequence[Rule] = ()
     gate_timed: bool = False
     accept: Sequence[str] = ()
@@ -66,8 +66,11 @@ class Stored:
     heard: Callable[[str], None] = lambda line: None
 
 
-def with_baseline(suite: Suite, asked: Stored) -> GateResult:
-    """The suite, run now or before, against what was stored. KeyboardInterrupt where the run was stopped."""
+def with_baseline(suite: Suite, asked: StoredGate) -> GateResult:
+    """Compares a run of the suite, finished or made now, with a stored baseline.
+
+    Raises KeyboardInterrupt where the run was stopped.
+    """
     before, against = _baseline(asked.baseline, suite.name)
     if before.suite != suite.name:
         raise GateError(f"{against} is a baseline of suite {before.suite!r}, and this is {suite.name!r}")
@@ -79,8 +82,8 @@ def with_baseline(suite: Suite, asked: Stored) -> GateResult:
     return dataclasses.replace(found, notes=(*found.notes, *notes))
 
 
-def _filtered(before: Baseline, asked: Stored) -> tuple[Baseline, list[str]]:
-    """Without the cells that the filter leaves out, which are not missing; and what is not compared then.
+def _filtered(before: Baseline, asked: StoredGate) -> tuple[Baseline, list[str]]:
+    """The baseline without the cells that the filter leaves out, and notes on values that are not compared.
 
     A run of the filter's cells alone may lack the base that ratios relate to.
     """
@@ -102,10 +105,10 @@ def _filtered(before: Baseline, asked: Stored) -> tuple[Baseline, list[str]]:
     return dataclasses.replace(before, cells=cells), [note]
 
 
-def _check_options(before: Baseline, run: Run | None, asked: Stored) -> None:
-    """SuiteError or GateError for a filter or an accepted fact that neither side has, before any measuring.
+def _check_options(before: Baseline, run: Run | None, asked: StoredGate) -> None:
+    """Raises SuiteError or GateError for a filter or an accepted fact that neither side has.
 
-    Where a run is still to be made, its plan looks at the filters.
+    Where a run is still to be made, its plan checks the filters.
     """
     if asked.accept:
         manifest = {"environment": environment()} if run is None else Store(run.folder).manifest(run)
@@ -120,7 +123,7 @@ def _baseline(place: Path, suite: str) -> tuple[Baseline, str]:
         store, run = Store(place), only_run(place)
         records = list(store.records(run))
         known = facts(store.manifest(run), records)
-        return Baseline(run.suite, known, kept_cells(records), ()), f"run {run.suite}/{run.name}"
+        return Baseline(run.suite, known, baseline_cells(records), ()), f"run {run.suite}/{run.name}"
     path = baseline_file(place, suite) if place.is_dir() else place
     return read_baseline(path), str(path)
 
@@ -132,17 +135,17 @@ def _finished(folder: Path, suite: Suite) -> Run:
     return run
 
 
-def _measured(suite: Suite, asked: Stored) -> Run:
-    """A new run of the whole suite: an earlier one, resumed, would be judged by what it measured then."""
-    outcome = run_suite(suite, asked.results, _Heard(asked.heard), rules=asked.rules, fresh=True)
+def _measured(suite: Suite, asked: StoredGate) -> Run:
+    """Makes a new run of the suite: an earlier one, resumed, would hold what was measured then."""
+    outcome = run_suite(suite, asked.results, _ProgressLines(asked.heard), rules=asked.rules, fresh=True)
     if outcome.interrupted:
         raise KeyboardInterrupt
     return outcome.run
 
 
 @dataclass
-class _Heard:
-    """A run's listener that says a line for each cell that ends."""
+class _ProgressLines:
+    """Listener of a run that prints a line for each cell that ends."""
 
     say: Callable[[str], None]
 
@@ -150,7 +153,7 @@ class _Heard:
         self.say(f"run {run.suite}/{run.name}: {len(planned)} cells")
 
     def phase(self, cell: Cell, name: str) -> None:
-        """Nothing is drawn."""
+        """Draws nothing."""
 
     def record(self, record: Record) -> None:
         self.say(
@@ -158,14 +161,14 @@ class _Heard:
         )
 
     def tick(self) -> None:
-        """Nothing is drawn."""
+        """Draws nothing."""
 
     def note(self, text: str) -> None:
         self.say(text)
 
 
 def _candidate(ref: str, root: Path) -> list[str]:
-    """What the reader must know of the candidate, which is the working tree or an installed package."""
+    """Notes on the candidate, which is the working tree or an installed package."""
     import qbench
 
     if not Path(qbench.__file__).resolve().is_relative_to(root):

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from qbench.gate.baseline.baseline import Baseline, accept, read_baseline
-from qbench.gate.baseline.baseline_cell import Kept
+from qbench.gate.baseline.baseline_cell import BaselineCell
 from qbench.gate.baseline.choose import only_run
 from tests.ci.machine import ROOT, stub
 
@@ -82,7 +82,7 @@ def elsewhere(baseline: Baseline) -> Baseline:
     return replace(baseline, environment={**known, **OTHER}, cells=cells)
 
 
-def other_rounding(cell: Kept) -> dict[str, Any]:
+def other_rounding(cell: BaselineCell) -> dict[str, Any]:
     layers = {
         name: replace(layer, kernels="dequant_gemm 1-128", codes="0" * 16)
         for name, layer in cell.layers.items()

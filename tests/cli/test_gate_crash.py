@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from qbench.cli.gated import Outputs
+from qbench.cli.gate_output import Outputs
 from qbench.gate.verdicts.finding import GateResult
 from tests.gate.report.gate_results import finding, result
 
@@ -53,7 +53,7 @@ def test_a_defect_while_it_works_ends_in_2_with_its_traceback(error: str, tmp_pa
 
 
 def test_a_defect_before_the_gate_ends_in_2_as_well(tmp_path: Path) -> None:
-    fault = "import sys\nsys.modules['qbench.cli.gated'] = None"
+    fault = "import sys\nsys.modules['qbench.cli.gate_output'] = None"
     done = broken(fault, "gate", "quickstart", "--baseline", "x", folder=tmp_path)
     assert done.returncode == 2
     assert "ModuleNotFoundError" in done.stderr
@@ -94,7 +94,7 @@ def test_an_output_that_fails_itself_keeps_no_other_back(
     def gone(found: GateResult) -> bytes:
         raise ZeroDivisionError("in the writer")
 
-    monkeypatch.setattr("qbench.cli.gated.junit", gone)
+    monkeypatch.setattr("qbench.cli.gate_output.junit", gone)
     outputs = Outputs(tmp_path / "gate.xml", tmp_path / "gate.json", tmp_path / "gate.md")
     assert outputs.publish(RED) == 2
     said = capsys.readouterr()

@@ -30,8 +30,8 @@ from qbench.gate.ab.timed_limits import check_kinds, check_sampled, timed_limits
 from qbench.gate.ab.units import units_of
 from qbench.gate.ab.versions import SIDES, Name, Side, opened
 from qbench.gate.ab.workers import Crew
-from qbench.gate.baseline.baseline_cell import Kept, facts_of
-from qbench.gate.timing.timed import TimedFamily
+from qbench.gate.baseline.baseline_cell import BaselineCell, facts_of
+from qbench.gate.timing.timed import TimedComparisons
 from qbench.gate.verdicts.finding import GateResult
 from qbench.gate.verdicts.limits import check_overrides
 from qbench.results.store.folders import Run, new_run_name, write_manifest, write_record
@@ -118,7 +118,7 @@ def compare(suite: Suite, sides: Sides, order: Order) -> GateResult:
         correction=family.correction,
         budget_s=sampling.budget_s,
         spent_s=sampling.spent_s,
-        laps=family.laps,
+        laps=family.blocks,
         unkept=unkept,
     )
 
@@ -153,10 +153,10 @@ def _planned(suite: Suite, sides: Sides, order: Order) -> list[Pair]:
     return pairs
 
 
-def _family(suite: Suite, duels: Sequence[Duel], confirm: bool) -> TimedFamily:
+def _family(suite: Suite, duels: Sequence[Duel], confirm: bool) -> TimedComparisons:
     """All timed comparisons, sampled or not: their number is fixed beforehand."""
     units = [unit for duel in duels for unit in duel.units if unit.thresholds]
-    return TimedFamily(
+    return TimedComparisons(
         {unit.key: unit.thresholds for unit in units},
         {unit.key: unit.words for unit in units},
         alpha=suite.gate.alpha,
@@ -168,7 +168,7 @@ def _family(suite: Suite, duels: Sequence[Duel], confirm: bool) -> TimedFamily:
 def _check_overrides(suite: Suite, pairs: Iterable[Pair]) -> None:
     """SuiteError for an override of the section `gate` that no cell matches."""
     cells = [entry.cell for pair in pairs for entry in pair.entries.values()]
-    check_overrides(suite, [Kept(cell.id, words_of(cell), facts_of(cell), "") for cell in cells])
+    check_overrides(suite, [BaselineCell(cell.id, words_of(cell), facts_of(cell), "") for cell in cells])
 
 
 def _keep(

@@ -12,8 +12,8 @@ from qbench.gate.ab.pairs import Pair
 from qbench.gate.ab.sampling import Sampling
 from qbench.gate.ab.units import Unit
 from qbench.gate.ab.versions import SIDES, Name
-from qbench.gate.baseline.baseline_cell import Kept, facts_of, kept_cells
-from qbench.gate.timing.timed import TimedFamily
+from qbench.gate.baseline.baseline_cell import BaselineCell, baseline_cells, facts_of
+from qbench.gate.timing.timed import TimedComparisons
 from qbench.gate.verdicts.exact import exact_findings
 from qbench.gate.verdicts.finding import Finding
 from qbench.gate.verdicts.limits import limits_of
@@ -34,18 +34,18 @@ def words_of(cell: Cell) -> str:
 
 def exact(suite: Suite, duels: Sequence[Duel]) -> tuple[Finding, ...]:
     """Deterministic numbers of both sides; the baseline's cells under the candidate's ids."""
-    kept: dict[Name, dict[str, Kept]] = {}
+    kept: dict[Name, dict[str, BaselineCell]] = {}
     for name in SIDES:
         records = [record for duel in duels if (record := duel.final(name)) is not None]
         ids = {duel.pair.entries[name].cell.id: duel.cell_id for duel in duels}
         kept[name] = {
             ids[cell_id]: dataclasses.replace(one, cell_id=ids[cell_id], base=ids.get(one.base or ""))
-            for cell_id, one in kept_cells(records).items()
+            for cell_id, one in baseline_cells(records).items()
         }
     return exact_findings(kept["baseline"], kept["candidate"], suite.gate)
 
 
-def timed(family: TimedFamily, duels: Sequence[Duel], sampling: Sampling) -> Iterator[Finding]:
+def timed(family: TimedComparisons, duels: Sequence[Duel], sampling: Sampling) -> Iterator[Finding]:
     """The family's findings under the cells' own ids, each unit with why it has no more laps."""
     owners: dict[str, tuple[Duel, Unit]] = {unit.key: (duel, unit) for duel in duels for unit in duel.units}
     for duel in duels:

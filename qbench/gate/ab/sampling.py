@@ -27,7 +27,7 @@ from qbench.gate.ab.schedule import Schedule
 from qbench.gate.ab.units import Unit
 from qbench.gate.ab.versions import SIDES, Name, Side
 from qbench.gate.ab.workers import Crew
-from qbench.gate.timing.process_starts import LAPS
+from qbench.gate.timing.process_starts import FEWEST_BLOCKS
 from qbench.run.executors.local.memory_admission import lacking
 
 WORTH_LAPS = 20
@@ -38,21 +38,21 @@ OPTIONAL_SHARE = 1 / 3
 """Of a pair's part of the budget, for quantizing and for energy each."""
 WORTH_LOADING = 0.25
 """No pass begins that could time for a smaller part of what its loading takes."""
-CONFIRMING_LAPS = LAPS
+CONFIRMING_LAPS = FEWEST_BLOCKS
 """A load that has not so many laps says nothing."""
 
 
 class Family(Protocol):
-    """What sampling asks of the statistics; `qbench.gate.timing.timed.TimedFamily`."""
+    """What sampling asks of the statistics; `qbench.gate.timing.timed.TimedComparisons`."""
 
-    def open(self, cell_id: str, load: int | None = None) -> bool: ...
+    def open(self, cell_id: str, start: int | None = None) -> bool: ...
     def urgency(self, cell_id: str) -> float: ...
-    def add_lap(
+    def add_block(
         self,
         cell_id: str,
         baseline: Mapping[str, float | None],
         candidate: Mapping[str, float | None],
-        load: int = 0,
+        start: int = 0,
     ) -> None: ...
 
 
@@ -228,7 +228,7 @@ class Sampling:
 
     def _tell(self, duel: Duel, unit: Unit, lap: Lap) -> None:
         if unit.thresholds:
-            self.family.add_lap(unit.key, lap.numbers["baseline"], lap.numbers["candidate"], duel.loads)
+            self.family.add_block(unit.key, lap.numbers["baseline"], lap.numbers["candidate"], duel.loads)
 
     def _cheap(self, units: list[tuple[Duel, Unit]]) -> list[tuple[Duel, Unit]]:
         """What takes so long that its laps would cost the others theirs waits until those are decided."""

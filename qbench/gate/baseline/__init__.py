@@ -1,1 +1,1 @@
-"""Baselines: what an accepted run measured, in a file that is committed."""
+"""Baselines: values of an accepted run, in a file that is committed."""

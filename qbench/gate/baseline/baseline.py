@@ -1,9 +1,9 @@
-"""`Baseline`: what a run gave that others are compared with, in a file that is committed.
+"""`Baseline`: the values of an accepted run that later runs are compared with, in a file that is committed.
 
-`results/baselines/<suite>/<name>.json` holds what the gate compares (`kept.Kept`, a line each cell, so that
-a diff shows which cells changed), the environment, and every acceptance with its reason. Nothing updates it
-but `qbench baseline accept`: a gate that moves its own baseline drifts down to the regressed level. A
-checksum tells a file that was changed by hand, or cut off.
+`results/baselines/<suite>/<name>.json` holds a `BaselineCell` a line, so that a diff shows which cells
+changed, the environment, and every acceptance with its reason. Only `qbench baseline accept` updates it: a
+gate that moves its own baseline drifts down to the regressed level. A checksum detects a file that was
+changed by hand or cut off.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from qbench.errors import ResultsError
-from qbench.gate.baseline.baseline_cell import Kept, kept_cells
+from qbench.gate.baseline.baseline_cell import BaselineCell, baseline_cells
 from qbench.results.store.atomic import write_bytes_atomic
 from qbench.results.store.folders import Run, Store, read_json
 from qbench.results.store.lock import turn
@@ -31,14 +31,14 @@ _AGAIN = "measure a run and accept it anew with `qbench baseline accept`, or res
 
 @dataclass(frozen=True)
 class Acceptance:
-    """When a run became the baseline, and why."""
+    """Time and reason of making a run the baseline."""
 
     run: str
     reason: str
     accepted_at: str
     """ISO 8601, UTC."""
     commit: str | None = None
-    """Of the qbench that measured it; `+dirty` where its tree had changes."""
+    """Commit of the qbench that measured it; `+dirty` where its tree had changes."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,17 @@ class Baseline:
     suite: str
     environment: dict[str, str]
     """Flat facts of `qbench.results.store.manifest_facts`."""
-    cells: dict[str, Kept]
+    cells: dict[str, BaselineCell]
     acceptances: tuple[Acceptance, ...]
     """Oldest first; the last is the one in force."""
 
     @property
     def now(self) -> Acceptance:
+        """The acceptance in force."""
         return self.acceptances[-1]
 
     def changes_from(self, earlier: Baseline | None) -> str:
-        """`1 new, 0 dropped, 3 changed`: cells, and as changed those whose exact numbers or layers are."""
+        """`1 new, 0 dropped, 3 changed`: counts of cells; changed ones have other exact values or layers."""
         known = earlier.cells if earlier else {}
         both = [(known[name], cell) for name, cell in self.cells.items() if name in known]
         changed = sum(
@@ -66,12 +67,12 @@ class Baseline:
         return f"{len(self.cells) - len(both)} new, {len(known) - len(both)} dropped, {changed} changed"
 
     @property
-    def failed(self) -> list[Kept]:
-        """Cells that did not end well, and were accepted so."""
+    def failed(self) -> list[BaselineCell]:
+        """Cells that were accepted although they did not end well."""
         return [cell for cell in self.cells.values() if cell.status not in ("ok", "skipped")]
 
     def to_bytes(self) -> bytes:
-        """The file: a line for each cell, and a checksum over the rest."""
+        """Bytes of the file: a line for each cell, and a checksum over the rest."""
         head = {
             "schema": SCHEMA,
             "suite": self.suite,
@@ -85,14 +86,14 @@ class Baseline:
 
     @classmethod
     def from_dict(cls, data: Any) -> Self:
-        """Raises ResultsError where the data is no whole baseline of this schema."""
+        """Reads the JSON of a file; ResultsError where it is no whole baseline of this schema."""
         if not isinstance(data, dict) or "schema" not in data:
             raise ResultsError("it is no baseline")
         if data["schema"] != SCHEMA:
             raise ResultsError(f"baseline schema {data['schema']!r}; this qbench reads {SCHEMA}")
         try:
             head = {key: data[key] for key in ("schema", "suite", "acceptances", "environment")}
-            cells = [Kept.from_dict(cell) for cell in data["cells"]]
+            cells = [BaselineCell.from_dict(cell) for cell in data["cells"]]
             acceptances = tuple(Acceptance(**one) for one in data["acceptances"])
             changed = data["sha256"] != _checksum(head, data["cells"])
         except (KeyError, TypeError, ValueError) as error:
@@ -111,7 +112,7 @@ def baseline_file(results: Path, suite: str, name: str = NAME) -> Path:
 
 
 def read_baseline(path: Path) -> Baseline:
-    """Raises ResultsError naming the file, what is wrong with it and the way out."""
+    """Reads a baseline; ResultsError names the file, the fault and the way out."""
     if not _there(path):
         raise ResultsError(f"no baseline {path}; make one with `qbench baseline accept RUN --reason TEXT`")
     try:
@@ -121,7 +122,7 @@ def read_baseline(path: Path) -> Baseline:
 
 
 def earlier_baseline(path: Path) -> Baseline | None:
-    """What an acceptance replaces; None where it is the first."""
+    """The baseline that an acceptance replaces; None where it is the first."""
     return read_baseline(path) if _there(path) else None
 
 
@@ -138,15 +139,15 @@ def accept(
 
     Raises ResultsError for an empty reason, a run that cannot be read or measured nothing, one that is not
     finished or has cells that did not end well (unless they are allowed), one that lacks cells of the earlier
-    baseline (unless they are to be dropped), a damaged old baseline, and a place that cannot be written. Of
-    two at once each waits for the other's turn.
+    baseline (unless they are to be dropped), a damaged old baseline, and a place that cannot be written.
+    Acceptances at the same time wait for each other.
     """
     if not reason.strip():
         raise ResultsError("a baseline needs a reason; say with --reason why these numbers are right")
     store = Store(run.folder)
     records = list(store.records(run))
     manifest = store.manifest(run)
-    cells = kept_cells(records)
+    cells = baseline_cells(records)
     _check(run, manifest, list(cells.values()), allow_failed)
     moment = (now or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds")
     acceptance = Acceptance(run.name, " ".join(reason.split()), moment, _commit(manifest))
@@ -167,7 +168,7 @@ def _there(path: Path) -> bool:
         raise ResultsError(f"cannot read baseline {path}: {error.strerror or error}") from error
 
 
-def _check(run: Run, manifest: dict[str, Any], cells: Sequence[Kept], allow_failed: bool) -> None:
+def _check(run: Run, manifest: dict[str, Any], cells: Sequence[BaselineCell], allow_failed: bool) -> None:
     if not any(cell.status == "ok" for cell in cells):
         raise ResultsError(f"{run.folder} holds no ok cell: there is nothing to compare with")
     bad = [f"{cell.cell} ({cell.status})" for cell in cells if cell.status not in ("ok", "skipped")]
@@ -181,8 +182,8 @@ def _check(run: Run, manifest: dict[str, Any], cells: Sequence[Kept], allow_fail
     )
 
 
-def _check_lost(run: Run, path: Path, lost: Sequence[Kept]) -> None:
-    """A run of a part of the suite would leave the gate asleep on the rest."""
+def _check_lost(run: Run, path: Path, lost: Sequence[BaselineCell]) -> None:
+    """Refuses to lose cells: a run of a part of the suite would leave the rest without a gate."""
     if lost:
         names = ", ".join(cell.cell for cell in lost)
         raise ResultsError(

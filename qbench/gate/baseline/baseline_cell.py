@@ -1,8 +1,8 @@
-"""`Kept`: what the gate compares of one cell, and nothing else; small enough to be committed as a baseline.
+"""`BaselineCell`: the part of one cell that the gate compares, small enough to be committed.
 
 Both sides of a comparison are brought into this form, so that a stored baseline and a fresh run are read by
-the same code. Values are computed from the raw samples when a record is kept; losses by window stay, since
-ratios and their intervals are paired by window, and so do the single rounds of what is timed.
+the same code. Values are computed from the raw samples. Losses by window are kept, since ratios and their
+intervals are paired by window, and so are the single rounds of what is timed.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ from qbench.results.store.record import Record, reading
 from qbench.results.table.metrics import METRICS
 
 RELATIVE: dict[str, Gate] = {"perplexity_ratio": Gate(1.005)}
-"""Columns of the frame that the gate looks at beside the metric table: they relate a cell to its base."""
+"""Gated columns that are not in the metric table, since they relate a cell to its base."""
 DIGITS = 16
-"""Of a hash of codes that are kept."""
+"""Leading digits kept of a hash."""
 
 
 @dataclass(frozen=True)
-class KeptLayer:
-    """A quantized layer: what ran it, and what it holds."""
+class BaselineLayer:
+    """A quantized layer: the kernels that ran it, and a hash of what it stores."""
 
     kernels: str
     """`packed_native 1-128, dequant_gemm 2044`: kernel and the numbers of rows that it ran."""
     fallback: str | None = None
-    """Why another kernel than the one asked for ran."""
+    """Reason why another kernel than the one asked for ran."""
     codes: str | None = None
     """First digits of the hash of all that the layer stores; None in records of before there was one."""
 
 
 @dataclass(frozen=True)
-class Kept:
-    """One cell of one side."""
+class BaselineCell:
+    """One cell of one side of a comparison."""
 
     cell_id: str
     cell: str
-    """In words."""
+    """Model, label, dtype and device in words."""
     facts: dict[str, str]
-    """What rules of a suite are read against: model, method, dtype, device, runtime, label, parameters."""
+    """Facts that rules of a suite are matched against: model, method, dtype, device, label, parameters …"""
     status: str
     reason: str | None = None
     values: dict[str, float] = field(default_factory=dict)
@@ -67,35 +67,35 @@ class Kept:
     """Cell id of the unquantized one that ratios relate to."""
     rounds: dict[str, list[float]] = field(default_factory=dict)
     """Timed metric → single rounds, or the one value that there is."""
-    layers: dict[str, KeptLayer] = field(default_factory=dict)
+    layers: dict[str, BaselineLayer] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Without what is empty, and layers that ran alike together."""
+        """JSON values: fields that are empty are left out, layers that ran alike are grouped."""
         whole = {**dataclasses.asdict(self), "layers": _grouped(self.layers)}
         return {key: value for key, value in whole.items() if value not in (None, [], {}, "")}
 
     @classmethod
     def from_dict(cls, data: Any) -> Self:
-        """Raises ResultsError where the data is no kept cell."""
+        """Reads what `to_dict` wrote; ResultsError where the data is no such cell."""
         try:
-            kept = cls(**{**data, "layers": _layers(data.get("layers", []))})
+            cell = cls(**{**data, "layers": _layers(data.get("layers", []))})
             numbers = [
-                *kept.values.values(),
-                *kept.nll,
-                *kept.tokens,
-                *itertools.chain(*kept.rounds.values()),
+                *cell.values.values(),
+                *cell.nll,
+                *cell.tokens,
+                *itertools.chain(*cell.rounds.values()),
             ]
             if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
                 raise TypeError("a value is no number")
         except (TypeError, AttributeError, KeyError) as error:
-            raise ResultsError(f"not a kept cell: {error}") from error
-        return kept
+            raise ResultsError(f"not a baseline cell: {error}") from error
+        return cell
 
 
-def kept_cells(records: Iterable[Record]) -> dict[str, Kept]:
-    """Cell id → what the gate compares. Of two records of one cell the newer stands.
+def baseline_cells(records: Iterable[Record]) -> dict[str, BaselineCell]:
+    """Cell id → the baseline cell of its record; of two records of one cell, of the newer.
 
-    ResultsError names a record that holds, deeper than it was checked, what nobody wrote.
+    ResultsError names a record with malformed values.
     """
     by_id = {record.cell.id: record for record in sorted(records, key=lambda record: record.started_at)}
     measured = dict.fromkeys(("weight_bytes", "prefill_s", "decode_s_per_token"))
@@ -112,12 +112,12 @@ def kept_cells(records: Iterable[Record]) -> dict[str, Kept]:
         if above is not None and base is not None and base.cell_id != name:
             ratio = math.exp(float(above.sum()) / math.fsum(cells[name].tokens))
         with reading(record):
-            found[name] = _kept(record, base.cell_id if base else None, ratio)
+            found[name] = _baseline_cell(record, base.cell_id if base else None, ratio)
     return found
 
 
 def facts_of(cell: Cell) -> dict[str, str]:
-    """As the rules of a suite see them; parameters with their defaults."""
+    """Facts of a cell that rules of a suite are matched against; parameters with their defaults."""
     params = {
         key: value if isinstance(value, str) else json.dumps(value) for key, value in cell.params.items()
     }
@@ -133,13 +133,13 @@ def facts_of(cell: Cell) -> dict[str, str]:
 
 
 def gate_of(metric: str) -> Gate | None:
-    """What the tables say of gating it."""
+    """Default gate of a metric or of a `RELATIVE` column; None where it has none."""
     return RELATIVE.get(metric) or (METRICS[metric].gate if metric in METRICS else None)
 
 
-def _kept(record: Record, base: str | None, ratio: float | None) -> Kept:
+def _baseline_cell(record: Record, base: str | None, ratio: float | None) -> BaselineCell:
     name = described(record).removesuffix(f" ({record.status})")
-    head = Kept(record.cell.id, name, facts_of(record.cell), record.status, record.reason)
+    head = BaselineCell(record.cell.id, name, facts_of(record.cell), record.status, record.reason)
     if record.status != "ok":
         return head
     values = {
@@ -162,8 +162,8 @@ def _kept(record: Record, base: str | None, ratio: float | None) -> Kept:
     )
 
 
-def _grouped(layers: Mapping[str, KeptLayer]) -> list[dict[str, Any]]:
-    """`kernels`, `fallback`, and `codes` by layer name of all that ran so."""
+def _grouped(layers: Mapping[str, BaselineLayer]) -> list[dict[str, Any]]:
+    """A group for each `kernels` and `fallback`, with `codes` by the names of its layers."""
     found: dict[tuple[str, str | None], dict[str, str | None]] = {}
     for name, layer in layers.items():
         found.setdefault((layer.kernels, layer.fallback), {})[name] = layer.codes
@@ -173,16 +173,16 @@ def _grouped(layers: Mapping[str, KeptLayer]) -> list[dict[str, Any]]:
     ]
 
 
-def _layers(groups: Iterable[Mapping[str, Any]]) -> dict[str, KeptLayer]:
+def _layers(groups: Iterable[Mapping[str, Any]]) -> dict[str, BaselineLayer]:
     return {
-        name: KeptLayer(group["kernels"], group["fallback"], codes)
+        name: BaselineLayer(group["kernels"], group["fallback"], codes)
         for group in groups
         for name, codes in group["codes"].items()
     }
 
 
 def _rounds(record: Record) -> dict[str, list[float]]:
-    """Single rounds of the first corner where there are any, else the record's one value."""
+    """Single rounds of the first workload where there are any, else the record's one value."""
     found = {}
     for metric in METRICS.values():
         if metric.gate and metric.kind == "timed" and (value := metric.value(record)) is not None:
@@ -194,10 +194,10 @@ def _rounds(record: Record) -> dict[str, list[float]]:
     return found
 
 
-def _layer(layer: Mapping[str, Any]) -> KeptLayer:
+def _layer(layer: Mapping[str, Any]) -> BaselineLayer:
     codes = layer.get("codes_sha256")
     ran = sorted(layer.get("executed", ()), key=lambda run: (run["min_rows"], run["kernel"]))
-    return KeptLayer(
+    return BaselineLayer(
         ", ".join(f"{run['kernel']} {_rows(run['min_rows'], run['max_rows'])}" for run in ran),
         layer.get("fallback_reason"),
         codes[:DIGITS] if codes else None,

@@ -1,4 +1,4 @@
-"""The one run that a folder stands for."""
+"""`only_run`: the run that a folder stands for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A baseline for a terminal: where it comes from, why it was accepted, and its cells."""
+"""A baseline as text for a terminal: its environment, its acceptances with their reasons, and its cells."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from qbench.gate.baseline.baseline import Acceptance, Baseline
-from qbench.gate.baseline.baseline_cell import Kept
+from qbench.gate.baseline.baseline_cell import BaselineCell
 from qbench.report.view.digits import significant
 from qbench.results.table.metrics import METRICS
 
@@ -17,7 +17,7 @@ _FACTS = ("cpu.model", "threads", "packages.torch", "packages.transformers", "gp
 
 
 def drawn(found: Baseline, file: str) -> Group:
-    """Everything as rich text, ready to print; texts of the file are literal."""
+    """The baseline as rich text, ready to print; texts of the file are literal."""
     facts = [f"{key} {found.environment[key]}" for key in _FACTS if found.environment.get(key)]
     lines = [Text(f"{found.suite}: {file}", style="bold"), Text(", ".join(facts))]
     lines += [Text(_line(one)) for one in reversed(found.acceptances)]
@@ -29,7 +29,7 @@ def _line(one: Acceptance) -> str:
     return f"{one.accepted_at}  {one.run}{commit}: {one.reason}"
 
 
-def _rows(cells: list[Kept]) -> Table:
+def _rows(cells: list[BaselineCell]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("Cell", overflow="fold")
     for name in SHOWN:
@@ -42,7 +42,7 @@ def _rows(cells: list[Kept]) -> Table:
     return table
 
 
-def _value(cell: Kept, name: str) -> str:
+def _value(cell: BaselineCell, name: str) -> str:
     value = cell.values.get(name)
     digits = METRICS[name].digits if name in METRICS else 5
     return "–" if value is None else significant(value, digits)

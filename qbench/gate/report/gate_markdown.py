@@ -1,4 +1,4 @@
-"""A gate as Markdown, for a comment on a pull request and for a job's summary on GitHub."""
+"""Markdown of a gate, for a comment on a pull request and for a job's summary on GitHub."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _RULE = "| --- | --- | --- | --- | --- | --- | --- | --- |"
 
 
 def markdown(result: GateResult) -> str:
-    """The verdict, what is not fine as a table, and the rest folded away."""
+    """The verdict, a table of the findings that are not `same`, and the rest folded away."""
     listed = [one for one in ranked(result.findings) if one.gated and one.verdict != "same"]
     folded = [one for one in ranked(result.findings) if one not in listed]
     parts = [*_head(result), *_facts(result)]
@@ -41,14 +41,14 @@ def markdown(result: GateResult) -> str:
 
 
 def _head(result: GateResult) -> list[str]:
-    """The verdict as a heading; why nothing was compared, which may list much, below it."""
+    """The verdict as a heading, and below it the reason why nothing was compared."""
     said = "refused" if result.refused is not None else _safe(result.verdict)
     lines = [f"### {_MARKS[result.exit_code]} qbench gate {said}", "", _safe(sides(result)), ""]
     return lines if result.refused is None else [*lines, _cut(_whole(result.refused)), ""]
 
 
 def _facts(result: GateResult) -> list[str]:
-    """Notes and what differs, as lists; as many as leave room for what was found."""
+    """Notes and differing facts as lists, cut so that findings have room."""
     lists = (("Note", result.notes), ("Differs", result.environment), ("Accepted", result.accepted))
     room, found = MOST_CHARACTERS // 3, list[str]()
     for title, lines in lists:
@@ -61,7 +61,7 @@ def _facts(result: GateResult) -> list[str]:
 
 
 def _cut(text: str) -> str:
-    """Escaping can make a long text several times as long."""
+    """The text cut to its room: escaping can make a long text several times as long."""
     most = MOST_CHARACTERS // 2
     return text if len(text) <= most else f"{text[:most].rstrip(chr(92))}…"
 
@@ -74,7 +74,7 @@ def _table(rows: Sequence[str], left_out: int) -> list[str]:
 
 
 def _fitting(rows: Iterable[str], room: int) -> Iterator[str]:
-    """As long as there is room for them."""
+    """The leading rows that fit into `room` characters."""
     for row in rows:
         room -= len(row) + 1
         if room < 0:
@@ -94,7 +94,7 @@ def _row(finding: Finding) -> str:
 
 
 def _safe(text: object) -> str:
-    """Text that neither Markdown nor HTML reads as its own, and that calls on nobody."""
+    """Text escaped for Markdown and HTML, in which no link and no mention of a user is active."""
     return _escaped(plain(text))
 
 

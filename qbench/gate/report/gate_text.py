@@ -1,4 +1,4 @@
-"""What `qbench gate` prints: what is worse first, a line each, then counts, then one verdict."""
+"""Text output of `qbench gate`: a line for each finding, worst first, then counts, then the verdict."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from qbench.gate.verdicts.finding import Finding, GateResult
 from qbench.report.text.sanitize import plain
 
 QUIET = frozenset({"same"})
-"""Verdicts that are counted and not listed."""
+"""Verdicts that are only counted."""
 
 
 def text(result: GateResult, every: bool = False) -> str:
-    """All lines; with `every` also those that say `same`, and those that are shown and not gated."""
+    """All lines; with `every` also findings that are `same`, and those that are shown and not gated."""
     return "\n".join(_lines(result, every))
 
 

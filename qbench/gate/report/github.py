@@ -1,4 +1,4 @@
-"""A gate as GitHub Actions hears it: annotations on standard output, and the summary of the job."""
+"""Outputs for GitHub Actions: annotations on standard output, and the summary of the job."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ MOST = 10
 
 
 def on_github(variables: Mapping[str, str] = os.environ) -> bool:
+    """True inside a job of GitHub Actions."""
     return variables.get("GITHUB_ACTIONS") == "true"
 
 
 def annotation_lines(result: GateResult) -> list[str]:
-    """`::error …` for what turns the gate red, `::warning …` for what is undecided; ten of each at most."""
+    """`::error …` for findings that turn the gate red, `::warning …` for undecided ones; ten each at most."""
     return [
         *_annotations("error", [one for one in ranked(result.findings) if one.red]),
         *_annotations(
@@ -60,7 +61,7 @@ def _command(kind: str, title: str, message: str) -> str:
 
 
 def _escaped(text: str, more: str = "") -> str:
-    """`%` first, then what ends a line, and in a property what ends that."""
+    """Percent escapes of a workflow command: `%` first, then line ends, then the characters in `more`."""
     for one in ("%", "\r", "\n", *more):
         text = text.replace(one, f"%{ord(one):02X}")
     return text

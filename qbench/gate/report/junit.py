@@ -1,9 +1,9 @@
-"""A gate as JUnit XML: a testcase for each cell × metric, for the test view of a CI system.
+"""JUnit XML of a gate: a testcase for each cell × metric, for the test view of a CI system.
 
 `worse`, `missing` and `failed` are failures. `undecided` is an error and not a skip: a CI system shows
-skipped tests as fine, and the gate's exit code then is 3, not 0. What is shown and not gated is skipped. A
-gate that was refused or measured nothing has one testcase, which is an error, so that the file is never
-empty and green.
+skipped tests as fine, and the gate's exit code then is 3, not 0. A finding that is shown and not gated is
+skipped. A gate that was refused or measured nothing has one testcase, which is an error, so that the file is
+never empty and green.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from qbench.gate.verdicts.finding import Finding, GateResult
 from qbench.report.text.sanitize import plain
 
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What no XML 1.0 document may hold, escaped or not."""
+"""Characters that no XML 1.0 document may hold, escaped or not."""
 
 
 def junit(result: GateResult) -> bytes:

@@ -1,7 +1,7 @@
-"""What all outputs of a gate say alike: the order of findings, numbers in words, and text made harmless.
+"""Parts common to all outputs of a gate: the order of findings, numbers in words, and sanitized text.
 
 Names and reasons may hold anything, another format's markup too. `plain` leaves one line of printable
-characters; each output then escapes what its own format gives a meaning.
+characters; each output then escapes the characters that its own format gives a meaning.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from qbench.results.table.metrics import METRICS
 ORDER: tuple[Verdict, ...] = ("failed", "missing", "worse", "undecided", "better", "new", "same")
 """Worst first."""
 MOST_OF_ALL = 10_000
-"""Of why a gate was refused: all that differs between two environments, and still no flood."""
+"""Most characters of the reason of a refusal, which lists all facts that differ."""
 
 
 def whole(text: object) -> str:
-    """The same for what is said once of a gate: its refusal ends with the option that is the way out."""
+    """Sanitized text that a gate says once, long enough for a refusal with the option at its end."""
     return plain(text, MOST_OF_ALL)
 
 
 def ranked(findings: Iterable[Finding]) -> list[Finding]:
-    """Gated ones first, worst first, then by how far beyond the threshold."""
+    """Findings in order: gated ones first, worst first, then by the size of the change."""
     return sorted(findings, key=lambda one: (not one.gated, ORDER.index(one.verdict), -excess(one)))
 
 
 def excess(finding: Finding) -> float:
-    """By how much the change counts as worse, larger is worse; 0 where there is no number."""
+    """Size of the change in the direction that is worse; 0 where there is no number."""
     if finding.change is None:
         return 0.0
     metric = METRICS.get(finding.metric)
@@ -51,7 +51,7 @@ def interval(finding: Finding) -> str:
 
 
 def threshold(finding: Finding) -> str:
-    """What counts as worse, in the direction in which the metric gets worse; empty where there is none."""
+    """The threshold in the direction in which the metric gets worse; empty where there is none."""
     if finding.threshold is None:
         return ""
     metric = METRICS.get(finding.metric)
@@ -83,7 +83,7 @@ def value(finding: Finding, found: float | str | None) -> str:
 
 
 def figures(finding: Finding) -> str:
-    """`1.21 ms → 1.27 ms, +5.2 % (+4.1 to +6.3 %), threshold +3 %`: what there is of it."""
+    """`1.21 ms → 1.27 ms, +5.2 % (+4.1 to +6.3 %), threshold +3 %`; parts that are unknown are left out."""
     parts = [values(finding)]
     if finding.change is not None:
         between = interval(finding)
@@ -99,12 +99,12 @@ def sides(result: GateResult) -> str:
 
 
 def effort(result: GateResult) -> str:
-    """`93 s of a budget of 300 s, at most 41 laps a cell`; empty where nothing was sampled."""
+    """`93 s of a budget of 300 s, at most 41 paired rounds a cell`; empty where nothing was sampled."""
     if result.spent_s is None:
         return ""
     budget = f" of a budget of {result.budget_s:g} s" if result.budget_s is not None else ""
-    laps = f", at most {result.laps} laps a cell" if result.laps else ""
-    return f"{result.spent_s:.0f} s{budget}{laps}"
+    blocks = f", at most {result.laps} paired rounds a cell" if result.laps else ""
+    return f"{result.spent_s:.0f} s{budget}{blocks}"
 
 
 def _by_difference(finding: Finding) -> bool:

@@ -1,1 +1,1 @@
-"""Sequential tests of paired times: e-values of rounds and of process starts."""
+"""Sequential tests of paired times: e-values of paired rounds and of process starts."""

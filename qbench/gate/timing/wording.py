@@ -1,4 +1,4 @@
-"""A judged comparison as a `Finding`, with its one sentence."""
+"""`TimedVerdict`: a timed comparison with its verdict, and the `Finding` with its sentence."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from qbench.results.table.metrics import METRICS
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A timed comparison and what came of it."""
+class TimedVerdict:
+    """A timed comparison, its verdict and the numbers behind it."""
 
     cell_id: str
     cell: str
@@ -22,37 +22,38 @@ class Judged:
     threshold: float
     p: float
     change: tuple[float, float | None, float | None] | None
-    """Candidate over baseline and its family-wise interval."""
+    """Candidate over baseline, and the interval that holds for all comparisons at once."""
     sides: tuple[Array, Array]
-    """Values by lap of baseline and candidate; NaN where there is none."""
+    """Values by block of baseline and candidate; NaN where there is none."""
     broken: tuple[int, float | None]
-    """How many values no clock gives, and the first of them."""
+    """Number of values that no clock gives, and the first of them."""
     failed: str | None
     ended: str
-    loads: int | None = None
-    """Whole loads; None where laps alone decide."""
-    by_loads: bool = False
-    """Whether they say `same`."""
+    starts: int | None = None
+    """Process starts that gave a median; None where blocks alone decide."""
+    same_by_starts: bool = False
+    """True where they show `same`."""
 
 
-def finding_of(judged: Judged) -> Finding:
-    medians = [_median(values) for values in judged.sides]
-    change, low, high = judged.change or (None, None, None)
+def finding_of(found: TimedVerdict) -> Finding:
+    """The comparison as the gate reports it."""
+    medians = [_median(values) for values in found.sides]
+    change, low, high = found.change or (None, None, None)
     return Finding(
-        cell_id=judged.cell_id,
-        cell=judged.cell,
-        metric=judged.metric,
-        verdict=judged.verdict,
-        gated=judged.verdict != "new",
-        reason=_reason(judged) + _clock(judged),
+        cell_id=found.cell_id,
+        cell=found.cell,
+        metric=found.metric,
+        verdict=found.verdict,
+        gated=found.verdict != "new",
+        reason=_reason(found) + _clock(found),
         baseline=medians[0],
         candidate=medians[1],
         change=change,
         low=low,
         high=high,
-        threshold=judged.threshold,
-        p=judged.p,
-        samples=len(judged.sides[0]),
+        threshold=found.threshold,
+        p=found.p,
+        samples=len(found.sides[0]),
     )
 
 
@@ -62,49 +63,49 @@ def percent(factor: float) -> str:
 
 
 def worse_by(metric: str, factor: float) -> str:
-    """The factor in the metric's own direction: `+3 %` of seconds, `−2.91 %` of tokens per second."""
+    """The factor as a change for the worse: `+3 %` of seconds, `−2.91 %` of tokens per second."""
     return percent(1 / factor if METRICS[metric].direction == "higher" else factor)
 
 
-def _reason(judged: Judged) -> str:
-    laps = len(judged.sides[0])
-    if judged.verdict == "failed":
-        return judged.failed or "the candidate's cell failed"
-    if judged.verdict == "missing":
-        return f"the candidate gave no {judged.metric} in {laps} laps, and the baseline did"
-    if judged.verdict == "new":
-        return f"the baseline gave no {judged.metric} in {laps} laps"
-    if judged.change is None:
-        return f"no lap has a number on both sides; {judged.ended}"
-    said = f"{percent(judged.change[0])} over {laps} laps"
-    limit = f"the threshold of {worse_by(judged.metric, judged.threshold)}"
-    if judged.verdict == "worse":
-        by = "" if judged.loads is None else f" by {_pairs(judged.loads)}"
-        return f"{said}: beyond {limit}{by} (p = {judged.p:.1g}, corrected for the family)"
-    if judged.verdict == "better":
+def _reason(found: TimedVerdict) -> str:
+    blocks = f"{len(found.sides[0])} paired rounds"
+    if found.verdict == "failed":
+        return found.failed or "the candidate's cell failed"
+    if found.verdict == "missing":
+        return f"the candidate gave no {found.metric} in {blocks}, and the baseline did"
+    if found.verdict == "new":
+        return f"the baseline gave no {found.metric} in {blocks}"
+    if found.change is None:
+        return f"no pair of rounds has a number on both sides; {found.ended}"
+    said = f"{percent(found.change[0])} over {blocks}"
+    limit = f"the threshold of {worse_by(found.metric, found.threshold)}"
+    if found.verdict == "worse":
+        by = "" if found.starts is None else f" by {_pairs(found.starts)}"
+        return f"{said}: beyond {limit}{by} (p = {found.p:.1g}, corrected for all comparisons)"
+    if found.verdict == "better":
         return f"{said}: better by the threshold or more, in the processes that ran"
-    if judged.verdict == "same":
-        return f"{said}: {_same(judged, limit)}"
-    loads = "" if judged.loads is None else f", after {_pairs(judged.loads)}"
-    return f"{said}: neither within nor beyond {limit} for certain{loads}; {judged.ended}"
+    if found.verdict == "same":
+        return f"{said}: {_same(found, limit)}"
+    starts = "" if found.starts is None else f", after {_pairs(found.starts)}"
+    return f"{said}: neither within nor beyond {limit} for certain{starts}; {found.ended}"
 
 
-def _same(judged: Judged, limit: str) -> str:
-    if judged.loads is not None and judged.by_loads:
-        return f"within {limit} by {_pairs(judged.loads)}"
-    margin = "" if judged.loads is None else "half of "
+def _same(found: TimedVerdict, limit: str) -> str:
+    if found.starts is not None and found.same_by_starts:
+        return f"within {limit} by {_pairs(found.starts)}"
+    margin = "" if found.starts is None else "half of "
     return f"within {margin}{limit}, in the processes that ran"
 
 
-def _pairs(loads: int) -> str:
-    return f"{loads} fresh pair{'' if loads == 1 else 's'} of processes"
+def _pairs(starts: int) -> str:
+    return f"{starts} fresh pair{'' if starts == 1 else 's'} of processes"
 
 
-def _clock(judged: Judged) -> str:
-    count, value = judged.broken
+def _clock(found: TimedVerdict) -> str:
+    count, value = found.broken
     if not count:
         return ""
-    return f"; left out {count} numbers that no clock gives, such as {value:g}: the machine's clock jumps"
+    return f"; left out {count} numbers that no clock gives, such as {value:g}: its clock jumps"
 
 
 def _median(values: Array) -> float | None:

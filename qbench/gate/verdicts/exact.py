@@ -1,22 +1,23 @@
-"""Two sides cell by cell, where each number is the same each time: quality, bytes, bits, kernels, codes.
+"""Findings on deterministic values, cell by cell: quality, bytes, bits, kernels, codes.
 
-No test is needed here, only thresholds: a run of the same code on the same kind of machine gives the same
-number to the last bit, so whatever changed was changed by the code. `environment` sees to the machine.
+Thresholds suffice, without a test: a run of the same code on the same kind of machine gives the same
+number to the last bit, so the code changed whatever changed. `qbench.results.compare.comparable` checks that
+the machines are of the same kind.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from qbench.gate.baseline.baseline_cell import Kept, KeptLayer
-from qbench.gate.verdicts.finding import Finding
+from qbench.gate.baseline.baseline_cell import BaselineCell, BaselineLayer
+from qbench.gate.verdicts.finding import Finding, Verdict
 from qbench.gate.verdicts.limits import PEAKS, Limits, by_kind, limits_of
 from qbench.gate.verdicts.numbers import Side, judge
 from qbench.suite.gate import GateSpec
 
 NAMED = 3
-"""Layers that a sentence names."""
+"""Most layers that a sentence names."""
 
 
 def exact_findings(baseline: Side, candidate: Side, gate: GateSpec) -> tuple[Finding, ...]:
@@ -40,8 +41,8 @@ def _all(baseline: Side, candidate: Side, gate: GateSpec) -> Iterator[Finding]:
             yield _text(now, "status", "new", False, reason, None, now.status)
 
 
-def _lost(before: Kept, new: set[str]) -> Iterator[Finding]:
-    """`new` are the names of cells that only the candidate has."""
+def _lost(before: BaselineCell, new: set[str]) -> Iterator[Finding]:
+    """Finding on a cell that only the baseline has; `new` names the cells that only the candidate has."""
     gated = before.status == "ok"
     reason = "the baseline has this cell, and the candidate does not"
     if before.cell in new:
@@ -49,8 +50,8 @@ def _lost(before: Kept, new: set[str]) -> Iterator[Finding]:
     yield _text(before, "status", "missing", gated, reason, before.status, None)
 
 
-def _status(before: Kept, now: Kept) -> Iterator[Finding]:
-    """A cell that did not end well on a side."""
+def _status(before: BaselineCell, now: BaselineCell) -> Iterator[Finding]:
+    """Finding on a cell that did not end well on at least one side."""
     if before.status == "ok":
         reason = f"{now.status}: {now.reason or 'no reason was recorded'}"
         yield _text(now, "status", "failed", True, reason, before.status, now.status)
@@ -62,17 +63,19 @@ def _status(before: Kept, now: Kept) -> Iterator[Finding]:
         yield _text(now, "status", "same", False, reason, before.status, now.status)
 
 
-def _both(before: Kept, now: Kept, gate: GateSpec, sides: tuple[Side, Side]) -> Iterator[Finding]:
+def _both(
+    before: BaselineCell, now: BaselineCell, gate: GateSpec, sides: tuple[Side, Side]
+) -> Iterator[Finding]:
     limits = by_kind(limits_of(gate, now.facts), "deterministic")
     before, now = (_with_peaks(side, limits) for side in (before, now))
     for metric in dict.fromkeys((*before.values, *now.values)):
         limit = limits.get(metric)
         if metric not in now.values:
             reason = f"the baseline has {metric}, and the candidate gives none"
-            lost = _text(now, metric, "missing", limit is not None, reason, None, None)
+            lost = _text(now, metric, "missing", limit is not None, reason)
             yield replace(lost, baseline=before.values[metric], threshold=limit)
         elif metric not in before.values:
-            found = _text(now, metric, "new", False, f"the baseline has no {metric}", None, None)
+            found = _text(now, metric, "new", False, f"the baseline has no {metric}")
             yield replace(found, candidate=now.values[metric])
         else:
             yield judge(metric, before, now, limit, sides)
@@ -81,13 +84,13 @@ def _both(before: Kept, now: Kept, gate: GateSpec, sides: tuple[Side, Side]) -> 
         yield from _codes(before, now, gate.codes)
 
 
-def _with_peaks(kept: Kept, limits: Limits) -> Kept:
-    """Those that are gated stand among the values."""
-    peaks = {name: kept.rounds[name][0] for name in PEAKS if name in limits and kept.rounds.get(name)}
-    return replace(kept, values={**kept.values, **peaks})
+def _with_peaks(cell: BaselineCell, limits: Limits) -> BaselineCell:
+    """The cell with its gated memory peaks among the values."""
+    peaks = {name: cell.rounds[name][0] for name in PEAKS if name in limits and cell.rounds.get(name)}
+    return replace(cell, values={**cell.values, **peaks})
 
 
-def _kernels(before: Kept, now: Kept, gated: bool) -> Iterator[Finding]:
+def _kernels(before: BaselineCell, now: BaselineCell, gated: bool) -> Iterator[Finding]:
     """Worse where a layer is gone, runs another kernel or the same for other rows, or fell back."""
     wrong = [
         (name, why)
@@ -95,14 +98,14 @@ def _kernels(before: Kept, now: Kept, gated: bool) -> Iterator[Finding]:
         if (why := _other_kernel(layer, now.layers.get(name))) is not None
     ]
     wrong += [(name, "was not quantized") for name in now.layers if name not in before.layers]
-    texts = [_distinct({layer.kernels for layer in kept.layers.values()}) for kept in (before, now)]
+    texts = [_distinct({layer.kernels for layer in cell.layers.values()}) for cell in (before, now)]
     if wrong:
         yield _text(now, "kernels", "worse", gated, _layers(wrong), *texts)
     else:
         yield _text(now, "kernels", "same", gated, f"the same in all {len(now.layers)} layers", *texts)
 
 
-def _other_kernel(before: KeptLayer, now: KeptLayer | None) -> str | None:
+def _other_kernel(before: BaselineLayer, now: BaselineLayer | None) -> str | None:
     if now is None:
         return "is not quantized any more"
     if now.fallback and now.fallback != before.fallback:
@@ -112,35 +115,26 @@ def _other_kernel(before: KeptLayer, now: KeptLayer | None) -> str | None:
     return None
 
 
-def _codes(before: Kept, now: Kept, gated: bool) -> Iterator[Finding]:
+def _codes(before: BaselineCell, now: BaselineCell, gated: bool) -> Iterator[Finding]:
     pairs = [
-        _Codes(name, layer.codes, now.layers[name].codes)
+        (name, layer.codes, now.layers[name].codes)
         for name, layer in before.layers.items()
         if name in now.layers
     ]
-    lost = [(pair.name, "has no hash any more") for pair in pairs if pair.before and not pair.now]
+    lost = [(name, "has no hash any more") for name, old, new in pairs if old and not new]
     if lost:
-        yield _text(now, "codes", "missing", gated, _layers(lost), None, None)
+        yield _text(now, "codes", "missing", gated, _layers(lost))
         return
-    known = [pair for pair in pairs if pair.before and pair.now]
+    known = [pair for pair in pairs if all(pair)]
     if not known:
         reason = "the baseline has no hash of the codes; it was recorded before there was one"
-        yield _text(now, "codes", "new", False, reason, None, None)
+        yield _text(now, "codes", "new", False, reason)
         return
-    other = [
-        (pair.name, f"{pair.before} before, now {pair.now}") for pair in known if pair.before != pair.now
-    ]
+    other = [(name, f"{old} before, now {new}") for name, old, new in known if old != new]
     if other:
-        yield _text(now, "codes", "worse", gated, _layers(other), None, None)
+        yield _text(now, "codes", "worse", gated, _layers(other))
     else:
-        yield _text(now, "codes", "same", gated, f"the same in all {len(known)} layers", None, None)
-
-
-@dataclass(frozen=True)
-class _Codes:
-    name: str
-    before: str | None
-    now: str | None
+        yield _text(now, "codes", "same", gated, f"the same in all {len(known)} layers")
 
 
 def _layers(wrong: list[tuple[str, str]]) -> str:
@@ -155,6 +149,13 @@ def _distinct(kernels: set[str]) -> str:
 
 
 def _text(
-    cell: Kept, metric: str, verdict: str, gated: bool, reason: str, before: str | None, now: str | None
+    cell: BaselineCell,
+    metric: str,
+    verdict: Verdict,
+    gated: bool,
+    reason: str,
+    before: str | None = None,
+    now: str | None = None,
 ) -> Finding:
-    return Finding(cell.cell_id, cell.cell, metric, verdict, gated, reason, before, now)  # type: ignore[arg-type]
+    """Finding on something that is no number, or that a side lacks."""
+    return Finding(cell.cell_id, cell.cell, metric, verdict, gated, reason, before, now)

@@ -1,4 +1,4 @@
-"""`Finding`: what the gate says of one number of one cell. `GateResult`: all of them, and the exit code.
+"""`Finding`: the verdict on one number of one cell. `GateResult`: all findings, and the exit code.
 
 | Verdict     | It says                                                             | Gated, it ends in |
 | ----------- | ------------------------------------------------------------------- | ----------------- |
@@ -20,24 +20,24 @@ from typing import Any, Literal, get_args
 Verdict = Literal["same", "better", "worse", "undecided", "missing", "new", "failed"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 RED: frozenset[Verdict] = frozenset({"worse", "failed", "missing"})
-"""What turns the gate red where it is gated."""
-JUDGED: frozenset[Verdict] = frozenset({"same", "better", "worse", "failed", "missing"})
-"""What says something; a result with none of these has compared nothing."""
+"""Verdicts that turn the gate red where they are gated."""
+CONCLUSIVE: frozenset[Verdict] = frozenset({"same", "better", "worse", "failed", "missing"})
+"""Verdicts that compared something; a result with none of them has compared nothing."""
 FINE, REGRESSION, USAGE, UNDECIDED = 0, 1, 2, 3
 """Exit codes. USAGE: the command, the suite, a baseline that cannot be read, or another environment."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One metric of one cell; or its `status`, its `kernels`, its `codes`, for what is no number."""
+    """Verdict on one metric of one cell, or on its `status`, `kernels` or `codes`, which are no numbers."""
 
     cell_id: str
     cell: str
-    """In words: `austen-6m int4 bf16 cpu`."""
+    """The cell in words: `austen-6m int4 bf16 cpu`."""
     metric: str
     verdict: Verdict
     gated: bool
-    """False: shown, and without weight for the exit code."""
+    """False: shown, and ignored by the exit code."""
     reason: str
     """One sentence."""
     baseline: float | str | None = None
@@ -45,14 +45,14 @@ class Finding:
     change: float | None = None
     """Candidate over baseline; where the metric's threshold is a difference, candidate minus baseline."""
     low: float | None = None
-    """Ends of the interval of `change`; None where it has none, as a number that is the same each time."""
+    """Ends of the interval of `change`; None where there is none, as of a deterministic number."""
     high: float | None = None
     threshold: float | None = None
-    """A factor, or a difference; what counts as a change. In the direction that is worse, always."""
+    """Factor or difference from which on a change counts, in the direction that is worse."""
     p: float | None = None
-    """Of `worse`, after correction for the whole family: at most alpha where the verdict is `worse`."""
+    """P-value of `worse`, corrected for all comparisons: at most alpha where the verdict is `worse`."""
     samples: int | None = None
-    """Laps or rounds behind it."""
+    """Number of paired or single rounds behind the verdict."""
 
     @property
     def red(self) -> bool:
@@ -64,31 +64,31 @@ class Finding:
 
 @dataclass(frozen=True)
 class GateResult:
-    """Everything that one gate found."""
+    """All findings of one gate."""
 
     suite: str
     findings: tuple[Finding, ...] = ()
     against: str = ""
-    """What the candidate was compared with, in words: a baseline's file, or a version."""
+    """The baseline in words: its file, or a version."""
     environment: tuple[str, ...] = ()
-    """What differs between the two sides, a line each."""
+    """Facts that differ between the two sides, a line each."""
     accepted: tuple[str, ...] = ()
-    """Facts that differ and were accepted to."""
+    """Facts that differ and were accepted."""
     notes: tuple[str, ...] = ()
-    """What a reader must know of how the two sides came to be."""
+    """Remarks on how the two sides were made."""
     refused: str | None = None
-    """Why nothing was compared though there was something to compare: the environments differ."""
+    """Reason why two measured sides were not compared: the environments differ."""
     nothing: str | None = None
-    """Why nothing was measured, where that is so."""
+    """Reason why nothing was measured."""
     alpha: float = 0.05
     correction: str = "holm"
     budget_s: float | None = None
-    """Seconds that sampling might take; None where nothing was sampled."""
+    """Most seconds of sampling; None where nothing was sampled."""
     spent_s: float | None = None
     laps: int | None = None
-    """Most laps that any cell took."""
+    """Largest number of blocks of paired rounds of any cell; the name is that of the JSON key."""
     unkept: str | None = None
-    """Why the records that were asked for are not there; the verdict stands without them."""
+    """Reason why the records that `--keep` asked for are not there; the verdict stands without them."""
 
     @property
     def exit_code(self) -> int:
@@ -99,7 +99,7 @@ class GateResult:
         if any(finding.red for finding in gated):
             return REGRESSION
         undecided = any(finding.verdict == "undecided" for finding in gated)
-        compared = any(finding.verdict in JUDGED for finding in gated)
+        compared = any(finding.verdict in CONCLUSIVE for finding in gated)
         return UNDECIDED if undecided or self.nothing is not None or not compared else FINE
 
     @property

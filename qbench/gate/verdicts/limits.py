@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-from qbench.gate.baseline.baseline_cell import RELATIVE, Kept, gate_of
+from qbench.gate.baseline.baseline_cell import RELATIVE, BaselineCell, gate_of
 from qbench.results.table.metrics import METRICS
 from qbench.suite.gate import GateSpec
 from qbench.suite.matrix import fits, unmatched
@@ -32,7 +32,7 @@ def limits_of(gate: GateSpec, facts: Mapping[str, str]) -> Limits:
     return {name: threshold for name, threshold in found.items() if math.isfinite(threshold)}
 
 
-def check_overrides(suite: Suite, cells: Iterable[Kept]) -> None:
+def check_overrides(suite: Suite, cells: Iterable[BaselineCell]) -> None:
     """Raises SuiteError, at its place in the file, for an override that no cell matches."""
     facts = [cell.facts for cell in cells]
     for index, override in enumerate(suite.gate.overrides):

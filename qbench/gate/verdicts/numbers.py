@@ -1,4 +1,4 @@
-"""One deterministic number on two sides: how it changed, and whether that is beyond a threshold."""
+"""Verdict on one deterministic number: its change, compared with a threshold."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from qbench.gate.baseline.baseline_cell import Kept, gate_of
+from qbench.gate.baseline.baseline_cell import BaselineCell, gate_of
 from qbench.gate.verdicts.finding import Finding, Verdict
 from qbench.results.stats.bootstrap import intervals
 from qbench.results.table.metrics import METRICS
 
 SLACK = 1e-9
-"""A change within this part of its threshold counts as at it: 1.005·x over x need not be 1.005 in floats."""
+"""Relative slack of a threshold for rounding: 1.005·x over x need not be 1.005 in floating point."""
 
-Side = Mapping[str, Kept]
+Side = Mapping[str, BaselineCell]
 """Cell id → cell, of one side."""
 
 
-def judge(metric: str, before: Kept, now: Kept, threshold: float | None, sides: tuple[Side, Side]) -> Finding:
-    """The finding on a metric that both have; without a threshold it is shown, not gated."""
+def judge(
+    metric: str, before: BaselineCell, now: BaselineCell, threshold: float | None, sides: tuple[Side, Side]
+) -> Finding:
+    """Finding on a metric that both sides have; without a threshold it is shown, not gated."""
     a, b = before.values[metric], now.values[metric]
     known = gate_of(metric)
     by_factor = known is None or known.by == "factor"
@@ -59,14 +61,14 @@ def _verdict(
 
 
 def _at_least(change: float, threshold: float, by_factor: bool) -> bool:
-    """At the threshold counts, and of a threshold of no change every change in this direction."""
+    """True at the threshold and beyond; with a threshold of no change, for every change for the worse."""
     none = 1.0 if by_factor else 0.0
     slack = SLACK * (threshold - none)
     return change > none and change >= threshold - slack
 
 
 def _change(a: float, b: float, by_factor: bool) -> float:
-    """Infinite for a factor from zero to something."""
+    """Candidate over baseline, or their difference; infinite for a factor from zero to another number."""
     if not by_factor:
         return b - a
     if a == b:
@@ -84,8 +86,10 @@ def _lower_is_better(metric: str) -> bool:
     return metric not in METRICS or METRICS[metric].direction != "higher"
 
 
-def _interval(metric: str, before: Kept, now: Kept, sides: tuple[Side, Side]) -> tuple[float, float] | None:
-    """95 % interval of the change of a perplexity, over other windows of such text; paired by window."""
+def _interval(
+    metric: str, before: BaselineCell, now: BaselineCell, sides: tuple[Side, Side]
+) -> tuple[float, float] | None:
+    """95 % interval of the change of a perplexity over other windows of such text, paired by window."""
     change = _nll(before, now)
     if change is None or metric not in ("perplexity", "perplexity_ratio"):
         return None
@@ -101,8 +105,8 @@ def _interval(metric: str, before: Kept, now: Kept, sides: tuple[Side, Side]) ->
     return ends if all(map(math.isfinite, ends)) else None
 
 
-def _nll(before: Kept, now: Kept) -> np.ndarray[tuple[int], np.dtype[np.float64]] | None:
-    """Nat by window that the candidate has more; None where the windows are others."""
+def _nll(before: BaselineCell, now: BaselineCell) -> np.ndarray[tuple[int], np.dtype[np.float64]] | None:
+    """Difference of the losses by window, in nat; None where the windows differ."""
     if not before.nll or before.windows != now.windows or len(before.nll) != len(now.nll):
         return None
     return np.asarray(now.nll, dtype=np.float64) - np.asarray(before.nll, dtype=np.float64)

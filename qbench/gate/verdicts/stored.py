@@ -1,4 +1,4 @@
-"""A run against a stored baseline: everything that is deterministic, and what is timed shown beside it."""
+"""Findings on a run against a stored baseline: deterministic values gated, timed ones shown."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from statistics import median
 
 from qbench.gate.baseline.baseline import Baseline
-from qbench.gate.baseline.baseline_cell import Kept, kept_cells
+from qbench.gate.baseline.baseline_cell import BaselineCell, baseline_cells
 from qbench.gate.verdicts.exact import exact_findings
-from qbench.gate.verdicts.finding import Finding, GateResult
+from qbench.gate.verdicts.finding import Finding, GateResult, Verdict
 from qbench.gate.verdicts.limits import PEAKS, Limits, check_overrides, limits_of
 from qbench.gate.verdicts.numbers import Side, shown
-from qbench.results.compare.comparable import Facts, compared, refusal
+from qbench.results.compare.comparable import compared, refusal
 from qbench.results.stats.multiple_testing import CORRECTIONS
 from qbench.results.stats.rank_tests import larger_p, least_p
 from qbench.results.store.folders import Run, Store
@@ -35,14 +35,14 @@ def gate_stored(
     accept: Iterable[str] = (),
     gate_timed: bool = False,
 ) -> GateResult:
-    """The run compared with the baseline, by the suite's section `gate`.
+    """Compares the run with the baseline by the suite's section `gate`.
 
     Raises ResultsError where the run cannot be read, SuiteError for an override that no cell matches. Timed
-    metrics have no weight unless `gate_timed`.
+    metrics are shown and not gated unless `gate_timed`.
     """
     store = Store(candidate.folder)
     records = list(store.records(candidate))
-    now = kept_cells(records)
+    now = baseline_cells(records)
     found = GateResult(
         suite.name, against=str(against), alpha=suite.gate.alpha, correction=suite.gate.correction
     )
@@ -51,7 +51,7 @@ def gate_stored(
     check_overrides(suite, (*baseline.cells.values(), *now.values()))
     here = facts(store.manifest(candidate), records)
     gpu = any(cell.facts["device"] != "cpu" for cell in now.values())
-    left, taken = _environments(baseline.environment, here, gate_timed, gpu, accept)
+    left, taken = compared(baseline.environment, here, timed=gate_timed, gpu=gpu, accept=accept)
     found = replace(found, environment=(*left, *taken), accepted=tuple(taken), refused=refusal(left))
     if left:
         return found
@@ -61,41 +61,37 @@ def gate_stored(
     )
 
 
-def _environments(
-    a: Facts, b: Facts, timed: bool, gpu: bool, accept: Iterable[str]
-) -> tuple[list[str], list[str]]:
-    return compared(a, b, timed=timed, gpu=gpu, accept=accept)
-
-
 @dataclass(frozen=True)
 class _Pair:
-    cell: Kept
+    """Rounds of one timed metric of one cell on both sides."""
+
+    cell: BaselineCell
     metric: str
     a: Sequence[float]
     b: Sequence[float]
     limit: float | None
 
     def above(self, factor: float) -> float:
-        """P-value of `the candidate is worse by no more than factor`."""
+        """P-value of the null that the candidate is worse by no more than `factor`."""
         worse, better = self._sides()
         return larger_p(worse, [value * factor for value in better])
 
     def below(self, factor: float) -> float:
-        """P-value of `the candidate is worse by no less than factor`."""
+        """P-value of the null that the candidate is worse by no less than `factor`."""
         worse, better = self._sides()
         return larger_p([value * factor for value in better], worse)
 
     def _sides(self) -> tuple[Sequence[float], Sequence[float]]:
-        """Candidate and baseline; the other way round where more is better."""
+        """Rounds of candidate and baseline; the other way round where more is better."""
         return (self.a, self.b) if METRICS[self.metric].direction == "higher" else (self.b, self.a)
 
 
 def timed_findings(
     baseline: Side, candidate: Side, gate: GateSpec, *, gated: bool = False
 ) -> tuple[Finding, ...]:
-    """Timed metrics that the baseline has; shown, or `gated` by rank tests corrected for the family.
+    """Findings on the baseline's timed metrics; shown, or `gated` by rank tests corrected for their number.
 
-    One that the candidate lacks is `missing`, which needs no test.
+    A metric that the candidate lacks is `missing`, which needs no test.
     """
     pairs = list(_pairs(baseline, candidate, gate))
     lost = tuple(_lost(baseline, candidate, gate, gated))
@@ -103,22 +99,22 @@ def timed_findings(
         return (*lost, *(_shown(pair) for pair in pairs))
     tested = [pair for pair in pairs if pair.limit is not None]
     p = CORRECTIONS[gate.correction]([pair.above(pair.limit or 1.0) for pair in tested])
-    judged = [_judged(pair, float(own), gate.alpha, len(tested)) for pair, own in zip(tested, p, strict=True)]
-    return (*lost, *judged, *(_shown(pair) for pair in pairs if pair.limit is None))
+    found = [_tested(pair, float(own), gate.alpha, len(tested)) for pair, own in zip(tested, p, strict=True)]
+    return (*lost, *found, *(_shown(pair) for pair in pairs if pair.limit is None))
 
 
 def _pairs(baseline: Side, candidate: Side, gate: GateSpec) -> Iterator[_Pair]:
     for before, now, limits in _cells(baseline, candidate, gate):
         for metric, rounds in before.rounds.items():
-            if metric in METRICS and now.rounds.get(metric) and not _judged_already(metric, limits):
+            if metric in METRICS and now.rounds.get(metric) and not _gated_exactly(metric, limits):
                 yield _Pair(now, metric, rounds, now.rounds[metric], limits.get(metric))
 
 
 def _lost(baseline: Side, candidate: Side, gate: GateSpec, gated: bool) -> Iterator[Finding]:
-    """What the baseline has and the candidate, whose cell ended well, has not."""
+    """Findings on timed metrics that the baseline has and the candidate's ok cell lacks."""
     for before, now, limits in _cells(baseline, candidate, gate):
         for metric, rounds in before.rounds.items():
-            if rounds and not now.rounds.get(metric) and not _judged_already(metric, limits):
+            if rounds and not now.rounds.get(metric) and not _gated_exactly(metric, limits):
                 reason = f"the baseline has {metric}, and the candidate gives none"
                 yield Finding(
                     now.cell_id, now.cell, metric, "missing", gated and metric in limits, reason,
@@ -126,37 +122,41 @@ def _lost(baseline: Side, candidate: Side, gate: GateSpec, gated: bool) -> Itera
                 )  # fmt: skip
 
 
-def _cells(baseline: Side, candidate: Side, gate: GateSpec) -> Iterator[tuple[Kept, Kept, Limits]]:
-    """Cells that are ok on both sides, with their thresholds; of others their status is said."""
+def _cells(
+    baseline: Side, candidate: Side, gate: GateSpec
+) -> Iterator[tuple[BaselineCell, BaselineCell, Limits]]:
+    """Cells that are ok on both sides, with their thresholds."""
     for name, before in baseline.items():
         now = candidate.get(name)
         if now is not None and before.status == now.status == "ok":
             yield before, now, limits_of(gate, now.facts)
 
 
-def _judged_already(metric: str, limits: Limits) -> bool:
+def _gated_exactly(metric: str, limits: Limits) -> bool:
     return metric in PEAKS and metric in limits
 
 
 def _shown(pair: _Pair) -> Finding:
     found = _finding(pair)
-    reason = "of different jobs, and never gated against a stored baseline unless asked"
+    reason = "measured in different jobs, and gated against a stored baseline only with --gate-timed"
     text = "no change" if found.change is None else f"changed by {shown(found.change, True)}"
     return replace(found, reason=f"{text}; {reason}")
 
 
-def _judged(pair: _Pair, p: float, alpha: float, family: int) -> Finding:
+def _tested(pair: _Pair, p: float, alpha: float, tests: int) -> Finding:
+    """Finding by the rank test; `p` is corrected for the number of tests."""
+    verdict: Verdict
     found, limit = _finding(pair), pair.limit or 1.0
     said = f"{shown(found.change or 1.0, True)} over {len(pair.b)} rounds, threshold {shown(limit, True)}"
     if p <= alpha:
-        verdict, why = "worse", f"beyond it (p = {p:.1g} in the family)"
+        verdict, why = "worse", f"beyond it (p = {p:.1g}, corrected for {tests} tests)"
     elif pair.below(limit) <= alpha:
         verdict, why = "same", "within it"
     else:
         verdict, why = "undecided", "neither within nor beyond it for certain"
-        if least_p(len(pair.a), len(pair.b)) * family > alpha:
-            why += f"; so few rounds can never tell in a family of {family}"
-    return replace(found, verdict=verdict, gated=True, p=p, reason=f"{said}: {why}")  # type: ignore[arg-type]
+        if least_p(len(pair.a), len(pair.b)) * tests > alpha:
+            why += f"; so few rounds can never tell among {tests} tests"
+    return replace(found, verdict=verdict, gated=True, p=p, reason=f"{said}: {why}")
 
 
 def _finding(pair: _Pair) -> Finding:

@@ -24,13 +24,10 @@ def stderr_of_mean(values: list[float]) -> float | None:
 
 
 def mcnemar_p(lost: int, gained: int) -> float:
-    """Two-sided exact p: how often `lost + gained` fair coins part at least so unevenly."""
-    count, fewer = lost + gained, min(lost, gained)
-    term = tail = 1
-    for k in range(fewer):
-        term = term * (count - k) // (k + 1)
-        tail += term
-    return min(1.0, 2 * tail / (1 << count))
+    """Two-sided p-value of McNemar's exact test: the binomial test of `lost` against `gained` at ½."""
+    from scipy.special import bdtr
+
+    return min(1.0, 2 * float(bdtr(min(lost, gained), lost + gained, 0.5)))
 
 
 def accuracies(record: Record) -> list[tuple[float, float | None]]:

@@ -17,7 +17,7 @@ from qbench.gate.ab.sampling import Sampling
 from qbench.gate.ab.units import units_of
 from qbench.gate.ab.versions import SIDES, Entry, Name, Side
 from qbench.gate.ab.workers import Crew
-from qbench.gate.timing.timed import TimedFamily
+from qbench.gate.timing.timed import TimedComparisons
 from qbench.gate.verdicts.finding import GateResult
 from qbench.suite.gate import GateSpec
 
@@ -193,13 +193,13 @@ class Needs:
         self.enough = laps
         self.laps: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
 
-    def open(self, cell_id: str, load: int | None = None) -> bool:
+    def open(self, cell_id: str, start: int | None = None) -> bool:
         return len(self.laps.get(cell_id, [])) < self.enough
 
     def urgency(self, cell_id: str) -> float:
         return 0.0
 
-    def add_lap(self, cell_id: str, baseline: Any, candidate: Any, load: int = 0) -> None:
+    def add_block(self, cell_id: str, baseline: Any, candidate: Any, start: int = 0) -> None:
         self.laps.setdefault(cell_id, []).append((dict(baseline), dict(candidate)))
 
 
@@ -238,7 +238,7 @@ class Play:
             units = [unit for duel in self.duels for unit in duel.units if unit.thresholds]
             limits = {unit.key: unit.thresholds for unit in units}
             names = {unit.key: unit.words for unit in units}
-            self.family = TimedFamily(limits, names, confirm=self.confirm)  # type: ignore[assignment]
+            self.family = TimedComparisons(limits, names, confirm=self.confirm)  # type: ignore[assignment]
         self.sampling = Sampling(
             Crew(clock), sides, self.family, self.duels, self.budget_s, self.seed, "tiny", self.most
         )
@@ -257,7 +257,7 @@ class Play:
 
     def result(self) -> GateResult:
         """What is timed of it, judged."""
-        family: TimedFamily = self.family  # type: ignore[assignment]
+        family: TimedComparisons = self.family  # type: ignore[assignment]
         found = (*timed(family, self.duels, self.sampling), *only_shown(self.duels, GateSpec()))
         return GateResult("tiny", found)
 

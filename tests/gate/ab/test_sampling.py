@@ -11,7 +11,7 @@ import pytest
 from qbench.gate.ab.sampling import WORTH_LAPS
 from qbench.gate.ab.versions import SIDES, Name
 from qbench.gate.ab.workers import believable
-from qbench.gate.timing.timed import TimedFamily
+from qbench.gate.timing.timed import TimedComparisons
 from tests.gate.ab.stage import THRESHOLDS, Needs, Play, noisy, steady
 
 
@@ -42,7 +42,7 @@ def test_open_units_take_laps_round_robin() -> None:
 
 def test_what_is_decided_takes_no_more_laps_and_the_others_go_on() -> None:
     class Uneven(Needs):
-        def open(self, cell_id: str, load: int | None = None) -> bool:
+        def open(self, cell_id: str, start: int | None = None) -> bool:
             return len(self.laps.get(cell_id, [])) < {"a 0": 3, "b 0": 30}[cell_id]
 
     played = Play(["a", "b"], family=Uneven()).run()
@@ -178,7 +178,9 @@ def test_the_real_family_decides_a_slowdown_and_an_equal_pair_within_the_budget(
     names = ("prefill_s", "decode_s_per_token")
     verdicts, loads = {}, {}
     for factor in (1.0, 1.05):
-        family = TimedFamily({"a 0": {name: THRESHOLDS[name] for name in names}}, {"a 0": "a"}, confirm=True)
+        family = TimedComparisons(
+            {"a 0": {name: THRESHOLDS[name] for name in names}}, {"a 0": "a"}, confirm=True
+        )
         played = Play(["a"], play=noisy(factor), family=family, budget_s=120).run()  # type: ignore[arg-type]
         verdicts[factor] = {one.metric: one.verdict for one in family.findings()}
         loads[factor] = played.duels[0].loads
@@ -196,7 +198,7 @@ def test_the_luck_of_one_load_is_no_regression() -> None:
         slow = 1.06 if name == "candidate" and loads[name] == 1 else 1.0
         return [0.02 * slow, 0.01 * slow, 0.01 * slow]
 
-    family = TimedFamily({"a 0": {"decode_s_per_token": 1.03}}, {"a 0": "a"}, confirm=True)
+    family = TimedComparisons({"a 0": {"decode_s_per_token": 1.03}}, {"a 0": "a"}, confirm=True)
     played = Play(["a"], play=lucky, family=family, budget_s=120).run()  # type: ignore[arg-type]
     assert [one.verdict for one in family.findings()] == ["same"]
     assert played.duels[0].loads > 2

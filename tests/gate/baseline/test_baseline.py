@@ -116,7 +116,7 @@ def _without(key: str) -> Any:
         (_without("sha256"), "it is damaged"),
         (_without("cells"), "it is damaged"),
         (lambda text: text.replace('"schema": 1', '"schema": 99', 1), "schema 99; this qbench reads 1"),
-        (lambda text: text.replace('"status": "ok"', '"stattus": "ok"', 1), "not a kept cell"),
+        (lambda text: text.replace('"status": "ok"', '"stattus": "ok"', 1), "not a baseline cell"),
         (lambda text: text.replace("first numbers", "other"), "changed by other means"),
     ],
     ids=["cut", "empty", "list", "edited", "no checksum", "no cells", "future", "unknown key", "reason"],
@@ -229,7 +229,7 @@ def test_too_few_rounds_are_undecided_and_say_so(tmp_path: Path) -> None:
     result = _gate(tmp_path, _records(), gate_timed=True)
     assert result.exit_code == 3
     undecided = [finding for finding in result.findings if finding.verdict == "undecided" and finding.gated]
-    assert "so few rounds can never tell in a family of 4" in undecided[0].reason
+    assert "so few rounds can never tell among 4 tests" in undecided[0].reason
 
 
 def test_an_override_that_matches_nothing_is_an_error_at_its_place(tmp_path: Path) -> None:

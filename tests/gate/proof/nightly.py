@@ -27,7 +27,7 @@ from qbench.gate.ab.sampling import Sampling
 from qbench.gate.ab.units import Unit
 from qbench.gate.ab.versions import Name
 from qbench.gate.ab.workers import Crew
-from qbench.gate.timing.timed import Key, TimedFamily
+from qbench.gate.timing.timed import Key, TimedComparisons
 from qbench.gate.verdicts.finding import Verdict
 
 Array = NDArray[np.float64]
@@ -115,7 +115,7 @@ def simulate(night: Night, seed: int) -> Outcome:
     """One night."""
     cells = [str(cell) for cell in range(night.cells)]
     limits = dict.fromkeys(night.metrics, night.threshold)
-    family = TimedFamily(
+    family = TimedComparisons(
         dict.fromkeys(cells, limits),
         {},
         alpha=night.alpha,
@@ -178,7 +178,7 @@ class _Sampling(Sampling):
         places, order = next(self._laps[duel.cell_id]), self._order()
         times = self._factors[duel.cell_id] * (places if order[0] == "baseline" else places[::-1])
         sides = [dict(zip(EIGHT, row, strict=True)) for row in times.tolist()]
-        self.family.add_lap(unit.key, sides[0], sides[1], duel.loads)
+        self.family.add_block(unit.key, sides[0], sides[1], duel.loads)
         self.spent_s += self._lap_s[duel.cell_id]
         duel.lap_times[unit.key] = self._lap_s[duel.cell_id]
 

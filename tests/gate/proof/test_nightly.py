@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from qbench.gate.baseline.baseline_cell import kept_cells
+from qbench.gate.baseline.baseline_cell import baseline_cells
 from qbench.gate.verdicts.exact import exact_findings
 from qbench.results.store.record import Record
 from qbench.suite.gate import GateSpec
@@ -89,7 +89,7 @@ def _cells(seed: int) -> list[Record]:
 
 
 def _worse(before: list[Record], now: list[Record]) -> set[tuple[str, str]]:
-    found = exact_findings(kept_cells(before), kept_cells(now), GateSpec())
+    found = exact_findings(baseline_cells(before), baseline_cells(now), GateSpec())
     return {(finding.cell_id, finding.metric) for finding in found if finding.red}
 
 

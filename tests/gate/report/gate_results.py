@@ -20,7 +20,7 @@ def finding(verdict: str = "same", metric: str = "decode_s_per_token", **changes
         "metric": metric,
         "verdict": verdict,
         "gated": verdict != "new",
-        "reason": "+5.2 % over 40 laps",
+        "reason": "+5.2 % over 40 paired rounds",
         "baseline": 0.0121,
         "candidate": 0.01273,
         "change": 1.052,

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
-from qbench.cli.gated import Outputs
+from qbench.cli.gate_output import Outputs
 from qbench.gate.report.gate_markdown import MOST_CHARACTERS, markdown
 from qbench.gate.report.gate_text import line, text
 from qbench.gate.report.github import add_summary, annotation_lines, on_github
@@ -127,7 +127,7 @@ def test_markdown_shows_what_is_not_fine_and_folds_the_rest() -> None:
     ]
     assert [row[0] for row in rows(folded)[1:]] == ["same", "worse (shown)", "new (shown)"]
     assert rows(head)[3][3:7] == ["12.1 ms → 12.73 ms", r"\+5.2 %", r"\+4.1 % to \+6.3 %", r"\+3 %"]
-    assert "Timed: 93 s of a budget of 300 s, at most 41 laps a cell." in shown
+    assert "Timed: 93 s of a budget of 300 s, at most 41 paired rounds a cell." in shown
 
 
 def test_a_comment_stays_within_what_github_takes() -> None:

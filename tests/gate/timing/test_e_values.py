@@ -10,48 +10,48 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from qbench.gate.timing.e_values import BETTER, SAME, WELL, WORSE, Array, Bets, Interval
+from qbench.gate.timing.e_values import BETTER, SAME, WELL, WORSE, Array, EValues, Interval
 
-STREAMS, LAPS, ALPHA = 1500, 90, 0.05
+STREAMS, BLOCKS, ALPHA = 1500, 90, 0.05
 TAU = float(np.log(1.03))
 Places = Callable[[np.random.Generator], Array]
-"""Draws log times [laps, place, streams] of what the baseline would take in first and second place."""
+"""Draws log times [blocks, place, streams] of what the baseline would take in first and second place."""
 
 
 def _noise(rng: np.random.Generator, scale: float = 0.03) -> Array:
-    return scale * rng.standard_normal((LAPS, 2, STREAMS))
+    return scale * rng.standard_normal((BLOCKS, 2, STREAMS))
 
 
 def _drift(rng: np.random.Generator) -> Array:
-    return _noise(rng, 0.01) + np.linspace(0, 3, 2 * LAPS).reshape(LAPS, 2, 1)
+    return _noise(rng, 0.01) + np.linspace(0, 3, 2 * BLOCKS).reshape(BLOCKS, 2, 1)
 
 
 def _bursts(rng: np.random.Generator) -> Array:
-    """A tenth of all places takes three times as long, and a twentieth of all laps in both places."""
-    one = rng.random((LAPS, 2, STREAMS)) < 0.1
-    both = rng.random((LAPS, 1, STREAMS)) < 0.05
+    """A tenth of all places takes three times as long, and a twentieth of all blocks in both places."""
+    one = rng.random((BLOCKS, 2, STREAMS)) < 0.1
+    both = rng.random((BLOCKS, 1, STREAMS)) < 0.05
     return _noise(rng) + np.log(3) * (one | both)
 
 
 def _ar(rng: np.random.Generator) -> Array:
-    steps = rng.standard_normal((2 * LAPS, STREAMS))
-    for i in range(1, 2 * LAPS):
+    steps = rng.standard_normal((2 * BLOCKS, STREAMS))
+    for i in range(1, 2 * BLOCKS):
         steps[i] += 0.95 * steps[i - 1]
-    return 0.03 * steps.reshape(LAPS, 2, STREAMS)
+    return 0.03 * steps.reshape(BLOCKS, 2, STREAMS)
 
 
 def _cauchy(rng: np.random.Generator) -> Array:
-    return 0.05 * rng.standard_cauchy((LAPS, 2, STREAMS))
+    return 0.05 * rng.standard_cauchy((BLOCKS, 2, STREAMS))
 
 
 def _position(rng: np.random.Generator) -> Array:
     """The second place always takes a tenth longer, and its noise is skewed."""
     second = np.array([0.0, 0.1]).reshape(1, 2, 1)
-    return second + 0.02 * rng.exponential(size=(LAPS, 2, STREAMS)) * (1 + 30 * second)
+    return second + 0.02 * rng.exponential(size=(BLOCKS, 2, STREAMS)) * (1 + 30 * second)
 
 
 def _spread_grows(rng: np.random.Generator) -> Array:
-    return _noise(rng) * np.geomspace(0.1, 30, LAPS).reshape(LAPS, 1, 1)
+    return _noise(rng) * np.geomspace(0.1, 30, BLOCKS).reshape(BLOCKS, 1, 1)
 
 
 NULLS: dict[str, Places] = {
@@ -65,14 +65,17 @@ NULLS: dict[str, Places] = {
 }
 
 
-def _bet(places: Array, theta: float, rng: np.random.Generator, tau: float = TAU) -> Bets:
-    """Lap by lap: a fair coin says which place the candidate takes, and it takes e^theta times as long."""
-    bets = Bets(np.full(STREAMS, tau))
-    for lap in places:
+def _bet(places: Array, theta: float, rng: np.random.Generator, tau: float = TAU) -> EValues:
+    """Lap by block: a fair coin says which place the candidate takes, and it takes e^theta times as long."""
+    e_values = EValues(np.full(STREAMS, tau))
+    for block in places:
         second = rng.random(STREAMS) < 0.5
-        baseline, candidate = np.where(second, lap[0], lap[1]), np.where(second, lap[1], lap[0]) + theta
-        bets.add(candidate - baseline)
-    return bets
+        baseline, candidate = (
+            np.where(second, block[0], block[1]),
+            np.where(second, block[1], block[0]) + theta,
+        )
+        e_values.add(candidate - baseline)
+    return e_values
 
 
 def _at_most(hits: int, share: float) -> bool:
@@ -83,88 +86,88 @@ def _at_most(hits: int, share: float) -> bool:
 @pytest.mark.parametrize("null", NULLS)
 def test_at_the_edge_of_each_null_wealth_rarely_ever_reaches_one_over_alpha(null: str) -> None:
     rng = np.random.default_rng([1, len(null)])
-    bets = _bet(NULLS[null](rng), TAU, rng)
+    e_values = _bet(NULLS[null](rng), TAU, rng)
     for test in (WORSE, SAME):  # BETTER is WORSE with the versions swapped, as another test shows
-        hits = int((bets.most_e[test] >= 1 / ALPHA).sum())
+        hits = int((e_values.most_e[test] >= 1 / ALPHA).sum())
         assert _at_most(hits, ALPHA), f"{null}: {hits} of {STREAMS}"
 
 
 def test_a_mean_wealth_above_one_would_show() -> None:
     """E is an expectation, not only a tail: the mean over many streams stays at 1 within its error."""
     rng = np.random.default_rng(3)
-    bets = _bet(_noise(rng)[:12], TAU, rng)
-    wealth = bets.e[WORSE]
+    e_values = _bet(_noise(rng)[:12], TAU, rng)
+    wealth = e_values.e[WORSE]
     assert abs(wealth.mean() - 1) < 4 * wealth.std() / np.sqrt(STREAMS)
 
 
 def test_without_a_coin_the_position_alone_would_alarm() -> None:
     """What the coin is for: with the candidate always second the same noise is called a regression."""
     rng = np.random.default_rng(4)
-    bets = Bets(np.full(STREAMS, TAU))
-    for lap in _position(rng):
-        bets.add(lap[1] - lap[0])
-    assert (bets.most_e[WORSE] >= 1 / ALPHA).mean() > 0.99
+    e_values = EValues(np.full(STREAMS, TAU))
+    for block in _position(rng):
+        e_values.add(block[1] - block[0])
+    assert (e_values.most_e[WORSE] >= 1 / ALPHA).mean() > 0.99
 
 
 @pytest.mark.parametrize(("theta", "test"), [(0.08, WORSE), (0.0, SAME), (-0.08, BETTER)])
 def test_what_is_true_is_found(theta: float, test: int) -> None:
     rng = np.random.default_rng(5)
-    bets = _bet(_bursts(rng), theta, rng)
-    found = bets.most_e[test] >= 1 / ALPHA
+    e_values = _bet(_bursts(rng), theta, rng)
+    found = e_values.most_e[test] >= 1 / ALPHA
     assert found.mean() > 0.9
-    assert (bets.most_e[WORSE] >= 1 / ALPHA).mean() < 0.05 or theta > TAU
+    assert (e_values.most_e[WORSE] >= 1 / ALPHA).mean() < 0.05 or theta > TAU
 
 
 def test_swapping_the_versions_turns_worse_into_better() -> None:
     rng = np.random.default_rng(6)
     d = 0.05 * rng.standard_t(2, size=(40, 50)) + 0.02
-    one, other = Bets(np.full(50, TAU)), Bets(np.full(50, TAU))
-    for lap in d:
-        one.add(lap)
-        other.add(-lap)
+    one, other = EValues(np.full(50, TAU)), EValues(np.full(50, TAU))
+    for block in d:
+        one.add(block)
+        other.add(-block)
     assert np.allclose(one.e[WORSE], other.e[BETTER])
 
 
-def test_a_lap_without_a_ratio_changes_nothing() -> None:
+def test_a_block_without_a_ratio_changes_nothing() -> None:
     rng = np.random.default_rng(7)
     d = 0.05 * rng.standard_normal(30)
-    bets = Bets(np.array([TAU, TAU]))
+    e_values = EValues(np.array([TAU, TAU]))
     for value in d[:3]:
-        bets.add(np.array([value, value]))
-    before = bets.e.copy()
-    bets.add(np.array([np.nan, 0.5]))
-    assert (bets.e[:, 0] == before[:, 0]).all()
-    assert (bets.e[:, 1] != before[:, 1]).all()
+        e_values.add(np.array([value, value]))
+    before = e_values.e.copy()
+    e_values.add(np.array([np.nan, 0.5]))
+    assert (e_values.e[:, 0] == before[:, 0]).all()
+    assert (e_values.e[:, 1] != before[:, 1]).all()
 
 
 def test_well_below_is_the_same_test_at_a_part_of_the_threshold() -> None:
     rng = np.random.default_rng(9)
-    half, whole = Bets(np.full(20, TAU), margin=0.5), Bets(np.full(20, TAU / 2))
-    for lap in 0.05 * rng.standard_normal((40, 20)):
-        half.add(lap)
-        whole.add(lap)
+    half, whole = EValues(np.full(20, TAU), margin=0.5), EValues(np.full(20, TAU / 2))
+    for block in 0.05 * rng.standard_normal((40, 20)):
+        half.add(block)
+        whole.add(block)
     assert np.allclose(half.e[WELL], whole.e[SAME])
     assert (half.e[WELL] <= half.e[SAME]).all()
 
 
-def test_a_lap_is_worth_what_its_bets_gain_on_average() -> None:
-    """One lap by hand: the mean over λ and k of 1 + λ·tanh(k·(d − τ)/s)."""
-    bets = Bets(np.array([TAU]))
-    bets.add(np.array([0.07]))
+def test_a_block_is_worth_what_its_bets_gain_on_average() -> None:
+    """One block by hand: the mean over λ and k of 1 + λ·tanh(k·(d − τ)/s)."""
+    e_values = EValues(np.array([TAU]))
+    e_values.add(np.array([0.07]))
     gains = [
         1 + fraction * np.tanh(shape * (0.07 - TAU) / 0.02)
         for fraction in (0.1, 0.2, 0.4, 0.6, 0.8, 0.95)
         for shape in (0.5, 1.0, 4.0)
     ]
-    assert bets.e[WORSE, 0] == pytest.approx(np.mean(gains))
+    assert e_values.e[WORSE, 0] == pytest.approx(np.mean(gains))
 
 
-LAP = st.floats(-2, 2)
+RATIO = st.floats(-2, 2)
 
 
 @settings(max_examples=150, deadline=None)
 @given(
-    d=st.lists(LAP, min_size=1, max_size=30),
+    d=st.lists(RATIO, min_size=1, max_size=30),
     scale=st.floats(1e-3, 1),
     levels=st.tuples(*[st.floats(0.01, 0.999)] * 2),
 )
@@ -182,8 +185,8 @@ def test_the_estimate_lies_in_its_interval_at_every_level(
 
 
 @settings(max_examples=60, deadline=None)
-@given(d=st.lists(LAP, min_size=1, max_size=25), shift=st.floats(-1, 1))
-def test_the_estimate_moves_with_the_laps_and_turns_with_their_signs(d: list[float], shift: float) -> None:
+@given(d=st.lists(RATIO, min_size=1, max_size=25), shift=st.floats(-1, 1))
+def test_the_estimate_moves_with_the_blocks_and_turns_with_their_signs(d: list[float], shift: float) -> None:
     values, scale = np.array(d), np.full(len(d), 0.5)
     middle = Interval(values, scale).estimate
     assert Interval(values + shift, scale).estimate == pytest.approx(middle + shift, abs=1e-6)
@@ -191,14 +194,14 @@ def test_the_estimate_moves_with_the_laps_and_turns_with_their_signs(d: list[flo
 
 
 def test_an_interval_holds_although_one_stops_when_it_excludes_nothing_being_changed() -> None:
-    """The worst way to stop: at the first lap at which the interval leaves the truth out."""
+    """The worst way to stop: at the first block at which the interval leaves the truth out."""
     rng, theta, runs = np.random.default_rng(8), 0.02, 250
     missed = 0
     for _ in range(runs):
         y = 0.03 * rng.standard_t(2, size=(25, 2))
         d = theta + rng.choice([-1, 1], 25) * (y[:, 1] - y[:, 0])
-        for laps in range(5, 26, 2):
-            low, high = Interval(d[:laps], np.full(laps, 0.04)).ends(0.9)
+        for blocks in range(5, 26, 2):
+            low, high = Interval(d[:blocks], np.full(blocks, 0.04)).ends(0.9)
             if not low <= theta <= high:
                 missed += 1
                 break
@@ -207,7 +210,7 @@ def test_an_interval_holds_although_one_stops_when_it_excludes_nothing_being_cha
     assert theta - 0.02 < low < high < theta + 0.02
 
 
-def test_no_laps_say_nothing() -> None:
+def test_no_blocks_say_nothing() -> None:
     for d in ([], [np.nan]):
         nothing = Interval(np.array(d), np.full(len(d), 0.1))
         assert nothing.ends(0.95) == (-np.inf, np.inf)

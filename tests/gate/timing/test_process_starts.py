@@ -1,4 +1,4 @@
-"""Whole loads: luck that lasts as long as a process is no regression, and a regression is
+"""Whole starts: luck that lasts as long as a process is no regression, and a regression is
 one."""
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from qbench.gate.timing.process_starts import FRACTIONS, LAPS, Loads, log_e
-from qbench.gate.timing.timed import LEAST_LOADS, TimedFamily
+from qbench.gate.timing.process_starts import FEWEST_BLOCKS, FRACTIONS, ProcessStarts, log_e
+from qbench.gate.timing.timed import LEAST_STARTS, TimedComparisons
 from qbench.gate.verdicts.finding import GateResult, Verdict
 
 METRIC = "decode_s_per_token"
@@ -19,123 +19,123 @@ TAU = float(np.log(1.03))
 ALPHA = 0.05
 
 
-def _night(slow: float, luck: float, seed: int, *, confirm: bool = True, loads: int = 14) -> TimedFamily:
+def _run(slow: float, luck: float, seed: int, *, confirm: bool = True, starts: int = 14) -> TimedComparisons:
     """Eight cells whose processes are each slower or faster by luck, as long as they live."""
     rng = np.random.default_rng(seed)
     cells = [str(number) for number in range(8)]
-    family = TimedFamily({cell: {METRIC: 1.03} for cell in cells}, {}, confirm=confirm)
-    for load in range(1, loads + 1):
-        for cell in family.open_cells():
+    comparisons = TimedComparisons({cell: {METRIC: 1.03} for cell in cells}, {}, confirm=confirm)
+    for start in range(1, starts + 1):
+        for cell in comparisons.open_cells():
             lucky = np.exp(luck * rng.standard_normal(2))
             for _ in range(60):
-                if not family.open(cell, load):
+                if not comparisons.open(cell, start):
                     break
                 times = 0.01 * lucky * np.exp(0.01 * rng.standard_normal(2))
                 times[1] *= slow if cell == "3" else 1.0
-                family.add_lap(cell, {METRIC: times[0]}, {METRIC: times[1]}, load)
-    return family
+                comparisons.add_block(cell, {METRIC: times[0]}, {METRIC: times[1]}, start)
+    return comparisons
 
 
-def _verdict(family: TimedFamily, cell: str) -> Verdict:
-    return family.verdicts()[cell, METRIC]
+def _verdict(comparisons: TimedComparisons, cell: str) -> Verdict:
+    return comparisons.verdicts()[cell, METRIC]
 
 
-def test_the_luck_of_processes_alarms_by_laps_alone_and_not_by_loads() -> None:
+def test_the_luck_of_processes_alarms_by_blocks_alone_and_not_by_starts() -> None:
     """Luck of ±3 %: many a pair of processes truly differs by more than the threshold."""
-    nights = 25
+    runs = 25
     alarms = {
         confirm: sum(
-            "worse" in _night(1.0, 0.03, seed, confirm=confirm).verdicts().values() for seed in range(nights)
+            "worse" in _run(1.0, 0.03, seed, confirm=confirm).verdicts().values() for seed in range(runs)
         )
         for confirm in (True, False)
     }
-    assert alarms[False] > nights / 2
-    assert binomtest(alarms[True], nights, ALPHA, alternative="greater").pvalue > 1e-3
+    assert alarms[False] > runs / 2
+    assert binomtest(alarms[True], runs, ALPHA, alternative="greater").pvalue > 1e-3
 
 
 def test_a_regression_is_confirmed_by_fresh_processes() -> None:
-    found = sum(_verdict(_night(1.08, 0.01, seed), "3") == "worse" for seed in range(15))
+    found = sum(_verdict(_run(1.08, 0.01, seed), "3") == "worse" for seed in range(15))
     assert found >= 14
-    family = _night(1.08, 0.01, 0)
-    finding = next(one for one in family.findings() if one.cell_id == "3")
+    comparisons = _run(1.08, 0.01, 0)
+    finding = next(one for one in comparisons.findings() if one.cell_id == "3")
     assert finding.verdict == "worse"
     assert "fresh pairs of processes (p = " in finding.reason
     assert finding.p is not None
     assert finding.p <= ALPHA
-    assert GateResult("s", family.findings()).exit_code == 1
+    assert GateResult("s", comparisons.findings()).exit_code == 1
 
 
-def test_one_load_calls_nothing_worse_however_many_laps_it_has() -> None:
-    family = _night(1.2, 0.0, 0, loads=1)
-    assert _verdict(family, "3") == "undecided"
-    assert not family.open("3", 1)
-    assert family.open("3", 2)
-    assert family.open("3")
-    finding = next(one for one in family.findings(ended="the budget ended") if one.cell_id == "3")
+def test_one_start_calls_nothing_worse_however_many_blocks_it_has() -> None:
+    comparisons = _run(1.2, 0.0, 0, starts=1)
+    assert _verdict(comparisons, "3") == "undecided"
+    assert not comparisons.open("3", 1)
+    assert comparisons.open("3", 2)
+    assert comparisons.open("3")
+    finding = next(one for one in comparisons.findings(ended="the budget ended") if one.cell_id == "3")
     assert "after 1 fresh pair of processes; the budget ended" in finding.reason
-    assert GateResult("s", family.findings()).exit_code == 3
+    assert GateResult("s", comparisons.findings()).exit_code == 3
 
 
-def test_laps_of_one_load_say_the_same_only_with_a_margin() -> None:
+def test_blocks_of_one_start_say_the_same_only_with_a_margin() -> None:
     """+2 % of a threshold of 3 %: one pair of processes could owe that much to its luck, three less so."""
     near = _quiet(1.02)
     assert near(1) == "undecided"
-    assert near(LEAST_LOADS) == "same"
+    assert near(LEAST_STARTS) == "same"
     assert _quiet(1.01)(1) == "same"
 
 
 def _quiet(factor: float) -> Callable[[int], Verdict]:
-    def verdict(loads: int) -> Verdict:
-        family = TimedFamily({"a": {METRIC: 1.03}}, {}, confirm=True)
+    def verdict(starts: int) -> Verdict:
+        comparisons = TimedComparisons({"a": {METRIC: 1.03}}, {}, confirm=True)
         rng = np.random.default_rng(0)
-        for load in range(1, loads + 1):
+        for start in range(1, starts + 1):
             for _ in range(30):
                 times = 0.01 * np.exp(0.002 * rng.standard_normal(2))
-                family.add_lap("a", {METRIC: times[0]}, {METRIC: factor * times[1]}, load)
-        return family.verdicts()["a", METRIC]
+                comparisons.add_block("a", {METRIC: times[0]}, {METRIC: factor * times[1]}, start)
+        return comparisons.verdicts()["a", METRIC]
 
     return verdict
 
 
-def test_the_family_is_all_that_was_planned() -> None:
+def test_the_comparisons_is_all_that_was_planned() -> None:
     """Holm's bar for a single regression is m / alpha, whatever was sampled and whatever looks suspect."""
     needed = {}
     for planned in (1, 120):
         cells = {str(number): {METRIC: 1.03} for number in range(planned)}
-        family = TimedFamily(cells, {}, confirm=True)
-        for load in itertools.count(1):
-            for _ in range(LAPS):
-                family.add_lap("0", {METRIC: 0.01}, {METRIC: 0.02}, load)
-            if family.verdicts()["0", METRIC] == "worse":
-                needed[planned] = load
+        comparisons = TimedComparisons(cells, {}, confirm=True)
+        for start in itertools.count(1):
+            for _ in range(FEWEST_BLOCKS):
+                comparisons.add_block("0", {METRIC: 0.01}, {METRIC: 0.02}, start)
+            if comparisons.verdicts()["0", METRIC] == "worse":
+                needed[planned] = start
                 break
-    wealth = [np.mean((1 + FRACTIONS) ** load) for load in range(30)]
-    for planned, load in needed.items():
-        assert wealth[load - 1] < planned / ALPHA <= wealth[load]
+    wealth = [np.mean((1 + FRACTIONS) ** start) for start in range(30)]
+    for planned, start in needed.items():
+        assert wealth[start - 1] < planned / ALPHA <= wealth[start]
 
 
 def test_what_is_the_same_stays_the_same() -> None:
-    family = TimedFamily({"a": {METRIC: 1.03, "prefill_s": 1.03}}, {}, confirm=True)
-    for load in range(1, 40):
-        factor = 1.0 if load <= 2 else 1.2
+    comparisons = TimedComparisons({"a": {METRIC: 1.03, "prefill_s": 1.03}}, {}, confirm=True)
+    for start in range(1, 40):
+        factor = 1.0 if start <= 2 else 1.2
         for _ in range(20):
-            family.add_lap(
-                "a", {METRIC: 0.01, "prefill_s": 0.01}, {METRIC: 0.01 * factor, "prefill_s": 0.01}, load
+            comparisons.add_block(
+                "a", {METRIC: 0.01, "prefill_s": 0.01}, {METRIC: 0.01 * factor, "prefill_s": 0.01}, start
             )
-    (finding,) = (one for one in family.findings() if one.metric == METRIC)
+    (finding,) = (one for one in comparisons.findings() if one.metric == METRIC)
     assert finding.verdict == "same"
     assert finding.p == 1.0
 
 
 def test_what_looks_worst_is_the_most_urgent() -> None:
     factors = {"fine": 0.98, "same": 1.0, "near": 1.03, "slow": 1.06}
-    family = TimedFamily({cell: {METRIC: 1.03} for cell in factors}, {}, confirm=True)
+    comparisons = TimedComparisons({cell: {METRIC: 1.03} for cell in factors}, {}, confirm=True)
     rng = np.random.default_rng(1)
     for _ in range(12):
         for cell, factor in factors.items():
             times = 0.01 * np.exp(0.05 * rng.standard_normal(2))
-            family.add_lap(cell, {METRIC: times[0]}, {METRIC: factor * times[1]}, 1)
-    urgency = {cell: family.urgency(cell) for cell in factors if family.open(cell)}
+            comparisons.add_block(cell, {METRIC: times[0]}, {METRIC: factor * times[1]}, 1)
+    urgency = {cell: comparisons.urgency(cell) for cell in factors if comparisons.open(cell)}
     assert max(urgency, key=lambda cell: urgency[cell]) == "slow"
 
 
@@ -156,7 +156,7 @@ def test_log_e_is_the_average_wealth_of_its_bets() -> None:
 
 
 def test_over_all_signs_the_wealth_is_one_on_average() -> None:
-    """The null by enumeration: exchanging the processes of a load turns its median about the threshold."""
+    """The null by enumeration: exchanging the processes of a start turns its median about the threshold."""
     gaps, scales = np.array([0.001, 0.004, 0.02, 0.3, 0.0005]), np.full(5, 0.005)
     ends = [
         np.exp(log_e(TAU + np.array(signs) * gaps, scales, TAU).beyond_now)
@@ -165,33 +165,33 @@ def test_over_all_signs_the_wealth_is_one_on_average() -> None:
     assert np.mean(ends) == pytest.approx(1.0)
 
 
-def test_exchanging_the_processes_of_a_load_changes_neither_its_laps_nor_its_scale() -> None:
-    """What settles how many laps count must not know which sign they have, or the bet would not be fair."""
+def test_exchanging_the_processes_of_a_start_changes_neither_its_blocks_nor_its_scale() -> None:
+    """What settles how many blocks count must not know which sign they have, or the bet would not be fair."""
     rng = np.random.default_rng(2)
     first, second = (TAU + 0.05 * rng.standard_normal(60) for _ in range(2))
-    played = {sign: Loads(np.array([TAU])) for sign in (1, -1)}
-    for sign, loads in played.items():
-        for load, laps in ((1, first), (2, second)):
-            for value in TAU + sign * (laps - TAU):
-                loads.add(load, [float(value)], np.array([0.04]))
+    played = {sign: ProcessStarts(np.array([TAU])) for sign in (1, -1)}
+    for sign, starts in played.items():
+        for start, blocks in ((1, first), (2, second)):
+            for value in TAU + sign * (blocks - TAU):
+                starts.add(start, [float(value)], np.array([0.04]))
     one, other = (played[sign].medians(0) for sign in (1, -1))
     assert np.allclose(one - TAU, TAU - other)
     assert played[1].scales(0).tolist() == played[-1].scales(0).tolist()
 
 
-def test_what_counts_are_the_first_laps_of_each_load() -> None:
-    loads = Loads(np.array([0.0]))
-    for load in (1, 2, 3, 4):
-        for lap in range(LAPS + 3 if load != 3 else LAPS - 1):
-            assert loads.wants(0, load) is (lap < LAPS)
-            loads.add(load, [load + (0.1 if lap >= LAPS else 0.0)], np.array([0.0]))
-    assert loads.medians(0).tolist() == [1.0, 2.0, 4.0]
+def test_what_counts_are_the_first_blocks_of_each_start() -> None:
+    starts = ProcessStarts(np.array([0.0]))
+    for start in (1, 2, 3, 4):
+        for block in range(FEWEST_BLOCKS + 3 if start != 3 else FEWEST_BLOCKS - 1):
+            assert starts.wants(0, start) is (block < FEWEST_BLOCKS)
+            starts.add(start, [start + (0.1 if block >= FEWEST_BLOCKS else 0.0)], np.array([0.0]))
+    assert starts.medians(0).tolist() == [1.0, 2.0, 4.0]
 
 
-def test_a_load_that_time_ended_counts_from_the_fewest_laps_on() -> None:
-    loads = Loads(np.array([0.0]))
-    for load, laps in ((1, LAPS), (2, LAPS), (3, LAPS - 1), (4, 1)):
-        for _ in range(laps):
-            loads.add(load, [float(load)], np.array([1.0]))  # so noisy that more laps are wanted
-    assert loads.wants(0, 4)
-    assert loads.medians(0).tolist() == [1.0, 2.0]
+def test_a_start_that_time_ended_counts_from_the_fewest_blocks_on() -> None:
+    starts = ProcessStarts(np.array([0.0]))
+    for start, blocks in ((1, FEWEST_BLOCKS), (2, FEWEST_BLOCKS), (3, FEWEST_BLOCKS - 1), (4, 1)):
+        for _ in range(blocks):
+            starts.add(start, [float(start)], np.array([1.0]))  # so noisy that more blocks are wanted
+    assert starts.wants(0, 4)
+    assert starts.medians(0).tolist() == [1.0, 2.0]

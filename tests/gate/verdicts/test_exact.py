@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from qbench.errors import ResultsError
-from qbench.gate.baseline.baseline_cell import Kept, kept_cells
+from qbench.gate.baseline.baseline_cell import BaselineCell, baseline_cells
 from qbench.gate.verdicts.exact import exact_findings
 from qbench.gate.verdicts.finding import Finding, GateResult
 from qbench.gate.verdicts.stored import timed_findings
@@ -35,7 +35,7 @@ def _records(nll_factor: float = 1.0, **changes: Any) -> list[Record]:
 
 
 def _compare(a: list[Record], b: list[Record], **gate: Any) -> dict[tuple[str, str], Finding]:
-    found = exact_findings(kept_cells(a), kept_cells(b), GateSpec.model_validate(gate))
+    found = exact_findings(baseline_cells(a), baseline_cells(b), GateSpec.model_validate(gate))
     return {(finding.cell.split(" ")[1], finding.metric): finding for finding in found}
 
 
@@ -225,7 +225,7 @@ def test_a_peak_is_judged_by_its_threshold_alone_where_there_is_one(
     assert finding.baseline == peak
     assert ("absmax", "peak_memory_bytes") not in _compare(_records(), other)
     cells, gate = (
-        (kept_cells(_records()), kept_cells(other)),
+        (baseline_cells(_records()), baseline_cells(other)),
         GateSpec.model_validate({"peak_memory_bytes": 1.1}),
     )
     assert "peak_memory_bytes" not in [one.metric for one in timed_findings(*cells, gate)]
@@ -234,7 +234,7 @@ def test_a_peak_is_judged_by_its_threshold_alone_where_there_is_one(
 
 def test_a_cell_with_other_settings_is_said_to_be_that() -> None:
     before, after = ([factory.record(cell_changes={"seed": seed})] for seed in (0, 1))
-    found = exact_findings(kept_cells(before), kept_cells(after), GateSpec())
+    found = exact_findings(baseline_cells(before), baseline_cells(after), GateSpec())
     assert [(one.verdict, "with other settings" in one.reason) for one in found] == [
         ("missing", True),
         ("new", False),
@@ -280,8 +280,8 @@ def test_a_perplexity_that_is_no_number_any_more_is_missing() -> None:
 
 
 def test_kept_cells_survive_json() -> None:
-    for kept in kept_cells(_records()).values():
-        assert Kept.from_dict(kept.to_dict()) == kept
+    for kept in baseline_cells(_records()).values():
+        assert BaselineCell.from_dict(kept.to_dict()) == kept
         assert dataclasses.replace(kept, cell_id="") != kept
 
 
@@ -291,4 +291,4 @@ def test_a_record_that_is_damaged_deep_inside_is_named(damage: dict[str, Any]) -
         "absmax", samples=factory.samples(perplexity=factory.perplexity(divergence=damage))
     )
     with pytest.raises(ResultsError, match=f"{wrong.cell.id}.json does not hold what qbench writes"):
-        kept_cells([factory.record(), wrong])
+        baseline_cells([factory.record(), wrong])

@@ -1,4 +1,4 @@
-"""What `qbench gate` prints and writes, and the exit code that goes with it."""
+"""Outputs of `qbench gate`: text, files, and the exit code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from qbench.results.store.atomic import write_bytes_atomic
 
 @dataclass(frozen=True)
 class Outputs:
-    """The files that were asked for."""
+    """The files that were asked for, and how much is printed."""
 
     junit: Path | None = None
     json: Path | None = None
@@ -31,9 +31,9 @@ class Outputs:
     every: bool = False
 
     def publish(self, result: GateResult) -> int:
-        """Prints the verdict, then writes every file that can be written; the exit code.
+        """Prints the verdict, writes every file that can be written, and returns the exit code.
 
-        That is the verdict's, or 2 where a file that was asked for is not there: standard error says which.
+        The code is that of the verdict, or 2 where a file is not there: standard error says which.
         """
         problems = [_done(lambda: say(result, self.every)), *map(_done, self._deliveries(result))]
         if result.unkept is not None:
@@ -41,7 +41,7 @@ class Outputs:
         return USAGE if any(problems) or result.unkept is not None else result.exit_code
 
     def refuse(self, suite: str, error: Exception) -> int:
-        """Says why there is no verdict, with the traceback where it is a defect, and writes the files so."""
+        """Reports an error instead of a verdict, with the traceback of a defect; returns the exit code."""
         complain(error)
         why = str(error) if isinstance(error, QbenchError) else _defect(error)
         for deliver in self._deliveries(GateResult(suite=suite, refused=why)):
@@ -49,9 +49,9 @@ class Outputs:
         return USAGE
 
     def _deliveries(self, result: GateResult) -> Iterator[Callable[[], None]]:
-        """Each file, and on GitHub the job's summary and annotations.
+        """A function for each file, and on GitHub for the job's summary and annotations.
 
-        Each by itself, so that one which fails keeps none of the others back.
+        They are separate, so that one which fails does not stop the others.
         """
         if (file := self.junit) is not None:
             yield lambda: write_bytes_atomic(file, junit(result))
@@ -65,21 +65,21 @@ class Outputs:
 
 
 def say(result: GateResult, every: bool) -> None:
-    """To the terminal, as text that no terminal acts on."""
+    """Prints the text of the result, sanitized for a terminal."""
     _print(text(result, every))
 
 
 def complain(error: Exception) -> None:
-    """One message for an error that a user can mend; for a defect the traceback before it."""
+    """Prints an error: one message where a user can fix it, a traceback before it for a defect."""
     lines = [f"qbench: {error}"]
     if not isinstance(error, QbenchError):
         lines = [*traceback.format_exception(error), f"qbench: {_defect(error)}"]
-    with contextlib.suppress(OSError):  # nobody listens: the exit code still says it
+    with contextlib.suppress(OSError):  # without a reader the exit code still says it
         print("\n".join(line.rstrip("\n") for line in lines), file=sys.stderr, flush=True)
 
 
 def _done(deliver: Callable[[], None]) -> bool:
-    """Whether it failed, which is said."""
+    """Calls `deliver`; returns True, and prints the error, where it failed."""
     try:
         deliver()
     except Exception as error:
@@ -89,7 +89,7 @@ def _done(deliver: Callable[[], None]) -> bool:
 
 
 def _print(lines: str) -> None:
-    """Whoever reads along may leave (`| head`): the exit code and the files still say what was found."""
+    """Prints, and ignores a reader that left (`| head`): exit code and files still hold the findings."""
     try:
         if lines:
             encoding = sys.stdout.encoding or "utf-8"  # of a terminal that may know no arrow
