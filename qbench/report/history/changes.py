@@ -1,4 +1,4 @@
-"""Changes and gaps of a series in words, for the terminal and for the page."""
+"""Changes and gaps of a series in words, for terminal and page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ChangeWords:
 
 @dataclass(frozen=True)
 class GapWords:
-    """Neighbouring nights without a value for one reason."""
+    """Neighbouring runs without a value for one reason."""
 
     dates: str
     count: int
@@ -45,7 +45,7 @@ def change_words(series: Series) -> list[ChangeWords]:
 
 
 def gap_words(series: Series) -> list[GapWords]:
-    """Runs of nights without a value, neighbours with the same reason together."""
+    """Gaps of the series; neighbours with the same reason are one gap."""
     found: list[list[Point]] = []
     before: Point | None = None
     for point in series.points:
@@ -59,7 +59,7 @@ def gap_words(series: Series) -> list[GapWords]:
 
 
 def sense(change: Change, metric: str) -> Sense:
-    """Which way it went; `environment` where that may be the machine's doing."""
+    """Direction of a change; `environment` where the machine may be its cause."""
     if change.kind == "environment":
         return "environment"
     way = direction(metric)
@@ -70,7 +70,7 @@ def sense(change: Change, metric: str) -> Sense:
 
 def date(point: Point) -> str:
     """`2026-11-21`; the run's name where its time is lost."""
-    return f"{point.night.started_at:%Y-%m-%d}" if point.night.started_at else point.night.run
+    return f"{point.run.started_at:%Y-%m-%d}" if point.run.started_at else point.run.name
 
 
 def _text(change: Change, metric: str) -> str:

@@ -1,4 +1,4 @@
-"""One series as a small plotly figure (a dict): values, levels, changes, gaps. Rules as in `figures.py`."""
+"""One series as a small plotly figure (a dict): values, levels, changes, gaps."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ COLOURS: dict[Sense, str] = {
     "environment": GREY,
 }
 _ROOM = 0.12
-"""Above and below the values, as a share of their span."""
+"""Margin above and below the values, as a share of their span."""
 _FLAT = 0.002
-"""Least span of the axis as a share of the values: noise of less is not blown up to fill it."""
+"""Least span of the axis as a share of the values, so that smaller noise does not fill it."""
 _LONGEST = 160
-"""Characters of a hover text."""
+"""Most characters of a hover text."""
 _BREAK = 2.5
-"""A line is broken where two nights lie so many usual distances apart."""
+"""A line is broken where two runs lie so many usual distances apart."""
 
 
 def figure(series: Series, scale: Scale, span: Span) -> Figure:
-    """`span` is the axis of time that all pictures of the page share."""
+    """Figure of a series; `span` is the axis of time that all pictures of the page share."""
     low, high = _range(series, scale)
     traces = [_values(series, scale), _levels(series, scale)]
     if series.changes:
@@ -56,8 +56,8 @@ def figure(series: Series, scale: Scale, span: Span) -> Figure:
 
 
 def span_of(found: Sequence[Series]) -> Span:
-    """From the first night of all series to the last, with a little room."""
-    times = [time for series in found for point in series.points if (time := point.night.started_at)]
+    """Times of the first and the last run of all series, with a margin."""
+    times = [time for series in found for point in series.points if (time := point.run.started_at)]
     if not times:
         return ("1970-01-01", "1970-01-02")
     room = max((max(times) - min(times)) * 0.02, timedelta(hours=6))
@@ -80,7 +80,7 @@ def _values(series: Series, scale: Scale) -> Figure:
 
 
 def _levels(series: Series, scale: Scale) -> Figure:
-    """The median of each segment, from its first night to its last."""
+    """The median of each segment, from its first run to its last."""
     x: list[str | None] = []
     y: list[float | None] = []
     segments = series.segments()
@@ -141,8 +141,8 @@ def _dashed(change: Change) -> Figure:
 
 
 def _with_breaks(points: Sequence[Point]) -> list[Point | None]:
-    """None where far more time passed than usual: nights without any run."""
-    times = [point.night.started_at for point in points]
+    """The points, with None where far more time passed than usual between two runs."""
+    times = [point.run.started_at for point in points]
     steps = [_days(earlier, later) for earlier, later in itertools.pairwise(times)]
     usual = _median([step for step in steps if step]) if any(steps) else math.inf
     found: list[Point | None] = list(points[:1])
@@ -164,9 +164,9 @@ def _range(series: Series, scale: Scale) -> tuple[float, float]:
 
 
 def _said(point: Point) -> str:
-    commit = point.night.commit
-    revision = commit[:8] if commit else f"qbench {point.night.version}"
-    if not point.night.known:
+    commit = point.run.commit
+    revision = commit[:8] if commit else f"qbench {point.run.version}"
+    if not point.run.known:
         revision = "commit and machine unknown: the run's manifest could not be read"
     return html.escape(revision if point.value is not None else point.reason or "")
 
@@ -176,7 +176,7 @@ def _scaled(value: float | None, scale: Scale) -> float | None:
 
 
 def _time(point: Point) -> str | None:
-    return _stamp(point.night.started_at) if point.night.started_at else None
+    return _stamp(point.run.started_at) if point.run.started_at else None
 
 
 def _stamp(time: datetime) -> str:

@@ -1,4 +1,4 @@
-"""What the trends page says first: how many series changed lately, and every change, newest first."""
+"""Head of the trends page: how many series changed lately, and every change, newest first."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from qbench.results.history.history import is_deterministic
 from qbench.results.history.series import Change, Point, Series
 
 RECENT = 7
-"""Runs back from the newest that count as recent."""
+"""Number of newest runs that count as recent."""
 
 
 @dataclass(frozen=True)
 class Listed:
-    """One change in the list at the top; an environment's stands there once for all series of a run."""
+    """One change in the list at the top; a change of environment is listed once for all series of a run."""
 
     change: ChangeWords
     cell: str
@@ -24,7 +24,7 @@ class Listed:
 
 
 def of_several_suites(found: Sequence[Series]) -> bool:
-    """Whether a cell's name alone does not say which suite it is of."""
+    """True where a cell's name alone does not tell its suite."""
     return len({series.suite for series in found}) > 1
 
 
@@ -46,16 +46,17 @@ def listed_changes(found: Sequence[Series]) -> list[Listed]:
 
 
 def _environments(found: Sequence[Series], several: bool) -> list[Listed]:
-    """All facts of a run's series together; of two that tell one fact, the one with the shorter gap."""
+    """Changes of environment, with the facts of all series of a run; of two on one fact, the one with the
+    shorter gap."""
     runs: dict[tuple[str, str], list[tuple[Change, Point]]] = defaultdict(list)
     for series in found:
         for change in series.changes:
             if change.kind == "environment":
                 first = _first_in(series, change)
-                runs[series.suite, first.night.run].append((change, first))
+                runs[series.suite, first.run.name].append((change, first))
     rows = []
     for (suite, _), members in runs.items():
-        ordered = sorted((change for change, _ in members), key=lambda change: change.before.night.run)
+        ordered = sorted((change for change, _ in members), key=lambda change: change.before.run.name)
         facts = {line.partition(": ")[0]: line for change in ordered for line in change.facts}
         told = ChangeWords(
             "environment", date(members[0][1]), "new environment", ordered[-1].commits, tuple(facts.values())
@@ -67,24 +68,23 @@ def _environments(found: Sequence[Series], several: bool) -> list[Listed]:
 def _first_in(series: Series, change: Change) -> Point:
     """The first run in the new environment, where the series may have a gap."""
     kind = str(series.facts["device"]), is_deterministic(series.metric)
-    place, new = change.place, change.after.night.environment_for(*kind)
+    place, new = change.place, change.after.run.environment_for(*kind)
     while (
-        series.points[place - 1].value is None
-        and series.points[place - 1].night.environment_for(*kind) == new
+        series.points[place - 1].value is None and series.points[place - 1].run.environment_for(*kind) == new
     ):
         place -= 1
     return series.points[place]
 
 
 def sentence(found: Sequence[Series]) -> str:
-    """How many series of today's suites got worse or better lately, and how many cells say nothing."""
+    """Sentence on the series of today's suites that got worse or better, and on cells without a value."""
     recent = _recent_runs(found)
     current = [series for series in found if series.left is None]
     if not current:
         return "None of these cells is in its suite any more."
     count: dict[str, int] = defaultdict(int)
     for series in current:
-        new = [change for change in series.changes if change.after.night.run in recent[series.suite]]
+        new = [change for change in series.changes if change.after.run.name in recent[series.suite]]
         for one in {sense(change, series.metric) for change in new}:
             count[one] += 1
     said = [f"{count[one]} {one}" for one in ("worse", "better", "changed") if count[one]]
@@ -96,20 +96,20 @@ def _recent_runs(found: Sequence[Series]) -> dict[str, list[str]]:
     """Suite → its last runs, oldest first; names of runs sort by time."""
     runs: dict[str, set[str]] = defaultdict(set)
     for series in found:
-        runs[series.suite] |= {point.night.run for point in series.points}
+        runs[series.suite] |= {point.run.name for point in series.points}
     return {suite: sorted(names)[-RECENT:] for suite, names in runs.items()}
 
 
 def _silent(current: Sequence[Series], recent: Mapping[str, Sequence[str]]) -> str:
-    """`; 2 cells have no value in the newest run`: of no metric at all, or because the cell failed.
+    """`; 2 cells have no value in the newest run`: in no metric at all, or because the cell failed.
 
-    What a cell that failed took to load is a value, yet does not count as one beside metrics that it lacks.
+    The seconds that a failed cell took to load are a value, and do not count beside metrics that it lacks.
     """
     lacking: dict[tuple[str, str], list[str]] = defaultdict(list)
     valued: set[tuple[str, str]] = set()
     for series in current:
         key, last = (series.suite, series.cell_id), series.points[-1]
-        if last.night.run == recent[series.suite][-1] and last.value is not None:
+        if last.run.name == recent[series.suite][-1] and last.value is not None:
             valued.add(key)
         else:
             lacking[key].append(last.status)

@@ -1,4 +1,4 @@
-"""The trends page: every series as a small picture, its changes and gaps in a table behind it."""
+"""The trends page: a small picture of every series, with its changes and gaps in a table behind it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from qbench.results.table.metrics import METRICS
 
 _TITLES = {**{column.name: column.title for column in SHOWN}, "perplexity_ratio": "Perplexity × base"}
 MOST_LISTED = 100
-"""Changes that the list at the top names; the others stand behind their pictures."""
+"""Most changes in the list at the top; the others stand behind their pictures."""
 
 
 @dataclass(frozen=True)
 class Small:
-    """One series as the page shows it."""
+    """View of one series."""
 
     title: str
     latest: str
@@ -35,17 +35,17 @@ class Small:
     left: str
     """The first run that no longer had the cell."""
     still: bool
-    """Whether it is a deterministic number, the same in every run without a gap."""
+    """True for a deterministic number that is the same in every run without a gap."""
     figure: dict[str, Any] = field(repr=False)
 
     @property
     def sense(self) -> Sense | None:
-        """Of the newest change that is not the environment's."""
+        """Direction of the newest change that is not one of the environment."""
         return next((one.sense for one in self.changes if one.sense != "environment"), None)
 
     @property
     def summary(self) -> str:
-        """`2 changes, 1 new environment, 3 gaps`: what stands behind the picture."""
+        """`2 changes, 1 new environment, 3 gaps`: the contents of the table behind the picture."""
         environments = sum(one.sense == "environment" for one in self.changes)
         counts = {
             "change": len(self.changes) - environments,
@@ -62,7 +62,7 @@ class MetricView:
     title: str
     note: str
     pictures: list[Small]
-    """Those that stand still last."""
+    """Pictures, those that never change last."""
 
     @property
     def moving(self) -> int:
@@ -76,7 +76,7 @@ class View:
     facts: dict[str, str]
     listed: list[Listed]
     more: int
-    """Changes beyond those that are listed."""
+    """Number of changes that are not listed."""
     metrics: list[MetricView]
     problems: list[str]
 
@@ -90,7 +90,7 @@ def write_trends(
 ) -> Path:
     """Writes the page of these series and returns where.
 
-    Of more than one metric only those that the leaderboard shows. ResultsError where there is no series.
+    Of several metrics only those that the leaderboard shows are drawn. ResultsError where there is no series.
     """
     if not found:
         raise ResultsError("nothing to draw: no run has measured any of these metrics")
@@ -98,7 +98,7 @@ def write_trends(
 
 
 def shown(found: Sequence[Series]) -> list[Series]:
-    """The one metric, or of several those of the leaderboard, in its order."""
+    """Series of the one metric, or of several those of the leaderboard, in its order."""
     names = {series.metric for series in found}
     order = list(names) if len(names) == 1 else [column.name for column in SHOWN if column.name in names]
     order = order or sorted(names)
@@ -120,7 +120,7 @@ def render_trends(
 
 
 def build_trends(found: Sequence[Series], problems: Sequence[str] = ()) -> View:
-    """What the page says, as plain data; texts may come from records, the template escapes them."""
+    """View of the page as plain data; texts may come from records, the template escapes them."""
     by_metric: dict[str, list[Series]] = defaultdict(list)
     for series in found:
         by_metric[series.metric].append(series)
@@ -160,7 +160,7 @@ def _small(series: Series, scale: Scale, span: tuple[str, str], several: bool) -
         latest=f"{significant(latest, 4)} {scale.unit}".strip(),
         changes=change_words(series)[::-1],
         gaps=gap_words(series)[::-1],
-        left=series.left.run if series.left else "",
+        left=series.left.name if series.left else "",
         still=is_deterministic(series.metric) and len({point.value for point in series.points}) == 1,
         figure=figure(series, scale, span),
     )
@@ -168,16 +168,16 @@ def _small(series: Series, scale: Scale, span: tuple[str, str], several: bool) -
 
 def _facts(found: Sequence[Series]) -> dict[str, str]:
     points = [point for series in found for point in series.points]
-    runs = {(point.night.suite, point.night.run) for point in points}
+    runs = {(point.run.suite, point.run.name) for point in points}
     dates = sorted({date(point) for point in points})
-    commits = {point.night.commit for point in points if point.night.commit}
-    newest = max(points, key=lambda point: point.night.run).night
+    commits = {point.run.commit for point in points if point.run.commit}
+    newest = max(points, key=lambda point: point.run.name).run
     machine = [newest.environment.get(key) for key in ("cpu", "gpu 0") if newest.environment.get(key)]
     facts = {
         "Runs": str(len(runs)),
         "From": f"{dates[0]} to {dates[-1]}",
         "Commits": str(len(commits)) if commits else "",
-        "Newest": newest.run,
+        "Newest": newest.name,
         "Machine": " + ".join(str(one) for one in machine),
     }
     return {name: value for name, value in facts.items() if value}

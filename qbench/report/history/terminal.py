@@ -16,8 +16,8 @@ from qbench.results.history.series import Point, Series
 
 BARS = "▁▂▃▄▅▆▇█"
 GAP = "·"
-NIGHTS = 40
-"""How many of the last nights the sparkline shows."""
+SPARKLINE_RUNS = 40
+"""Most runs that the sparkline shows."""
 _COLOURS = {"worse": "red", "better": "green", "changed": "yellow", "environment": "bright_black"}
 _REASON = 60
 
@@ -33,7 +33,7 @@ def drawn(found: Sequence[Series]) -> Table:
     )  # fmt: skip
     several = of_several_suites(found)
     table.add_column("Cell", overflow="fold")
-    runs = min(NIGHTS, max(len(series.points) for series in found))
+    runs = min(SPARKLINE_RUNS, max(len(series.points) for series in found))
     table.add_column("Last run" if runs == 1 else f"Last {runs} runs", no_wrap=True)
     table.add_column("Latest", justify="right", no_wrap=True)
     table.add_column("Changes and gaps", overflow="fold")
@@ -47,9 +47,9 @@ def drawn(found: Sequence[Series]) -> Table:
     return table
 
 
-def sparkline(points: Sequence[Point], nights: int = NIGHTS) -> str:
-    """Bars from the least to the greatest of the last nights, `·` for a gap; level where all are alike."""
-    values = [point.value for point in points[-nights:]]
+def sparkline(points: Sequence[Point], runs: int = SPARKLINE_RUNS) -> str:
+    """Bars from the smallest to the largest value of the last runs, `·` for a gap; level if all are equal."""
+    values = [point.value for point in points[-runs:]]
     known = [value for value in values if value is not None]
     if not known:
         return GAP * len(values)
@@ -62,7 +62,7 @@ def sparkline(points: Sequence[Point], nights: int = NIGHTS) -> str:
 def _events(series: Series) -> Text:
     lines = [_change(change) for change in change_words(series)] + [_gap(gap) for gap in gap_words(series)]
     if series.left is not None:
-        lines.append(Text(f"not measured since {series.left.run}", style="yellow"))
+        lines.append(Text(f"not measured since {series.left.name}", style="yellow"))
     return Text("\n").join(lines)
 
 

@@ -1,8 +1,8 @@
-"""Which facts of machine and software two sides must share before their numbers are compared.
+"""Facts of machine and software that two sides must share before their numbers are compared.
 
-What is deterministic depends on the libraries that compute, on the instructions that they choose kernels
-by, on the number of threads (sums are split by it) and, on a GPU, on its model and driver. What is timed
-depends on everything else too. What is under test itself, qbench and its commit, is never asked for.
+Deterministic numbers depend on the libraries that compute, on the instructions that they choose kernels by,
+on the number of threads (sums are split by it) and, on a GPU, on its model and driver. Timed numbers depend
+on everything else too. The subject of the test, qbench and its commit, never has to be the same.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ UNDER_TEST = re.compile(r"qbench|git(\..*)?|load_average(\..*)?")
 PLACES = re.compile(
     r"variables\.(QBENCH_CACHE|HF_HOME|HF_HUB_.*|CUDA_VISIBLE_DEVICES|TOKENIZERS_PARALLELISM)"
 )
-"""Where files lie, and which of two like devices is meant: they change no number."""
+"""Variables for places of files and for the choice of one of several equal devices: they change no number."""
 COMPUTING = re.compile(
     r"packages\.(torch|transformers|tokenizers|numpy|gguf|lm-eval|triton)|threads|cpu\.(vendor|flags)"
     r"|variables\.(OMP_NUM_THREADS|MKL_.*|ONEDNN_.*|DNNL_.*|ATEN_.*|OPENBLAS_.*|CUBLAS_.*|TORCH.*|PYTORCH_.*)"
 )
-"""What a deterministic number on a CPU depends on."""
+"""Facts that a deterministic number on a CPU depends on."""
 ON_GPU = re.compile(r"gpus\.\d+\.(name|driver|memory_bytes)|variables\.(CUDA_.*|NVIDIA_.*)")
-"""And on a GPU."""
+"""Further facts that one on a GPU depends on."""
 CHOOSING = re.compile(r"(avx|amx|fma|f16c|sse4|vnni|bf16|asimd|sve|i8mm|fphp|bmi2).*")
 """Flags of a processor by which libraries choose kernels."""
 
 AT_TIMES = ("gpus", "variables")
-"""Parts of the facts that not every machine has."""
+"""Groups of facts that not every machine has."""
 Facts = Mapping[str, str]
 """Dotted key → text, as `qbench.results.store.manifest_facts.facts` gives."""
 
 
 def required(facts: Facts, *, timed: bool, gpu: bool) -> dict[str, str]:
-    """The facts that must be equal: for what is deterministic, or for timed numbers of different jobs."""
+    """Facts that must be equal, for deterministic numbers or for `timed` ones of different jobs."""
     known = {key: text for key, text in facts.items() if not _known(PLACES, key)}
     known["cpu.vendor"] = _vendor(facts.get("cpu.model", ""))
     if timed:
@@ -54,9 +54,9 @@ def required(facts: Facts, *, timed: bool, gpu: bool) -> dict[str, str]:
 def compared(
     a: Facts, b: Facts, *, timed: bool, gpu: bool, accept: Iterable[str] = ()
 ) -> tuple[list[str], list[str]]:
-    """What differs and was not accepted, and what differs and was; a line each, `key: A: …; B: …`.
+    """Facts that differ and were not accepted, and those that were; a line each, `key: A: …; B: …`.
 
-    `accept` holds keys; one that ends a whole part accepts the rest: `cpu` also `cpu.flags`.
+    `accept` holds keys; the key of a group accepts all of it: `cpu` also accepts `cpu.flags`.
     """
     lines = differing(required(a, timed=timed, gpu=gpu), required(b, timed=timed, gpu=gpu))
     allowed = tuple(accept)
@@ -65,9 +65,9 @@ def compared(
 
 
 def check_accepted(accept: Iterable[str], a: Facts, b: Facts) -> None:
-    """GateError for a key that names no fact of either side and no part of them: it would accept nothing.
+    """Raises GateError for a key that names no fact and no group of either side: it would accept nothing.
 
-    Those of `AT_TIMES` may stand there for another machine.
+    Keys of `AT_TIMES` are allowed: they may be meant for another machine.
     """
     known = {"cpu.vendor", *a, *b}
     parts = {key[:place] for key in known for place, sign in enumerate(key) if sign == "."}
@@ -78,7 +78,7 @@ def check_accepted(accept: Iterable[str], a: Facts, b: Facts) -> None:
 
 
 def refusal(lines: Iterable[str]) -> str | None:
-    """Why the two sides are not compared, with the way out; None where nothing differs."""
+    """Reason why two sides are not compared, with the way out; None where nothing differs."""
     found = list(lines)
     if not found:
         return None
@@ -99,5 +99,5 @@ def _known(pattern: re.Pattern[str], key: str) -> bool:
 
 
 def _vendor(model: str) -> str:
-    """Libraries dispatch by maker, too."""
+    """Maker of a processor, by which libraries choose kernels too."""
     return next((name for name in ("Intel", "AMD", "ARM", "Apple", "Neoverse") if name in model), model)

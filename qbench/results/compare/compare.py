@@ -1,12 +1,11 @@
-"""Two sets of records side by side: what must be equal bit for bit, and what may vary and by how much.
+"""`compare`: two sets of records side by side, deterministic numbers bit for bit and timed ones as ratios.
 
-Cells are matched by their id, so that only numbers of one and the same measurement meet. Metrics of kind
-`deterministic`, and what they are computed from (log likelihood and divergence of every window, the outcome
-of every document of a task), are compared exactly: no tolerance would tell a rounding that differs from a
-seed that is missing. Timed ones are shown as a ratio with the range that
-the single rounds allow; whether a difference is one is not decided here.
+Cells are matched by their id, so that only numbers of the same measurement meet. Metrics of kind
+`deterministic`, and the values that they are computed from (log likelihood and divergence of every window,
+the outcome of every document of a task), are compared exactly: no tolerance would tell a different rounding
+from a missing seed. Timed ones are shown as a ratio with the range of the single rounds, without a test.
 
-Left out: pairing rounds by lap. Two runs were never interleaved with each other.
+Left out: pairing of rounds. Two runs were never interleaved with each other.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from qbench.probes.latency.metrics import Corner, first_corner
 from qbench.probes.quality.metrics import windows
 from qbench.results.compare.comparison import Comparison, Difference, Pair, Timed
 from qbench.results.compare.paired import paired
-from qbench.results.compare.status_changes import ends_of
+from qbench.results.compare.status_changes import status_changes
 from qbench.results.store.folders import Store
 from qbench.results.store.lookup import probe
 from qbench.results.store.manifest_facts import differing, facts
@@ -34,9 +33,9 @@ __all__ = [
 ]  # fmt: skip
 
 WINDOWS = "nll by window"
-"""Beside the metrics: what the quality ones are computed from, so that no two errors can cancel."""
+"""Name of the losses by window, compared beside the metrics made of them, so that no two errors cancel."""
 DIVERGENCES = {"kl": "kl by window", "agree": "top-1 agreement by window"}
-"""Sums in the sample of divergence, and what they are called here."""
+"""Sums in the sample of divergence → their names in a comparison."""
 
 Values = Mapping[str, float | list[Any]]
 """Metric → its value, or raw values of which there are many; a value may be None or a list of numbers."""
@@ -45,7 +44,7 @@ _ROUNDS: dict[str, Callable[[Corner], list[float]]] = {
     "prefill_s": lambda corner: corner.prefill,
     "decode_s_per_token": lambda corner: corner.decode,
 }
-"""Single rounds of the first corner, which is the one that the table shows."""
+"""Timed metric → single rounds of the first workload, which is the one that the table shows."""
 
 
 @dataclass
@@ -54,7 +53,7 @@ class _Side:
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> _Side:
-        """Of two records of one cell (two suites may share it) the newer stands."""
+        """Cell id → record; of two records of one cell (two suites may share it) the newer."""
         side = cls()
         for record in sorted(records, key=lambda record: record.started_at):
             side.by_id[record.cell.id] = record
@@ -62,10 +61,10 @@ class _Side:
 
 
 def compare(a: Iterable[Record], b: Iterable[Record], environment: Sequence[str] = ()) -> Comparison:
-    """Everything that two sets of records have to say of each other, cells in the order of `a`'s start."""
+    """Compares two sets of records; cells come in the order of their start in `a`."""
     first, second = _Side.of(a).by_id, _Side.of(b).by_id
     both = [(first[name], second[name]) for name in first if name in second]
-    not_ok = ends_of(both)
+    not_ok = status_changes(both)
     return Comparison(
         pairs=tuple(pair_of(*found) for found in both if all(record.status == "ok" for record in found)),
         only_a=tuple(described(record) for name, record in first.items() if name not in second),
@@ -84,11 +83,11 @@ class Source:
     runs: tuple[str, ...]
     records: tuple[Record, ...]
     facts: Mapping[str, str]
-    """Machine and software; see `facts`."""
+    """Facts of machine and software; see `manifest_facts`."""
 
 
 def read_source(folder: Path) -> Source:
-    """ResultsError where the folder has no run, or a file of it cannot be read."""
+    """Reads a folder; ResultsError where it has no run, or a file of it cannot be read."""
     store = Store(folder)
     runs = store.newest()
     if not runs:
@@ -104,12 +103,12 @@ def compare_sources(a: Source, b: Source) -> Comparison:
 
 
 def compare_folders(a: Path, b: Path) -> Comparison:
-    """The newest run of each suite under `a` with those under `b`; ResultsError where one has none."""
+    """Compares the newest run of each suite under `a` with those under `b`; both need one (ResultsError)."""
     return compare_sources(read_source(a), read_source(b))
 
 
 def pair_of(a: Record, b: Record) -> Pair:
-    """The numbers of one cell, measured twice."""
+    """Comparison of one cell that was measured twice."""
     values = deterministic(a), deterministic(b)
     return Pair(
         a.cell.id, a.cell.model.name, a.cell.label, a.cell.dtype, a.cell.device,
@@ -121,7 +120,7 @@ def pair_of(a: Record, b: Record) -> Pair:
 
 
 def deterministic(record: Record) -> dict[str, float | list[Any]]:
-    """Every number of the record that the same cell gives again to the last bit; what it lacks is absent."""
+    """Every deterministic number of the record; those that it lacks are absent."""
     found: dict[str, float | list[Any]] = {
         name: value
         for name, metric in METRICS.items()
@@ -135,7 +134,7 @@ def deterministic(record: Record) -> dict[str, float | list[Any]]:
 
 
 def _by_document(record: Record) -> Iterator[tuple[str, list[Any]]]:
-    """Outcomes and log likelihoods of the tasks."""
+    """Outcomes and log likelihoods of the tasks by document, with their names."""
     for task in probe(record, "tasks").get("tasks") or ():
         for metric, values in task["items"].items():
             yield f"{task['name']} {metric} by document", values
@@ -144,7 +143,7 @@ def _by_document(record: Record) -> Iterator[tuple[str, list[Any]]]:
 
 
 def differences(a: Values, b: Values) -> tuple[Difference, ...]:
-    """Metrics whose values are not the very same number; of a list the first entry that differs."""
+    """Metrics whose values are not exactly equal; for a list the first entry that differs."""
     return tuple(
         Difference(name, *_first_that_differs(a.get(name), b.get(name)))
         for name in {**a, **b}
@@ -160,7 +159,7 @@ def described(record: Record) -> str:
 
 
 def _first_that_differs(a: Any, b: Any) -> tuple[float | None, float | None]:
-    """Down to the numbers themselves; of two lists of different lengths that agree so far, the lengths."""
+    """First pair of numbers that differs; of lists of which one begins the other, the lengths."""
     if isinstance(a, list) and isinstance(b, list):
         pair = next(((x, y) for x, y in zip(a, b, strict=False) if x != y), (float(len(a)), float(len(b))))
         return _first_that_differs(*pair)

@@ -1,4 +1,4 @@
-"""What a comparison of two sets of records holds; `compare.py` makes it."""
+"""`Comparison`: the result of comparing two sets of records; `compare.py` makes it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from qbench.results.compare.paired import Paired
-from qbench.results.compare.status_changes import Ends, cells, lacking, lost
+from qbench.results.compare.status_changes import StatusChange, cells, lacking, lost
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A number that ought to be equal and is not. None: one side has none."""
+    """A deterministic number that differs. None: that side has none."""
 
     metric: str
     a: float | None
@@ -21,8 +21,11 @@ class Difference:
 
 @dataclass(frozen=True)
 class Timed:
-    """A number that varies: `ratio` is b over a. `low` and `high` are the smallest and the largest ratio of
-    any two rounds, None where a side has no single rounds."""
+    """A timed number: `ratio` is b over a.
+
+    `low` and `high` are the smallest and the largest ratio of any two rounds, None where a side has no single
+    rounds.
+    """
 
     metric: str
     a: float
@@ -34,7 +37,7 @@ class Timed:
 
 @dataclass(frozen=True)
 class Pair:
-    """One cell that both sides hold as ok."""
+    """One cell that is ok on both sides."""
 
     cell_id: str
     model: str
@@ -46,7 +49,7 @@ class Pair:
     differences: tuple[Difference, ...]
     timed: tuple[Timed, ...]
     paired: Mapping[str, Paired]
-    """By metric, of what is a mean over windows: b against a, where both were scored on the same windows."""
+    """Metric that is a mean over windows → b against a, where both were scored on the same windows."""
 
     @property
     def identical(self) -> bool:
@@ -63,14 +66,14 @@ class Comparison:
     only_b: tuple[str, ...]
     not_ok: tuple[str, ...]
     """Cells that both hold and that did not end well on one side or both, with reasons; lost ones first."""
-    ends: tuple[Ends, ...] = ()
-    """How those of `not_ok` ended, in the same order."""
+    ends: tuple[StatusChange, ...] = ()
+    """Statuses of the cells of `not_ok`, in the same order; the name is that of the JSON key."""
     environment: tuple[str, ...] = ()
-    """What differs between the machines and the software, a line each; see `facts`."""
+    """Facts of machine and software that differ, a line each; see `manifest_facts`."""
 
     @property
     def one_sided(self) -> bool:
-        """Whether a cell ended well on one side only, or stands on one side only."""
+        """True where a cell is ok, or exists, on one side only."""
         return bool(self.only_a or self.only_b or any(end.lost or end.gained for end in self.ends))
 
     @property
@@ -80,18 +83,18 @@ class Comparison:
 
     @property
     def lacking(self) -> list[str]:
-        """What else was not compared, in sentences without full stops."""
+        """Sentences, without full stops, on further cells that were not compared."""
         return lacking(self.ends, len(self.only_a), len(self.only_b))
 
     def of(self, count: int) -> str:
-        """`27 cells` that were compared; where others were not, those that ended well on both sides."""
+        """`27 cells`; where some were not compared, `the 27 cells that ended well on both sides`."""
         if not (self.lost or self.lacking):
             return f"{count} cells"
         return f"the {cells(count)} that ended well on both sides"
 
     @property
     def equality(self) -> str:
-        """`identical bit for bit: 22 of 23 cells`: of the cells that were compared alone."""
+        """`identical bit for bit: 22 of 23 cells`, counted over the cells that were compared."""
         if not self.pairs:
             return "no cell was measured on both sides: nothing was compared"
         compared = [pair for pair in self.pairs if pair.compared]
@@ -102,9 +105,9 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """What B lost, the equality of what was compared, and what else was not."""
+        """Summary: cells that B lost, equality of those compared, and others that were not compared."""
         return "; ".join(filter(None, (self.lost, self.equality, *self.lacking)))
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The comparison as JSON values."""
         return {"verdict": self.verdict, **asdict(self)}

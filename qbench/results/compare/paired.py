@@ -1,9 +1,9 @@
-"""How far quality moved between two measurements of a cell on the same windows, with intervals.
+"""Changes of quality between two measurements of a cell on the same windows, with intervals.
 
-What is a mean over the windows of a text is paired by window: the bootstrap draws windows and adds up the
-differences of the two sides' sums, see `statistics.py`. KL divergence and top-1 agreement are differences of
-means; a perplexity is the ratio exp(Σ (nll_b − nll_a) / Σ units). Percentiles, maxima and root mean squares
-have no interval: the record holds no sums by window that they would be a mean of.
+A metric that is a mean over the windows of a text is paired by window: the bootstrap draws windows and adds
+up the differences of the two sides' sums, see `results/stats/bootstrap.py`. KL divergence and top-1 agreement
+are differences of means; a perplexity is the ratio exp(Σ (nll_b − nll_a) / Σ units). Percentiles, maxima and
+root mean squares have no interval: the record holds no sums by window that they would be a mean of.
 """
 
 from __future__ import annotations
@@ -40,15 +40,14 @@ class Paired:
 
 
 def paired(a: Record, b: Record) -> dict[str, Paired]:
-    """By metric; without those that the two were not scored for on the very same windows, or whose ratio is
-    too large for a number."""
+    """Metric → change, where both were scored on the same windows and the ratio is a finite number."""
     first, second = (scored(record, record.cell.id, {}) for record in (a, b))
     found = {name: change for name, change in _of_losses(a, b, first, second) if change is not None}
     return found | dict(_of_divergence(first, second))
 
 
 def _of_losses(a: Record, b: Record, first: Scored, second: Scored) -> Iterator[tuple[str, Paired | None]]:
-    """All that is made of the log likelihood, by what it is divided by."""
+    """Changes of the metrics that are made of the log likelihood."""
     gaps = second.nll_above(first)
     if gaps is None:
         return

@@ -1,4 +1,4 @@
-"""How the cells of a comparison ended: what is good on one side only, and the words for it."""
+"""Statuses of cells that are not ok on both sides of a comparison, and the words for them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from qbench.results.store.record import Record
 
 ENDED = {"failed": "failed", "oom": "ran out of memory", "timeout": "ran out of time"}
-"""Status → what the cell did."""
+"""Status → words for the end of the cell."""
 
 
 @dataclass(frozen=True)
-class Ends:
-    """The statuses of a cell that both sides hold and that did not end well on one of them or on both."""
+class StatusChange:
+    """Statuses of a cell that both sides hold and that is not ok on at least one of them."""
 
     cell_id: str
     a: str
@@ -34,27 +34,29 @@ class Ends:
         return f"{self.a} on both sides" if self.a == self.b else f"{self.a} in A, {self.b} in B"
 
 
-def ends_of(pairs: Iterable[tuple[Record, Record]]) -> list[tuple[Ends, str]]:
-    """Cells without two good ends, each in words with the reasons; those that only B lost come first, those
-    that ended well on neither side last."""
+def status_changes(pairs: Iterable[tuple[Record, Record]]) -> list[tuple[StatusChange, str]]:
+    """Cells that are not ok on both sides, each in words with the reasons.
+
+    Cells that B lost come first, those that are ok on neither side last.
+    """
     found = [
-        (Ends(a.cell.id, a.status, b.status), _in_words(a, b))
+        (StatusChange(a.cell.id, a.status, b.status), _in_words(a, b))
         for a, b in pairs
         if not a.status == b.status == "ok"
     ]
     return sorted(found, key=lambda one: (not one[0].lost, not one[0].gained))
 
 
-def lost(ends: Sequence[Ends]) -> str:
+def lost(changes: Sequence[StatusChange]) -> str:
     """`23 cells that ended well in A failed in B`; empty where there are none."""
-    broke = [end.b for end in ends if end.lost]
+    broke = [one.b for one in changes if one.lost]
     return f"{cells(len(broke))} that ended well in A {_ended(broke, 'B')}" if broke else ""
 
 
-def lacking(ends: Sequence[Ends], only_a: int, only_b: int) -> list[str]:
-    """The same of all other cells that cannot be compared, a sentence each without its full stop."""
-    mended = [end.a for end in ends if end.gained]
-    neither = sum(not end.lost and not end.gained for end in ends)
+def lacking(changes: Sequence[StatusChange], only_a: int, only_b: int) -> list[str]:
+    """Sentences, without full stops, on all other cells that cannot be compared."""
+    mended = [one.a for one in changes if one.gained]
+    neither = sum(not one.lost and not one.gained for one in changes)
     said = [f"{cells(len(mended))} that {_ended(mended, 'A')} ended well in B"] if mended else []
     said += [f"{cells(count)} {'is' if count == 1 else 'are'} in {side} only"
              for side, count in (("A", only_a), ("B", only_b)) if count]  # fmt: skip

@@ -1,1 +1,1 @@
-"""Every run of a results tree as series over time."""
+"""History: the runs of a results tree as series over time, cut at change points."""

@@ -1,9 +1,9 @@
-"""`history`: every number of every run as series over time, with their change points, segments and gaps.
+"""`history`: every number of every run as series over time, with change points, segments and gaps.
 
-A series is one cell (by its id: everything that can change a number) and one metric, within a suite. Nights
-on another machine, driver or set of libraries begin a new segment that is marked as such: no number is
-compared across it. Within one environment the level of a timed metric changes where `changepoints.py` says
-so, and that of a deterministic one wherever its number is another.
+A series is one cell (by its id, which hashes everything that can change a number) and one metric, within a
+suite. A run on another machine, driver or set of libraries begins a new segment that is marked as such: no
+number is compared across it. Within one environment the level of a timed metric changes at the change points
+of `results/stats/change_points.py`, and that of a deterministic one wherever its number is another.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from qbench.fields import Rule
 from qbench.results.columns.metric import Direction
 from qbench.results.frames.frame import from_store
 from qbench.results.history.history_frame import Row, tidy
-from qbench.results.history.runs import Night, read_nights
+from qbench.results.history.runs import HistoryRun, read_runs
 from qbench.results.history.series import Change, Point, Series, changes_of
 from qbench.results.store.folders import Store
 from qbench.results.table.metrics import METRICS
@@ -34,7 +34,7 @@ _RELATED: dict[str, tuple[bool, Direction]] = {
     "prefill_speedup": (False, "higher"),
     "decode_speedup": (False, "higher"),
 }
-"""Columns of the frame that relate cells: whether they are deterministic, and which way is better."""
+"""Columns of the frame that relate cells → (deterministic, direction that is better)."""
 NOT_PLANNED = "not in this run"
 NO_RECORD = "the run has no record of it: it was interrupted, or is not finished"
 NO_MANIFEST = "the run has no record of it, nor a manifest that can be read to say whether it was planned"
@@ -55,12 +55,12 @@ def history(path: str | Path = "results/", metric: str | None = None) -> pd.Data
 
 
 def frame_of(found: Iterable[Series]) -> pd.DataFrame:
-    """A row for each point of the series."""
+    """The frame with a row for each point of the series."""
     return tidy(_rows(found))
 
 
 def metrics() -> list[str]:
-    """Every metric that has a history."""
+    """Names of the metrics that have a history."""
     return [*(name for name, metric in METRICS.items() if metric.kind != "fact"), *_RELATED]
 
 
@@ -86,15 +86,15 @@ def read_series(
     known = store.suites()
     if suite is not None and suite not in known:
         raise ResultsError(f"no suite {suite!r} in {store.root}; {did_you_mean(suite, known)}")
-    nights: dict[str, list[Night]] = defaultdict(list)
-    for night in read_nights(store):
-        if suite in (None, night.suite):
-            nights[night.suite].append(night)
-    rows = _by_cell(from_store(store, "all"), nights, rules)
+    runs: dict[str, list[HistoryRun]] = defaultdict(list)
+    for run in read_runs(store):
+        if suite in (None, run.suite):
+            runs[run.suite].append(run)
+    rows = _by_cell(from_store(store, "all"), runs, rules)
     names = [metric] if metric else metrics()
     unread = _unread(store.problems)
     found = [
-        _series(key, name, nights[key[0]], cells, unread[key], words)
+        _series(key, name, runs[key[0]], cells, unread[key], words)
         for (key, cells), words in zip(rows.items(), _words(rows), strict=True)
         for name in names
     ]
@@ -102,7 +102,7 @@ def read_series(
 
 
 def _unread(problems: Iterable[str]) -> dict[tuple[str, str], dict[str, str]]:
-    """(Suite, cell id) → run → why the record that is there could not be read."""
+    """(Suite, cell id) → run → reason why the record that is there could not be read."""
     found: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for problem in problems:
         if path := _RECORD_PATH.search(problem):
@@ -112,21 +112,21 @@ def _unread(problems: Iterable[str]) -> dict[tuple[str, str], dict[str, str]]:
 
 
 def _by_cell(
-    frame: pd.DataFrame, nights: Mapping[str, Any], rules: Sequence[Rule]
+    frame: pd.DataFrame, runs: Mapping[str, Any], rules: Sequence[Rule]
 ) -> dict[tuple[str, str], dict[str, Row]]:
-    """(Suite, cell id) → run → row of the frame, of the suites and cells that are asked for."""
+    """(Suite, cell id) → run → row of the frame, for the chosen suites and cells."""
     plain = frame.astype("object")
     rows: list[Row] = plain.where(plain.notna(), None).to_dict("records")  # type: ignore[assignment]
     found: dict[tuple[str, str], dict[str, Row]] = {}
     for row in rows:
-        if row["suite"] in nights:
+        if row["suite"] in runs:
             found.setdefault((row["suite"], row["cell_id"]), {})[row["run"]] = row
     keys = list(found)
     return {keys[place]: found[keys[place]] for place in chosen([_facts(found[key]) for key in keys], rules)}
 
 
 def _facts(cells: Mapping[str, Row]) -> Row:
-    """What the newest record says: names may have changed, the cell has not."""
+    """Facts of the newest record: names may have changed, the cell has not."""
     row = cells[max(cells)]
     return {**json.loads(row["params"]), **{name: row[name] for name in IDENTITY}}
 
@@ -150,39 +150,39 @@ def _word(facts: Row) -> str:
 def _series(
     key: tuple[str, str],
     metric: str,
-    nights: Sequence[Night],
+    runs: Sequence[HistoryRun],
     cells: Mapping[str, Row],
     unread: Mapping[str, str],
     words: str,
 ) -> Series:
     suite, cell_id = key
     files = {*cells, *unread}
-    known = [place for place, night in enumerate(nights) if cell_id in night.planned or night.run in files]
+    known = [place for place, run in enumerate(runs) if cell_id in run.planned or run.name in files]
     first, last = known[0], known[-1]
     points = [
-        _point(night, cells[night.run], metric) if night.run in cells else _gap(night, cell_id, unread)
-        for night in nights[first : last + 1]
+        _point(run, cells[run.name], metric) if run.name in cells else _gap(run, cell_id, unread)
+        for run in runs[first : last + 1]
     ]
     facts = _facts(cells)
     return Series(
         suite, cell_id, words, facts, metric,
         points=tuple(points),
         changes=tuple(changes_of(points, is_deterministic(metric), facts["device"])),
-        left=next((night for night in nights[last + 1 :] if night.known), None),
+        left=next((run for run in runs[last + 1 :] if run.known), None),
     )  # fmt: skip
 
 
-def _gap(night: Night, cell_id: str, unread: Mapping[str, str]) -> Point:
-    """Of a run that gave no row: its record is unreadable, lost, or was never planned."""
-    if cell_id in night.planned or night.run in unread:
-        return Point(night, "missing", None, None, None, unread.get(night.run, NO_RECORD))
-    return Point(night, "absent", None, None, None, NOT_PLANNED if night.known else NO_MANIFEST)
+def _gap(run: HistoryRun, cell_id: str, unread: Mapping[str, str]) -> Point:
+    """Point of a run that gave no row: its record is unreadable, lost, or was never planned."""
+    if cell_id in run.planned or run.name in unread:
+        return Point(run, "missing", None, None, None, unread.get(run.name, NO_RECORD))
+    return Point(run, "absent", None, None, None, NOT_PLANNED if run.known else NO_MANIFEST)
 
 
-def _point(night: Night, row: Row, metric: str) -> Point:
+def _point(run: HistoryRun, row: Row, metric: str) -> Point:
     ends = (row.get(f"{metric}_low"), row.get(f"{metric}_high"))
     return Point(
-        night, row["status"], row[metric], *ends, None if row[metric] is not None else _why(row, metric)
+        run, row["status"], row[metric], *ends, None if row[metric] is not None else _why(row, metric)
     )
 
 
@@ -200,15 +200,15 @@ def _rows(found: Iterable[Series]) -> Iterable[Row]:
 
 
 def _row(series: Series, point: Point, segment: int, change: Change | None) -> Row:
-    night = point.night
+    run = point.run
     return {
         "suite": series.suite,
-        "run": night.run,
-        "started_at": night.started_at,
-        "commit": night.commit,
-        "dirty": night.dirty,
-        "qbench": night.version,
-        "environment": night.environment_for(str(series.facts["device"]), is_deterministic(series.metric)),
+        "run": run.name,
+        "started_at": run.started_at,
+        "commit": run.commit,
+        "dirty": run.dirty,
+        "qbench": run.version,
+        "environment": run.environment_for(str(series.facts["device"]), is_deterministic(series.metric)),
         "cell_id": series.cell_id,
         "cell": series.cell,
         "params": json.dumps(
@@ -225,5 +225,5 @@ def _row(series: Series, point: Point, segment: int, change: Change | None) -> R
         "segment": segment,
         "is_change_point": change is not None and change.kind == "change point",
         "is_environment_change": change is not None and change.kind == "environment",
-        "commit_before": change.before.night.commit if change else None,
+        "commit_before": change.before.run.commit if change else None,
     }

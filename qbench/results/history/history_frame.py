@@ -1,4 +1,4 @@
-"""The columns of `qbench.history()`: name → description and dtype, and the frame of its rows."""
+"""Columns of `qbench.history()` with dtype and description, and the frame made of its rows."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "repetition": ("Int64", "which repetition of the same cell"),
     "metric": ("category", "name of the metric"),
     "unit": ("category", "its unit; empty for a count or a ratio"),
-    "value": ("float64", "null where the night has none: `reason` says why"),
+    "value": ("float64", "null where the run has none: `reason` says why"),
     "low": ("float64", "lower end of the 95 % interval, where the metric has one"),
     "high": ("float64", "upper end of the same"),
     "status": ("category", "the record's; missing: planned and not recorded; absent: not in this run"),

@@ -1,6 +1,6 @@
-"""The runs of a results tree in the order of time: when, of which commit, on which machine, with which cells.
+"""The runs of a results tree in the order of time: start, commit, machine and planned cells.
 
-Left out: what the cells gave; `history.py` puts it beside this.
+Left out: the numbers of the cells, which `history.py` adds.
 """
 
 from __future__ import annotations
@@ -19,47 +19,48 @@ from qbench.results.store.manifest_facts import facts
 Facts = dict[str, str]
 
 LONG = 40
-"""Characters from which on a list is shown by its differences."""
+"""Longest text, in characters, that is shown whole and not by its differing words."""
 _RUN_STAMP = "%Y%m%dT%H%M%SZ"
 
 
 @dataclass(frozen=True)
-class Night:
-    """One run, nightly or not."""
+class HistoryRun:
+    """One run: when and where it was made, and the cells it planned."""
 
     suite: str
-    run: str
+    name: str
+    """Name of the run's folder; sorts by time."""
     started_at: datetime | None
     commit: str | None
-    """Of qbench; None where it was no checkout, or the manifest cannot be read."""
+    """Commit of qbench; None where it was no checkout, or the manifest cannot be read."""
     dirty: bool
-    """Whether the tree differed from that commit."""
+    """True where the tree differed from that commit."""
     version: str
-    """Of qbench."""
+    """Version of qbench."""
     environment: Facts
-    """What two runs must share for their times to be comparable; see `comparable`."""
+    """Facts that two runs must share for their times to be comparable; see `comparable`."""
     computing: Facts
-    """The same for what is deterministic: libraries, cores, and the instructions that kernels are chosen by,
+    """The same for deterministic numbers: libraries, cores, and the instructions that kernels are chosen by,
     as the gate asks for them (`qbench.results.compare.comparable`). Two processors may share them."""
     planned: dict[str, str]
-    """Cell id → label, of every cell that the run was to measure."""
+    """Cell id → label of every cell that was planned."""
 
     @property
     def known(self) -> bool:
-        """Whether a manifest says where it ran; without one nothing is known of environment and plan."""
+        """True where a manifest was read; without one environment and plan are unknown."""
         return bool(self.environment)
 
     def environment_for(self, device: str, deterministic: bool) -> Facts:
-        """Without the GPUs for a cell of the processor: another driver changes none of its numbers."""
+        """Facts that matter for a cell: without GPUs for one on a CPU, whose numbers no driver changes."""
         facts = self.computing if deterministic else self.environment
         if not device.startswith("cpu"):
             return facts
         return {key: value for key, value in facts.items() if not key.startswith("gpu")}
 
 
-def read_nights(store: Store) -> list[Night]:
+def read_runs(store: Store) -> list[HistoryRun]:
     """Every run of the store, by suite, oldest first; unreadable manifests are noted in `problems`."""
-    return [_night(run, store.manifest(run)) for run in store.runs()]
+    return [_history_run(run, store.manifest(run)) for run in store.runs()]
 
 
 def comparable(environment: Mapping[str, Any]) -> Facts:
@@ -109,10 +110,10 @@ def _computing(environment: Mapping[str, Any]) -> Facts:
     return {**named, **({} if cores is None else {"cores": str(cores)})}
 
 
-def _night(run: Run, manifest: Mapping[str, Any]) -> Night:
+def _history_run(run: Run, manifest: Mapping[str, Any]) -> HistoryRun:
     environment = _mapping(manifest.get("environment"))
     git = _mapping(environment.get("git"))
-    return Night(
+    return HistoryRun(
         run.suite,
         run.name,
         _time(manifest.get("started_at"), run.name),
@@ -126,7 +127,7 @@ def _night(run: Run, manifest: Mapping[str, Any]) -> Night:
 
 
 def _time(started: Any, name: str) -> datetime | None:
-    """The manifest's; where that is lost, the one that the run's name starts with."""
+    """Start of the manifest; where that is lost, the one that the run's name starts with."""
     try:
         return datetime.fromisoformat(started)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""`Series`: what every night said of one cell and metric, and where it begins anew."""
+"""`Series`: one cell and metric over the runs of a suite, cut into segments."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from qbench.results.history.runs import Facts, Night, differing_facts
+from qbench.results.history.runs import Facts, HistoryRun, differing_facts
 from qbench.results.stats.change_points import change_points, exact_steps
 
 Begin = Literal["change point", "environment"]
@@ -16,34 +16,34 @@ Begin = Literal["change point", "environment"]
 
 @dataclass(frozen=True)
 class Point:
-    """What one night says of a series."""
+    """Value of a series in one run, or the reason why there is none."""
 
-    night: Night
+    run: HistoryRun
     status: str
-    """The record's; `missing` where a planned cell has none, `absent` where the run had no such cell."""
+    """Status of the record; `missing` for a planned cell without one, `absent` where it was not planned."""
     value: float | None
     low: float | None
     high: float | None
     reason: str | None
-    """Why there is no value."""
+    """Reason why there is no value."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """Where a new segment begins."""
+    """Begin of a new segment."""
 
     kind: Begin
     place: int
-    """Of `after` in the series' points."""
+    """Index of `after` in the series' points."""
     before: Point
-    """The last with a value before it: its commit is the last that is known to have the old level."""
+    """The last point with a value before the change: its commit is the last known at the old level."""
     after: Point
     old: float
     """Median of the segment before."""
     new: float
     """Median of the segment that begins here."""
     facts: tuple[str, ...] = ()
-    """What differs between the environments, a line each."""
+    """Facts that differ between the environments, a line each."""
 
     @property
     def ratio(self) -> float | None:
@@ -52,25 +52,25 @@ class Change:
     @property
     def commits(self) -> str:
         """`0a1b2c3d..4e5f6a7b`: last commit before, first after; versions where there is no commit."""
-        before, after = (_revision(point.night) for point in (self.before, self.after))
+        before, after = (_revision(point.run) for point in (self.before, self.after))
         return before if before == after else f"{before}..{after}"
 
 
 @dataclass(frozen=True)
 class Series:
-    """One cell and metric over time, from the first night that knew the cell to the last."""
+    """One cell and metric over time, from the first run that planned or recorded the cell to the last."""
 
     suite: str
     cell_id: str
     cell: str
-    """In words; unique within the suite."""
+    """The cell in words, unique within the suite."""
     facts: Mapping[str, Any]
-    """`IDENTITY` and every parameter: what filters are read against."""
+    """`IDENTITY` and every parameter, which filters are matched against."""
     metric: str
     points: tuple[Point, ...]
     changes: tuple[Change, ...]
-    left: Night | None
-    """The first night of the suite that no longer had the cell; None while it has."""
+    left: HistoryRun | None
+    """The first run of the suite that no longer had the cell; None while it has."""
 
     @property
     def measured(self) -> list[Point]:
@@ -91,12 +91,12 @@ class Series:
 
 
 def changes_of(points: Sequence[Point], deterministic: bool, device: str) -> list[Change]:
-    """Where a series begins anew, in the order of time, changes of the environment included.
+    """Begins of segments in the order of time, changes of the environment included.
 
-    Within an environment, by `change_points`, or of what is `deterministic` by `exact_steps`.
+    Within an environment they are found by `change_points`, for `deterministic` numbers by `exact_steps`.
     """
     measured = [place for place, point in enumerate(points) if point.value is not None]
-    carried = _environments([points[place].night for place in measured], device, deterministic)
+    carried = _environments([points[place].run for place in measured], device, deterministic)
     places = [place for place, facts in zip(measured, carried, strict=True) if facts is not None]
     environments = [facts for facts in carried if facts is not None]
     moved = [index for index in range(1, len(places)) if environments[index] != environments[index - 1]]
@@ -123,9 +123,9 @@ def changes_of(points: Sequence[Point], deterministic: bool, device: str) -> lis
     ]  # fmt: skip
 
 
-def _environments(nights: Sequence[Night], device: str, deterministic: bool) -> list[Facts | None]:
-    """Of each night; one that is unknown is its neighbours', and None where those are two different ones."""
-    known = [night.environment_for(device, deterministic) if night.known else None for night in nights]
+def _environments(runs: Sequence[HistoryRun], device: str, deterministic: bool) -> list[Facts | None]:
+    """Environment of each run; where unknown, that of its neighbours, or None where those two differ."""
+    known = [run.environment_for(device, deterministic) if run.known else None for run in runs]
     return [
         (before or after or {}) if before is None or after is None or before == after else None
         for before, after in zip(_carried(known), reversed(_carried(known[::-1])), strict=True)
@@ -133,14 +133,14 @@ def _environments(nights: Sequence[Night], device: str, deterministic: bool) -> 
 
 
 def _carried(known: Iterable[Facts | None]) -> list[Facts | None]:
-    """None replaced by what stood before it."""
+    """The list with None replaced by the entry before it."""
     found: list[Facts | None] = []
     for one in known:
         found.append(found[-1] if one is None and found else one)
     return found
 
 
-def _revision(night: Night) -> str:
-    if night.commit is None:
-        return f"qbench {night.version}" if night.version else "unknown"
-    return night.commit[:8] + ("+" if night.dirty else "")
+def _revision(run: HistoryRun) -> str:
+    if run.commit is None:
+        return f"qbench {run.version}" if run.version else "unknown"
+    return run.commit[:8] + ("+" if run.dirty else "")

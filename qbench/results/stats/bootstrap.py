@@ -1,15 +1,15 @@
-"""Intervals by a bootstrap over windows: of a perplexity, and of its ratio to a base on the same windows.
+"""Intervals by a bootstrap over windows, of a perplexity and of its ratio to a base on the same windows.
 
 Tokens inside a window correlate, and so do neighbouring windows: on *Persuasion*, in windows of 512, by 0.35,
 0.11, 0.07, 0.06 … for a model's own losses (a chapter is easy or hard throughout) and by 0.10, 0.07, 0.04 …
 for the difference of two models. Drawing single windows then gives intervals that cover in 80 and 90 % of
-cases instead of 95. So runs of neighbours are drawn (circular block bootstrap: Politis and Romano 1992),
-longer ones for a model alone than for a difference.
+cases instead of 95. So blocks of neighbours are drawn (circular block bootstrap: Politis and Romano
+1992), longer ones for a model alone than for a difference.
 
 The estimate is a ratio of sums, log ppl = Σ nll / Σ tokens, and the percentile interval of it is widened
-about the estimate by √(m/(m−1)) · t(m−1) / z for m runs, the factor by which it is too narrow for few
+about the estimate by √(m/(m−1)) · t(m−1) / z for m blocks, the factor by which it is too narrow for few
 (Hesterberg 2015, "What Teachers Should Know about the Bootstrap", section on expanded percentiles). Few
-windows hold too few runs: then single ones are drawn, and `FEW` stands for their correlation.
+windows hold too few blocks: then single ones are drawn, and `FEW` stands for their correlation.
 `tests/results/stats/test_coverage.py` simulates all this: 93 to 97 % from two windows up.
 
 The draws depend on the number of windows and the seed alone. So every cell with the same windows meets the
@@ -37,14 +37,14 @@ SEED = 20260101
 _CELLS_AT_ONCE = 256
 
 Kind = Literal["own", "difference"]
-"""How windows correlate: as one model's own losses, or as little as the difference of two models'.
+"""Correlation of windows: like one model's own losses, or as little as the difference of two models'.
 
 KL divergence by window does as the former (0.21 to 0.31, then 0.05), top-1 agreement as the latter."""
 
 SINGLE: dict[Kind, int] = {"own": 6, "difference": 10}
-"""Under so many windows single ones are drawn."""
+"""Number of windows below which single ones are drawn."""
 FEW: dict[Kind, float] = {"own": 1.4, "difference": 1.15}
-"""How much wider the interval then is: √(1 + 2·Σ of the correlations that reach inside so few)."""
+"""Factor by which the interval is then widened: √(1 + 2·Σ of the correlations inside so few windows)."""
 
 
 def intervals(
@@ -69,8 +69,11 @@ def intervals(
 
 
 def _percentiles(sums: Array, weights: Array, shares: tuple[float, ...]) -> Array:
-    """[shares, cells] of the draws `sums @ weights`, some cells at a time in the same memory: fresh pages
-    cost more than the product does, and so do threads of ours that wait for those of BLAS."""
+    """Quantiles, [shares, cells], of the draws `sums @ weights`.
+
+    Some cells at a time in the same memory: fresh pages cost more than the product does, and so do threads
+    that wait for those of BLAS.
+    """
     drawn = np.empty((min(len(sums), _CELLS_AT_ONCE), weights.shape[1]))
     found = np.empty((len(shares), len(sums)))
     for start in range(0, len(sums), _CELLS_AT_ONCE):
@@ -81,8 +84,11 @@ def _percentiles(sums: Array, weights: Array, shares: tuple[float, ...]) -> Arra
 
 
 def _quantiles(values: Array, shares: tuple[float, ...]) -> Array:
-    """[shares, rows] of `values`, which it sorts: `numpy.quantile(values, shares, axis=1)` to the last bit,
-    in a fifth of its time, since numpy sorts with vectors and partitions without."""
+    """Quantiles, [shares, rows], of `values`, which it sorts.
+
+    Equal to `numpy.quantile(values, shares, axis=1)` to the last bit, in a fifth of its time, since numpy
+    sorts with vectors and partitions without.
+    """
     values.sort(axis=1)
     found = []
     for share in shares:
@@ -95,7 +101,7 @@ def _quantiles(values: Array, shares: tuple[float, ...]) -> Array:
 
 
 def block_length(windows: int, kind: Kind) -> int:
-    """Windows in a run."""
+    """Number of windows in a block."""
     return round(_length(windows, kind))
 
 
@@ -107,11 +113,11 @@ def _length(windows: int, kind: Kind) -> float:
 
 
 def widening(windows: int, kind: Kind, level: float = LEVEL) -> float:
-    """How much wider than the percentiles an interval over so few windows has to be; at least two windows."""
+    """Factor by which an interval over so few windows is wider than the percentiles; at least two windows."""
     normal = NormalDist().inv_cdf((1 + level) / 2)
-    runs = windows / _length(windows, kind)  # not rounded: or the width would jump from n to n + 1
+    blocks = windows / _length(windows, kind)  # not rounded: or the width would jump from n to n + 1
     few = FEW[kind] if windows < SINGLE[kind] else 1.0
-    return few * math.sqrt(runs / (runs - 1)) * student_quantile((1 + level) / 2, runs - 1) / normal
+    return few * math.sqrt(blocks / (blocks - 1)) * student_quantile((1 + level) / 2, blocks - 1) / normal
 
 
 @functools.cache
@@ -124,9 +130,9 @@ def student_quantile(probability: float, freedom: float) -> float:
 
 @functools.lru_cache(maxsize=8)
 def _weights(windows: int, block: int, draws: int, seed: int) -> Array:
-    """How often each window is drawn, [draws, windows]; each row sums to `windows`.
+    """Number of times that each window is drawn, [draws, windows]; each row sums to `windows`.
 
-    Runs begin anywhere and go round from the end to the beginning; the last one is cut to what is left.
+    Blocks begin anywhere and go round from the end to the beginning; the last one is cut to fit.
     """
     starts = np.random.default_rng([seed, windows]).integers(windows, size=(draws, -(-windows // block)))
     drawn = (starts[:, :, None] + np.arange(block)).reshape(draws, -1)[:, :windows] % windows

@@ -1,4 +1,4 @@
-"""Where a series of nightly numbers changed its level: robust penalised segmentation.
+"""Change points of a series: the places where its level changes, by robust penalised segmentation.
 
 Fearnhead and Rigaill, "Changepoint Detection in the Presence of Outliers", JASA 114 (2019): the segmentation
 that minimises
@@ -13,13 +13,13 @@ a squared σ for each value, and is the exact minimum over that lattice. Time is
 Why this one: CI noise has heavy tails and bursts. A value that lies far off costs K² and no more, so with
 β > K² a single outlier can never be a change, at either end or inside, however far it lies; a least-squares
 segmentation (PELT with a normal cost, E-divisive) turns it into two. Tests by rank are as robust, and need
-five nights to say anything of a jump of any size; this one needs two.
+five runs to say anything of a jump of any size; this one needs two.
 
-σ comes from the differences of neighbours (Hampel's estimate, which a few level shifts do not touch). What
-takes days to come back (a machine that stays warm) makes neighbours alike and σ too small; see
-docs/history.md for what that costs. K and β were chosen on 2,000 synthetic series of 60 nights for each kind
+σ comes from the differences of neighbours (Hampel's estimate, which a few level shifts do not touch). Slow
+changes (a machine that stays warm for days) make neighbours alike and σ too small; docs/history.md tells
+the cost. K and β were chosen on 2,000 synthetic series of 60 runs for each kind
 of noise (`tests/results/stats/test_change_points.py` repeats a part): any change at all in 1.1 % of normal
-series, at most 3 % of those with heavy or skew tails; a shift of 2 σ within two nights in 91 % (least squares
+series, at most 3 % of those with heavy or skew tails; a shift of 2 σ within two runs in 91 % (least squares
 told that there is exactly one: 94 %).
 
 Left out: trends. A slow drift is shown as the few steps that follow it best.
@@ -36,13 +36,13 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 LIMIT = 3.0
-"""K: beyond so many σ a value says nothing of where its level lies."""
+"""K: distance in σ beyond which a value has no more influence on its level."""
 PENALTY = 3.7
 """β over ln n. At 60 values β is 15.1: more than one outlier can save (K² = 9), less than two (18)."""
 FEWEST = 6
-"""Values under which nothing is said: σ would come from five differences or fewer."""
+"""Least number of values: of fewer, σ would come from less than five differences."""
 LEAST_SCALE = 1e-3
-"""σ is at least so much of the median: what moves by less than two thousandths has not changed."""
+"""Lower bound of σ as a share of the median: a move by less than two thousandths is no change."""
 STEP = 0.1
 """Lattice of θ, in σ."""
 
@@ -51,7 +51,7 @@ def change_points(values: Sequence[float]) -> list[int]:
     """Indices at which a new level begins, rising, of a series in the order of time; empty for none.
 
     Values that are all positive are compared by ratio (their logarithms). Raises ValueError for a value that
-    is not finite: gaps are for the caller to leave out.
+    is not finite: the caller leaves gaps out.
     """
     series = np.asarray(values, dtype=np.float64)
     if not np.isfinite(series).all():
@@ -68,7 +68,7 @@ def change_points(values: Sequence[float]) -> list[int]:
 
 
 def exact_steps(values: Sequence[float], tolerance: float = 1e-9) -> list[int]:
-    """The same for numbers without noise: wherever one is not the one before, but for rounding."""
+    """Change points of numbers without noise: wherever one differs from the one before, but for rounding."""
     return [
         index
         for index in range(1, len(values))
@@ -77,12 +77,12 @@ def exact_steps(values: Sequence[float], tolerance: float = 1e-9) -> list[int]:
 
 
 def noise(series: Array) -> float:
-    """σ from neighbours: the median of their distances, for normal noise √2 · 0.6745 σ."""
+    """σ from neighbours: the median of their distances, which is √2 · 0.6745 σ for normal noise."""
     return float(np.median(np.abs(np.diff(series)))) / (math.sqrt(2) * 0.674489750)
 
 
 def penalty(count: int) -> float:
-    """β: what each change has to save, in squared σ."""
+    """β: the cost of each change, in squared σ."""
     return PENALTY * math.log(count)
 
 
@@ -91,7 +91,7 @@ def segment(z: Array, beta: float, limit: float = LIMIT) -> list[int]:
     levels = lattice(z, limit)
     cost = np.zeros(len(levels))
     begin = np.zeros(len(levels), dtype=np.intp)
-    """Of the segment that ends here at this level: where it began."""
+    """Begin of the segment that ends here at this level."""
     before: list[int] = []
     for index, value in enumerate(z):
         if index:

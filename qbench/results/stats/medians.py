@@ -1,12 +1,12 @@
-"""Intervals of medians of repeated timings, without a guess at their distribution.
+"""Intervals of medians of repeated timings, free of assumptions on their distribution.
 
-Of one median: two of the sorted samples themselves. Between the k-th from below and the k-th from above lies
+One median: two of the sorted samples themselves. Between the k-th from below and the k-th from above lies
 the true median with probability 1 − 2·P(Binomial(n, ½) < k), whatever the distribution (Hahn and Meeker,
 "Statistical Intervals", section 5.2); k is the largest for which that is at least the level. Fewer than six
 samples cannot reach 95 %: the interval is then None, not a narrower one. Samples count as independent; those
-of one process share its luck (memory layout, the moment), which only repetitions of the cell show.
+of one process share its memory layout and its moment, whose effect only repetitions of the cell show.
 
-Of a ratio of medians: percentile bootstrap over turns, both medians from the same drawn turns, so that a slow
+Ratio of medians: percentile bootstrap over turns, both medians from the same drawn turns, so that a slow
 moment that hit both stays in both (Efron 1979).
 """
 
@@ -27,7 +27,7 @@ FEWEST = 6
 
 
 def quantile(ordered: Sequence[float], fraction: float) -> float | None:
-    """Of sorted values, linear between neighbours, as numpy.quantile; None for no values."""
+    """Quantile of sorted values, linear between neighbours, as numpy.quantile; None for no values."""
     if not ordered:
         return None
     place = fraction * (len(ordered) - 1)
@@ -44,7 +44,10 @@ def median_interval(values: Sequence[float], level: float = LEVEL) -> tuple[floa
 
 @functools.cache
 def _rank(n: int, level: float) -> int:
-    """How many samples from either end the interval's ends stand, counted from 1; 0 for too few samples."""
+    """Rank of the interval's ends from either end, counted from 1; 0 for too few samples.
+
+    Exact in integers, and without scipy: every forked reader of records would have to import it.
+    """
     rank, outside = 0, 0.0
     while rank < n and outside + math.comb(n, rank) / 2**n <= (1 - level) / 2:
         outside += math.comb(n, rank) / 2**n
@@ -55,7 +58,7 @@ def _rank(n: int, level: float) -> int:
 def ratio_interval(
     above: Sequence[float], below: Sequence[float], level: float = LEVEL
 ) -> tuple[float, float] | None:
-    """Of median(above) / median(below), turns paired; None for fewer than `FEWEST` turns."""
+    """Interval of median(above) / median(below), turns paired; None for fewer than `FEWEST` turns."""
     turns = min(len(above), len(below))
     if turns < FEWEST:
         return None

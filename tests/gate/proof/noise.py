@@ -1,4 +1,4 @@
-"""Makes noise.json: what two workers of the same cell took, lap by lap, from runs of a suite like this one.
+"""Makes noise.json: times of two workers of the same cell, block by block, from runs of a suite like this one.
 
 name: noise
 models: [{source: "builtin:austen-6m", dtypes: [bf16]}]
@@ -28,9 +28,9 @@ from qbench.results.store.record import Record
 
 FILE = Path(__file__).parent / "noise.json"
 DIGITS = 4
-"""Significant ones of a time."""
-MOST_LAPS = 240
-"""The first of a run."""
+"""Significant digits of a time."""
+MOST_BLOCKS = 240
+"""Number of first blocks of a run that are taken."""
 
 
 def recorded(kind: str, folder: Path) -> list[dict[str, Any]]:
@@ -59,10 +59,10 @@ def recorded(kind: str, folder: Path) -> list[dict[str, Any]]:
 
 
 def _rounds(first: Record, second: Record) -> list[float]:
-    """Flat [laps, place, 4]: prefill, mean, median and 90th percentile of the decode steps, µs."""
+    """Flat [blocks, place, 4]: prefill, mean, median and 90th percentile of the decode steps, µs."""
     sides = [_by_lap(record) for record in (first, second)]
     flat: list[float] = []
-    for lap in sorted(sides[0].keys() & sides[1].keys())[:MOST_LAPS]:
+    for lap in sorted(sides[0].keys() & sides[1].keys())[:MOST_BLOCKS]:
         for _, values in sorted((side[lap] for side in sides), key=lambda round_: round_[0]):
             flat += [float(f"{value * 1e6:.{DIGITS}g}") for value in values]
     return flat

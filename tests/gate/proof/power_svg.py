@@ -1,4 +1,4 @@
-"""Draws docs/gate-power.svg from proof.json: the share of nights that find a slowdown, by its size.
+"""Draws docs/gate-power.svg from proof.json: the share of runs that find a slowdown, by its size.
 
 python -m tests.gate.proof.power_svg
 """
@@ -63,7 +63,7 @@ def _axes() -> list[str]:
         )
     parts.append(
         f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">'
-        "injected slowdown of one cell's decode; share of nights that find it, 95 % interval</text>"
+        "injected slowdown of one cell's decode; share of runs that find it, 95 % interval</text>"
     )
     return parts
 

@@ -8,13 +8,13 @@ from typing import Any
 from tests.gate.proof.proof import FILE
 
 COLUMNS = (
-    "Nights",
+    "Scenario",
     "Runs",
     "Any false alarm (95 %)",
     "Slowdown found (95 %)",
     "called `same`",
     "Decided",
-    "Loads a cell, most",
+    "Process starts a cell, most",
     "Seconds",
 )
 

@@ -15,7 +15,7 @@ ROWS: dict[str, dict[str, Any]] = {row["name"]: row for row in json.loads(FILE.r
 DOCS = OUT.parent / "gate.md"
 
 
-def test_every_planned_night_was_simulated() -> None:
+def test_every_planned_run_was_simulated() -> None:
     assert {name: runs for name, _, runs in plan()} == {name: row["runs"] for name, row in ROWS.items()}
 
 
@@ -24,7 +24,7 @@ def test_the_docs_show_the_recorded_figures() -> None:
     assert svg(list(ROWS.values())) == OUT.read_text()
 
 
-@pytest.mark.parametrize("name", [name for name, night, _ in plan() if night.confirm])
+@pytest.mark.parametrize("name", [name for name, scenario, _ in plan() if scenario.confirm])
 def test_false_alarms_are_no_more_than_alpha(name: str) -> None:
     assert ROWS[name]["false_alarm"] <= 0.05 * ROWS[name]["runs"]
 
@@ -37,8 +37,8 @@ def test_the_promised_slowdowns_are_found(name: str) -> None:
 @pytest.mark.parametrize("name", ["+6 %, 10 × 2, 300 s", "+10 %, 10 × 2, 300 s"])
 def test_what_was_recorded_is_what_the_code_does(name: str) -> None:
     """A short row again: a change of sampling or statistics has to be proved anew."""
-    (night,) = [night for known, night, _ in plan() if known == name]
-    again = row(name, night, ROWS[name]["runs"])
+    (scenario,) = [scenario for known, scenario, _ in plan() if known == name]
+    again = row(name, scenario, ROWS[name]["runs"])
     counts = ("false_alarm", "found", "called_same", "all_decided")
     assert [again[count] for count in counts] == [ROWS[name][count] for count in counts]
 
@@ -61,7 +61,7 @@ def test_the_docs_say_what_real_gates_found() -> None:
 
 
 def test_the_proof_could_fail() -> None:
-    """Nights as good as those of A against A do find what is injected, and have loads enough to."""
+    """Scenarios as good as those of A against A find what is injected, with process starts enough for it."""
     assert ROWS["+10 %, 60 × 8, 1800 s"]["found"] > 0
     assert ROWS["+50 %, 60 × 2, busy machine, 1800 s"]["found"] > 0
     assert all(row["most_loads"] > 1 for row in ROWS.values())

@@ -210,6 +210,26 @@ def test_an_interval_holds_although_one_stops_when_it_excludes_nothing_being_cha
     assert theta - 0.02 < low < high < theta + 0.02
 
 
+@pytest.mark.parametrize("level", [0.5, 0.95, 0.999])
+def test_the_ends_of_an_interval_are_where_the_e_value_reaches_its_bar(level: float) -> None:
+    """E by its definition, a mean of products over λ and k, is 2 / (1 − level) at either end."""
+    d = 0.02 + 0.05 * np.random.default_rng(10).standard_t(3, 40)
+    scale = np.full(40, 0.05)
+    for sign, end in zip((1, -1), Interval(d, scale).ends(level), strict=True):
+        gains = [
+            float(np.prod(1 + fraction * np.tanh(shape * sign * (d - end) / scale)))
+            for fraction in (0.1, 0.2, 0.4, 0.6, 0.8, 0.95)
+            for shape in (0.5, 1.0, 4.0)
+        ]
+        assert np.mean(gains) == pytest.approx(2 / (1 - level), rel=1e-6)
+
+
+def test_an_interval_reaches_no_further_than_its_limits() -> None:
+    far = Interval(np.full(40, 100.0), np.full(40, 0.05))
+    assert far.estimate == 12.0
+    assert far.ends(0.95) == (12.0, np.inf)
+
+
 def test_no_blocks_say_nothing() -> None:
     for d in ([], [np.nan]):
         nothing = Interval(np.array(d), np.full(len(d), 0.1))

@@ -26,26 +26,26 @@ from qbench.results.history.history import read_series
 from qbench.results.history.series import Series
 from qbench.results.store.folders import Store
 from tests.report.browser.test_browser_compare import BROWSER, FLAGS
-from tests.results.history.runs import COMMITS, environment, timed, write_night
+from tests.results.history.runs import COMMITS, environment, timed, write_run
 
-NIGHTS = 30
+RUNS = 30
 HOSTILE = "</script><script>document.title='broken'</script><img src=x onerror=\"document.title='broken'\">"
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[Series]:
-    """Slower from night 12, a new torch on night 20, two nights failed, no run on nights 16 and 17."""
+    """Slower from day 12, a new torch on day 20, two days failed, no run on days 16 and 17."""
     root = tmp_path_factory.mktemp("results")
     rng = np.random.default_rng(2)
-    for night in range(NIGHTS):
-        if night in (16, 17):
+    for day in range(RUNS):
+        if day in (16, 17):
             continue
-        packages = {"torch": "2.13.0" if night < 20 else "2.14.0"}
-        slow = timed("int4", 0.002 * np.exp(0.01 * rng.standard_normal()) * (1.2 if night >= 12 else 1))
-        if night in (5, 6):
+        packages = {"torch": "2.13.0" if day < 20 else "2.14.0"}
+        slow = timed("int4", 0.002 * np.exp(0.01 * rng.standard_normal()) * (1.2 if day >= 12 else 1))
+        if day in (5, 6):
             slow = dataclasses.replace(slow, status="failed", reason=HOSTILE, samples={}, layers=[])
         hostile = timed("absmax", 0.003, label=HOSTILE)
-        write_night(root, night, [slow, hostile], machine=environment(packages=packages))
+        write_run(root, day, [slow, hostile], machine=environment(packages=packages))
     return shown(read_series(Store(root)))
 
 
@@ -70,7 +70,7 @@ def test_a_picture_is_a_plotly_figure_with_its_changes_and_gaps(found: list[Seri
     made = figure(series, Scale(1e-3, "ms"), span_of(found))
     plotly.graph_objects.Figure(data=made["data"], layout=made["layout"])  # raises for what plotly lacks
     values, levels, changes, gaps = made["data"]
-    assert values["x"].count(None) == 1, "nights without a run break the line"
+    assert values["x"].count(None) == 1, "days without a run break the line"
     assert [value for value in values["y"] if value] == [
         pytest.approx(point.value * 1e3) for point in series.measured if point.value
     ]
@@ -98,33 +98,33 @@ def test_the_page_says_what_changed_and_trusts_no_record(found: list[Series]) ->
 
 
 def test_recent_changes_are_counted(tmp_path: Path) -> None:
-    for night in range(20):
-        write_night(tmp_path, night, [timed("int4", 0.002 if night < 16 else 0.003)])
+    for day in range(20):
+        write_run(tmp_path, day, [timed("int4", 0.002 if day < 16 else 0.003)])
     series = read_series(Store(tmp_path), "decode_s_per_token")
     assert build_trends(series).sentence == "1 worse of 1 series in the last 7 runs."
 
 
 @pytest.fixture(scope="module")
 def suites(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """60 nights: `gptq` changes on 20 and leaves on 25, a new machine on 40, `absmax` fails on the last ten.
+    """60 days: `gptq` changes on 20 and leaves on 25, a new machine on 40, `absmax` fails on the last ten.
 
-    `none` stands in a second suite, too, which gets slower on its 28th of 30 nights.
+    `none` stands in a second suite, too, which gets slower on its 28th of 30 days.
     """
     root = tmp_path_factory.mktemp("results")
-    for night in range(60):
-        machine = environment() if night < 40 else environment(cpu={"model": "Intel Xeon", "cores": 2})
+    for day in range(60):
+        machine = environment() if day < 40 else environment(cpu={"model": "Intel Xeon", "cores": 2})
         absmax = timed("absmax", 0.003)
-        if night >= 50:
+        if day >= 50:
             absmax = dataclasses.replace(absmax, status="failed", reason="a bug", samples={}, layers=[])
         records = [timed("none", 0.004), absmax]
-        if night == 40:  # the first night on the new machine: its series begin a day later
+        if day == 40:  # the first day on the new machine: its series begin a day later
             records[1] = dataclasses.replace(absmax, status="oom", reason="x", samples={}, layers=[])
-        if night < 25:
-            records.append(timed("gptq", 0.002 if night < 20 else 0.003))
-        write_night(root, night, records, machine=machine)
-        if night < 30:
-            slower = timed("none", 0.004 if night < 27 else 0.005)
-            write_night(root, night, [slower], suite="other", commit=COMMITS[100 + night])
+        if day < 25:
+            records.append(timed("gptq", 0.002 if day < 20 else 0.003))
+        write_run(root, day, records, machine=machine)
+        if day < 30:
+            slower = timed("none", 0.004 if day < 27 else 0.005)
+            write_run(root, day, [slower], suite="other", commit=COMMITS[100 + day])
     return root
 
 
@@ -161,22 +161,22 @@ def test_the_list_names_the_suite_and_an_environment_once(suites: Path) -> None:
 
 
 def test_one_metric_of_any_kind_can_be_drawn(tmp_path: Path) -> None:
-    write_night(tmp_path, 0, [timed("int4", 0.002)])
+    write_run(tmp_path, 0, [timed("int4", 0.002)])
     write_trends(read_series(Store(tmp_path), "load_s"), tmp_path / "x.html", plotlyjs="cdn")
     assert "load_s over time" in (tmp_path / "x.html").read_text()
     with pytest.raises(ResultsError, match="nothing to draw"):
         write_trends([], tmp_path / "y.html")
 
 
-@pytest.mark.parametrize(("nights", "said"), [(1, "Last run"), (2, "Last 2 runs"), (41, "Last 40 runs")])
-def test_the_head_of_the_sparklines_counts_them(nights: int, said: str, tmp_path: Path) -> None:
-    for night in range(nights):
-        write_night(tmp_path, night, [timed("int4", 0.002)])
+@pytest.mark.parametrize(("days", "said"), [(1, "Last run"), (2, "Last 2 runs"), (41, "Last 40 runs")])
+def test_the_head_of_the_sparklines_counts_them(days: int, said: str, tmp_path: Path) -> None:
+    for day in range(days):
+        write_run(tmp_path, day, [timed("int4", 0.002)])
     table = drawn(read_series(Store(tmp_path), "decode_s_per_token"))
     assert [column.header for column in table.columns][1] == said
 
 
-def test_a_sparkline_has_a_bar_for_each_night(found: list[Series]) -> None:
+def test_a_sparkline_has_a_bar_for_each_run(found: list[Series]) -> None:
     series = only(found, "decode_s_per_token", "int4")
     bars = sparkline(series.points)
     assert len(bars) == len(series.points)

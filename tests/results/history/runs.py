@@ -1,4 +1,4 @@
-"""A tree of nightly runs, built from plain dicts: what each night says of decode time, and of perplexity."""
+"""A tree of nightly runs, built from plain dicts: what each day says of decode time, and of perplexity."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tests.results import factory
 
 FIRST = datetime(2026, 9, 1, 2, 0, tzinfo=UTC)
 COMMITS = [f"{number:02x}" * 20 for number in range(256)]
-"""The commit of each night."""
+"""The commit of each run."""
 
 
-def run_name(night: int) -> str:
-    return f"{FIRST + timedelta(days=night):%Y%m%dT%H%M%SZ}-{night:06x}"
+def run_name(day: int) -> str:
+    return f"{FIRST + timedelta(days=day):%Y%m%dT%H%M%SZ}-{day:06x}"
 
 
 def environment(**changes: Any) -> dict[str, Any]:
@@ -36,9 +36,9 @@ def timed(method: str, seconds: float, loss_factor: float = 1.0, **cell: Any) ->
     return factory.record(method, cell=factory.cell(method, **cell), samples=samples)
 
 
-def write_night(
+def write_run(
     root: Path,
-    night: int,
+    day: int,
     records: Sequence[Record],
     *,
     suite: str = "nightly",
@@ -47,14 +47,14 @@ def write_night(
     commit: str | None = None,
 ) -> Path:
     """One run; `planned` are cells that the run was to measure beside those that it recorded."""
-    run = run_name(night)
+    run = run_name(day)
     folder = root / suite / run
-    git = {"commit": commit or COMMITS[night], "dirty": None}
+    git = {"commit": commit or COMMITS[day], "dirty": None}
     manifest = {
         **factory.MANIFEST,
         "suite": suite,
         "run": run,
-        "started_at": (FIRST + timedelta(days=night)).isoformat(),
+        "started_at": (FIRST + timedelta(days=day)).isoformat(),
         "environment": {**(machine or environment()), "git": git},
         "cells": {**(planned or {}), **{record.cell.id: record.cell.label for record in records}},
     }

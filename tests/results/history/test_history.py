@@ -1,4 +1,4 @@
-"""Series over a tree of nights whose truth is known: segments, change points, commits, gaps."""
+"""Series over a tree of days whose truth is known: segments, change points, commits, gaps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from qbench.results.store.folders import MANIFEST, Store
 from qbench.results.table.metrics import METRICS
 from qbench.run.provenance.environment import fingerprint
 from tests.results import factory
-from tests.results.history.runs import COMMITS, environment, run_name, timed, write_night
+from tests.results.history.runs import COMMITS, environment, run_name, timed, write_run
 
 SLOWER, MOVED, FAILS, LOST = 14, 24, 9, 11
 """Nights: int4 gets slower; the machine changes; int4 fails; its record is lost."""
@@ -31,21 +31,21 @@ LAST = 32
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`none` and `int4` over 32 nights; `gptq` over 20, its perplexity another from the tenth on."""
+    """`none` and `int4` over 32 days; `gptq` over 20, its perplexity another from the tenth on."""
     root = tmp_path_factory.mktemp("results")
     rng = np.random.default_rng(1)
-    for night in range(LAST):
-        machine = environment() if night < MOVED else environment(gpus=[], cpu={"model": "Xeon", "cores": 2})
-        speed = np.exp(0.01 * rng.standard_normal(2)) * (1.0 if night < MOVED else 2.0)
-        int4 = timed("int4", 0.002 * speed[1] * (1.1 if night >= SLOWER else 1.0))
-        if night == FAILS:
+    for day in range(LAST):
+        machine = environment() if day < MOVED else environment(gpus=[], cpu={"model": "Xeon", "cores": 2})
+        speed = np.exp(0.01 * rng.standard_normal(2)) * (1.0 if day < MOVED else 2.0)
+        int4 = timed("int4", 0.002 * speed[1] * (1.1 if day >= SLOWER else 1.0))
+        if day == FAILS:
             int4 = dataclasses.replace(
                 int4, status="oom", reason="4 GB were not enough", samples={}, layers=[]
             )
-        records = [timed("none", 0.004 * speed[0]), *([int4] if night != LOST else [])]
-        if night < 20:
-            records.append(timed("gptq", 0.003, 1.0 if night < 10 else 1.001))
-        write_night(root, night, records, planned={int4.cell.id: "int4"}, machine=machine)
+        records = [timed("none", 0.004 * speed[0]), *([int4] if day != LOST else [])]
+        if day < 20:
+            records.append(timed("gptq", 0.003, 1.0 if day < 10 else 1.001))
+        write_run(root, day, records, planned={int4.cell.id: "int4"}, machine=machine)
     return root
 
 
@@ -65,7 +65,7 @@ def test_a_slowdown_a_new_machine_and_gaps(tree: Path) -> None:
     assert slower.ratio == pytest.approx(1.1, rel=0.01)
     assert moved.facts[0] == "cpu: AMD EPYC 9B45 → Xeon"
     assert not any("gpu" in fact for fact in moved.facts), "another GPU changes nothing on the processor"
-    assert [(point.night.run, point.status) for point in series.gaps] == [
+    assert [(point.run.name, point.status) for point in series.gaps] == [
         (run_name(FAILS), "oom"),
         (run_name(LOST), "missing"),
     ]
@@ -81,17 +81,17 @@ def test_a_deterministic_number_changes_where_it_is_another(tree: Path) -> None:
     )
     assert len(series.points) == 20, "a cell that left the suite has no endless gap"
     assert series.left is not None
-    assert series.left.run == run_name(20)
+    assert series.left.name == run_name(20)
     assert only(tree, "perplexity", "none").left is None
 
 
 def test_the_commit_before_a_change_is_that_of_the_last_value(tree: Path, tmp_path: Path) -> None:
     """Nights without a value widen the range, since nothing is known of their commits."""
-    for night in range(20):
-        record = timed("int4", 0.002 if night < 10 else 0.003)
-        if night in (9, 10):
+    for day in range(20):
+        record = timed("int4", 0.002 if day < 10 else 0.003)
+        if day in (9, 10):
             record = dataclasses.replace(record, status="failed", reason="x", samples={}, layers=[])
-        write_night(tmp_path, night, [record])
+        write_run(tmp_path, day, [record])
     [change] = only(tmp_path, "decode_s_per_token", "int4").changes
     assert change.commits == f"{COMMITS[8][:8]}..{COMMITS[11][:8]}"
 
@@ -156,26 +156,26 @@ def test_comparable_facts_are_those_that_a_run_is_resumed_by() -> None:
 
 def test_the_same_machine_again_is_a_new_segment_each_time(tmp_path: Path) -> None:
     """Runners that take turns: nothing is compared across, and no regression is claimed."""
-    for night in range(12):
-        other = night % 2
+    for day in range(12):
+        other = day % 2
         machine = environment(cpu={"model": f"CPU {other}", "cores": 2})
-        write_night(tmp_path, night, [timed("none", 0.004 * (1 + other))], machine=machine)
+        write_run(tmp_path, day, [timed("none", 0.004 * (1 + other))], machine=machine)
     series = only(tmp_path, "decode_s_per_token", "none")
     assert {change.kind for change in series.changes} == {"environment"}
     assert len(series.changes) == 11
 
 
 def test_two_cells_of_one_name_are_told_apart(tmp_path: Path) -> None:
-    for night in range(2):
-        write_night(tmp_path, night, [timed("none", 0.004), timed("none", 0.004, seed=1)])
+    for day in range(2):
+        write_run(tmp_path, day, [timed("none", 0.004), timed("none", 0.004, seed=1)])
     names = {series.cell for series in read_series(Store(tmp_path), "perplexity")}
     assert len(names) == 2
     assert all(name.startswith("austen-6m none bf16 cpu #") for name in names)
 
 
 def test_a_lost_manifest_leaves_the_numbers(tmp_path: Path) -> None:
-    for night in range(3):
-        folder = write_night(tmp_path, night, [timed("none", 0.004)])
+    for day in range(3):
+        folder = write_run(tmp_path, day, [timed("none", 0.004)])
     (folder / MANIFEST).write_text("{")
     frame = qbench.history(tmp_path, "perplexity")
     assert frame.value.notna().all()
@@ -186,12 +186,12 @@ def test_a_lost_manifest_leaves_the_numbers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("lost", [0, 33, 39], ids=["first", "between", "newest"])
 def test_a_lost_manifest_splits_no_series(tmp_path: Path, lost: int) -> None:
-    """Of two kinds of numbers: one true step each, and nothing at the night whose machine is unknown."""
+    """Of two kinds of numbers: one true step each, and nothing at the day whose machine is unknown."""
     rng = np.random.default_rng(3)
-    for night in range(40):
-        seconds = 0.004 * float(np.exp(0.01 * rng.standard_normal())) * (1.2 if night >= 30 else 1.0)
-        folder = write_night(tmp_path, night, [timed("none", seconds, 1.0 if night < 30 else 1.001)])
-        if night == lost:
+    for day in range(40):
+        seconds = 0.004 * float(np.exp(0.01 * rng.standard_normal())) * (1.2 if day >= 30 else 1.0)
+        folder = write_run(tmp_path, day, [timed("none", seconds, 1.0 if day < 30 else 1.001)])
+        if day == lost:
             (folder / MANIFEST).unlink()
     store = Store(tmp_path, strict=False)
     for series in read_series(store):
@@ -206,12 +206,12 @@ def test_a_lost_manifest_splits_no_series(tmp_path: Path, lost: int) -> None:
 def test_an_unknown_machine_between_two_is_neither(tmp_path: Path) -> None:
     """Whichever it was, its number differs from the other's: no step may be claimed within one of them."""
     for was in ("old", "new"):
-        for night in range(20):
-            moved = night > 10 or (night == 10 and was == "new")
+        for day in range(20):
+            moved = day > 10 or (day == 10 and was == "new")
             machine = environment(packages={"torch": "2.14.0" if moved else "2.13.0"})
             record = timed("none", 0.004, 1.001 if moved else 1.0)
-            folder = write_night(tmp_path / was, night, [record], machine=machine)
-            if night == 10:
+            folder = write_run(tmp_path / was, day, [record], machine=machine)
+            if day == 10:
                 (folder / MANIFEST).write_text("{")
         [series] = read_series(Store(tmp_path / was, strict=False), "perplexity")
         assert [(one.kind, one.place) for one in series.changes] == [("environment", 11)]
@@ -221,22 +221,22 @@ def test_an_unknown_machine_between_two_is_neither(tmp_path: Path) -> None:
 def test_a_gap_says_that_its_record_could_not_be_read(tmp_path: Path) -> None:
     """With the manifest and without; a cell whose manifest is lost was not dropped from the suite."""
     cell = timed("none", 0.004).cell.id
-    for night in range(6):
-        folder = write_night(tmp_path, night, [timed("none", 0.004), timed("int4", 0.002)])
-        if night in (2, 3):
+    for day in range(6):
+        folder = write_run(tmp_path, day, [timed("none", 0.004), timed("int4", 0.002)])
+        if day in (2, 3):
             (folder / f"{cell}.json").write_text('{"schema": ')
-        if night in (3, 4, 5):
+        if day in (3, 4, 5):
             (folder / MANIFEST).unlink()
-        if night in (4, 5):
+        if day in (4, 5):
             (folder / f"{cell}.json").unlink()
     [series] = read_series(Store(tmp_path, strict=False), "perplexity", rules=[{"method": ["none"]}])
-    assert [point.night.run for point in series.gaps] == [run_name(2), run_name(3)]
+    assert [point.run.name for point in series.gaps] == [run_name(2), run_name(3)]
     for gap in series.gaps:
         assert gap.status == "missing"
         assert (gap.reason or "").startswith(f"its record could not be read: {cell}.json is no whole JSON")
         assert str(tmp_path) not in (gap.reason or "")
-    assert series.left is None, "nobody knows what nights 4 and 5 had planned"
-    write_night(tmp_path, 6, [timed("none", 0.004)])
+    assert series.left is None, "nobody knows what days 4 and 5 had planned"
+    write_run(tmp_path, 6, [timed("none", 0.004)])
     [series] = read_series(Store(tmp_path, strict=False), "perplexity", rules=[{"method": ["none"]}])
     assert [point.reason for point in series.gaps[2:]] == [NO_MANIFEST] * 2
 

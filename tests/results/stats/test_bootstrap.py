@@ -51,7 +51,27 @@ def test_equals_a_plain_loop_over_draws() -> None:
     [(1, 12.7062), (2, 4.30265), (3, 3.18245), (5, 2.57058), (10, 2.22814), (30, 2.04227), (100, 1.98397)],
 )
 def test_student_quantile_against_the_printed_table(freedom: int, expected: float) -> None:
-    assert student_quantile(0.975, freedom) == pytest.approx(expected, rel=2e-3)
+    assert student_quantile(0.975, freedom) == pytest.approx(expected, rel=3e-6)
+
+
+@pytest.mark.parametrize("probability", [0.6, 0.9, 0.975, 0.9995])
+def test_student_quantile_against_the_closed_forms_of_one_and_two_degrees(probability: float) -> None:
+    odd = 2 * probability - 1
+    assert student_quantile(probability, 1) == pytest.approx(math.tan(math.pi * odd / 2), rel=1e-9)
+    two = odd * math.sqrt(2 / (4 * probability * (1 - probability)))
+    assert student_quantile(probability, 2) == pytest.approx(two, rel=1e-9)
+
+
+@pytest.mark.parametrize("freedom", [1.3, 1.5, 1.92, 2.5, 7.25])
+def test_student_quantile_of_broken_degrees_against_the_area_under_the_density(freedom: float) -> None:
+    """Simpson's rule from 0 to the quantile has to give what is above one half."""
+    scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(freedom * math.pi)
+    x = np.linspace(0, student_quantile(0.975, freedom), 20_001)
+    density = scale * (1 + x**2 / freedom) ** (-(freedom + 1) / 2)
+    area = (
+        (x[1] - x[0]) / 3 * (density[0] + density[-1] + 4 * density[1::2].sum() + 2 * density[2:-1:2].sum())
+    )
+    assert area == pytest.approx(0.475, abs=1e-9)
 
 
 def test_many_windows_need_no_widening() -> None:

@@ -22,7 +22,7 @@ from qbench.results.stats.change_points import (
     segment,
 )
 
-NIGHTS = 60
+RUNS = 60
 Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
 NOISES: dict[str, Draw] = {
     "normal": lambda rng, n: rng.standard_normal(n),
@@ -74,7 +74,7 @@ def test_the_lattice_costs_next_to_nothing() -> None:
 @pytest.mark.parametrize("kind", NOISES)
 def test_at_most_one_series_in_twenty_without_a_change_shows_one(kind: str) -> None:
     rng = np.random.default_rng(11)
-    found = sum(bool(change_points(latencies(NOISES[kind](rng, NIGHTS)))) for _ in range(200))
+    found = sum(bool(change_points(latencies(NOISES[kind](rng, RUNS)))) for _ in range(200))
     assert found <= 10  # the rate is at most 0.03, where more than 10 of 200 come in one seed of 70
 
 
@@ -82,7 +82,7 @@ def test_a_shift_of_two_sigma_is_found_within_two_nights() -> None:
     rng = np.random.default_rng(12)
     hits = alone = 0
     for _ in range(400):
-        z, place = rng.standard_normal(NIGHTS), int(rng.integers(10, NIGHTS - 9))
+        z, place = rng.standard_normal(RUNS), int(rng.integers(10, RUNS - 9))
         z[place:] += 2
         found = change_points(latencies(z))
         hits += any(abs(one - place) <= 2 for one in found)
@@ -92,27 +92,26 @@ def test_a_shift_of_two_sigma_is_found_within_two_nights() -> None:
 
 
 @pytest.mark.parametrize("size", [4.0, 40.0, 4000.0])
-@pytest.mark.parametrize("place", [0, 1, 30, NIGHTS - 1])
+@pytest.mark.parametrize("place", [0, 1, 30, RUNS - 1])
 def test_a_single_outlier_is_no_change_however_far(place: int, size: float) -> None:
     rng = np.random.default_rng(13)
     for _ in range(20):
-        z = rng.uniform(-1, 1, NIGHTS)
+        z = rng.uniform(-1, 1, RUNS)
         z[place] = size
-        assert segment(z, penalty(NIGHTS)) == []
+        assert segment(z, penalty(RUNS)) == []
 
 
 def test_a_jump_is_reported_on_its_second_night() -> None:
-    z = np.random.default_rng(14).standard_normal(NIGHTS) * 0.5
+    z = np.random.default_rng(14).standard_normal(RUNS) * 0.5
     z[-2:] += 8
-    assert segment(z[:-1], penalty(NIGHTS - 1)) == []
-    assert segment(z, penalty(NIGHTS)) == [NIGHTS - 2]
+    assert segment(z[:-1], penalty(RUNS - 1)) == []
+    assert segment(z, penalty(RUNS)) == [RUNS - 2]
 
 
 def test_a_drift_does_not_hide_and_is_not_torn_to_pieces() -> None:
     rng = np.random.default_rng(15)
     counts = [
-        len(change_points(latencies(rng.standard_normal(NIGHTS) + np.linspace(0, 5, NIGHTS))))
-        for _ in range(100)
+        len(change_points(latencies(rng.standard_normal(RUNS) + np.linspace(0, 5, RUNS)))) for _ in range(100)
     ]
     assert min(counts) >= 1
     assert max(counts) <= 4

@@ -1,10 +1,10 @@
-"""Simulated nights: the gate's own sampling and statistics, on noise that was recorded from a real machine.
+"""Simulated gates: the gate's own sampling and statistics, on noise that was recorded from a real machine.
 
-A recording holds laps of two workers of the very same cell, one right after the other, as the gate runs
-baseline and candidate. A simulated cell begins at a random lap of a recording and takes the laps that
+A recording holds blocks of two workers of the very same cell, one right after the other, as the gate runs
+baseline and candidate. A simulated cell begins at a random block of a recording and takes the blocks that
 follow, round the end to the start: drift, bursts, autocorrelation, heavy tails and the effect of the place
-stay as they were. In each lap the gate's coin says whose round the first place is; the candidate's times
-are then multiplied by what is injected, and both by their process's luck.
+stay as they were. In each block the gate's coin says whose round the first place is; the candidate's times
+are then multiplied by the injected slowdown, and both by an effect of their process.
 
 `Sampling` is the one that runs for real: passes, batches, budget and stopping. Only what touches a worker is
 replaced, and the clock counts what it would take.
@@ -48,20 +48,20 @@ GENERATED = 15
 """Decode steps in a recorded round."""
 TOGETHER = 8
 """Pairs in memory at a time, as by default."""
-LUCK = 0.007
+PROCESS_EFFECT = 0.007
 """Standard deviation of the log factor by which a process is slower as long as it lives, by metric."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """Two workers of one cell by turns: [laps, place, len(ROUND)] seconds."""
+    """Two workers of one cell by turns: [blocks, place, len(ROUND)] seconds."""
 
     name: str
     rounds: Array
 
     @functools.cached_property
     def lap_s(self) -> float:
-        """Mean seconds that a lap of both takes."""
+        """Mean seconds that a block of both takes."""
         round_s = self.rounds[:, :, 0] + GENERATED * self.rounds[:, :, 1]
         whole_s = round_s + np.minimum(round_s, LEAD_IN_S) + HANDOVER_S
         return float(whole_s.sum(axis=1).mean())
@@ -79,8 +79,8 @@ def recordings(kind: str) -> list[Recording]:
 
 
 @dataclass(frozen=True)
-class Night:
-    """What a simulated gate is like."""
+class Scenario:
+    """Settings of a simulated gate."""
 
     noise: str = "quiet"
     metrics: tuple[str, ...] = DEFAULT
@@ -92,10 +92,10 @@ class Night:
     alpha: float = 0.05
     correction: str = "holm"
     confirm: bool = True
-    luck: float = LUCK
+    process_effect: float = PROCESS_EFFECT
 
     def hurt(self, seed: int) -> set[Key]:
-        """The comparison that is truly worse; another cell each night."""
+        """The comparison that is truly worse; another cell for each seed."""
         return {(str(seed % self.cells), SLOWED)} if self.slow > 1 else set()
 
 
@@ -105,29 +105,29 @@ class Outcome:
     spent_s: float
     passes: int
     loads: dict[str, int]
-    """Of each cell."""
+    """Process starts of each cell."""
 
     def count(self, verdict: Verdict) -> int:
         return sum(found == verdict for found in self.verdicts.values())
 
 
-def simulate(night: Night, seed: int) -> Outcome:
-    """One night."""
-    cells = [str(cell) for cell in range(night.cells)]
-    limits = dict.fromkeys(night.metrics, night.threshold)
+def simulate(scenario: Scenario, seed: int) -> Outcome:
+    """Runs the gate of a scenario once."""
+    cells = [str(cell) for cell in range(scenario.cells)]
+    limits = dict.fromkeys(scenario.metrics, scenario.threshold)
     family = TimedComparisons(
         dict.fromkeys(cells, limits),
         {},
-        alpha=night.alpha,
-        correction=night.correction,
-        confirm=night.confirm,
+        alpha=scenario.alpha,
+        correction=scenario.correction,
+        confirm=scenario.confirm,
     )
     duels = [_Duel(cast(Any, None), cell, cell, [Unit(cell, cell, cell, "round", limits)]) for cell in cells]
     sampling = _Sampling(
-        Crew(), {}, family, duels, night.budget_s, seed, "simulated", TOGETHER,
-        fresh=night.confirm, restart_s=RESTART_S,
+        Crew(), {}, family, duels, scenario.budget_s, seed, "simulated", TOGETHER,
+        fresh=scenario.confirm, restart_s=RESTART_S,
     )  # fmt: skip
-    sampling.simulated(night, seed)
+    sampling.simulated(scenario, seed)
     sampling.run()
     loads = {duel.cell_id: duel.loads for duel in duels}
     return Outcome(family.verdicts(), sampling.spent_s, sampling.passes, loads)
@@ -148,16 +148,16 @@ class _Duel(Duel):
 
 
 class _Sampling(Sampling):
-    """The real one, but for what it asks of workers."""
+    """The real sampling, without workers."""
 
-    def simulated(self, night: Night, seed: int) -> None:
+    def simulated(self, scenario: Scenario, seed: int) -> None:
         rng = np.random.default_rng([20261121, seed])
-        known = recordings(night.noise)
-        self._rng, self._night = rng, night
-        self._laps = {duel.cell_id: _laps(known, night, duel.cell_id, rng) for duel in self.duels}
+        known = recordings(scenario.noise)
+        self._rng, self._scenario = rng, scenario
+        self._laps = {duel.cell_id: _laps(known, scenario, duel.cell_id, rng) for duel in self.duels}
         self._lap_s = {duel.cell_id: known[int(duel.cell_id) % len(known)].lap_s for duel in self.duels}
         self._factors: dict[str, Array] = {}
-        self._slow = {cell: night.slow for cell, _ in night.hurt(seed)}
+        self._slow = {cell: scenario.slow for cell, _ in scenario.hurt(seed)}
 
     def _restart(self) -> None:
         self.spent_s += RESTART_S
@@ -170,7 +170,7 @@ class _Sampling(Sampling):
         duel.load_s = LOAD_S
         if self.passes > 1:
             self.spent_s += LOAD_S
-        factors = np.exp(self._night.luck * self._rng.standard_normal((2, len(EIGHT))))
+        factors = np.exp(self._scenario.process_effect * self._rng.standard_normal((2, len(EIGHT))))
         factors[1, EIGHT.index(SLOWED)] *= self._slow.get(duel.cell_id, 1.0)
         self._factors[duel.cell_id] = factors
 
@@ -183,8 +183,8 @@ class _Sampling(Sampling):
         duel.lap_times[unit.key] = self._lap_s[duel.cell_id]
 
 
-def _laps(known: list[Recording], night: Night, cell: str, rng: np.random.Generator) -> Iterator[Array]:
-    """Laps without end: [place, EIGHT], what first and second place took."""
+def _laps(known: list[Recording], scenario: Scenario, cell: str, rng: np.random.Generator) -> Iterator[Array]:
+    """Endless blocks, [place, EIGHT]: seconds of first and second place."""
     first, second = (known[(int(cell) + shift) % len(known)].rounds for shift in (0, 1))
     at, other = (int(rng.integers(len(rounds))) for rounds in (first, second))
     while True:

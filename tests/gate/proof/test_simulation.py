@@ -15,7 +15,7 @@ from qbench.gate.baseline.baseline_cell import baseline_cells
 from qbench.gate.verdicts.exact import exact_findings
 from qbench.results.store.record import Record
 from qbench.suite.gate import GateSpec
-from tests.gate.proof.nightly import EIGHT, ROUND, Night, recordings, simulate
+from tests.gate.proof.simulation import EIGHT, ROUND, Scenario, recordings, simulate
 from tests.results import factory
 
 CELLS = 60
@@ -25,7 +25,7 @@ ENOUGH = 1e-3
 
 @pytest.mark.parametrize("kind", ["quiet", "busy"])
 def test_the_recorded_noise_is_what_it_claims(kind: str) -> None:
-    """Positive, of many laps, with rounds that take far longer than usual: nobody smoothed it."""
+    """Positive, of many blocks, with rounds that take far longer than usual: nobody smoothed it."""
     found = recordings(kind)
     assert len(found) >= 2
     for one in found:
@@ -36,34 +36,34 @@ def test_the_recorded_noise_is_what_it_claims(kind: str) -> None:
         assert prefill.max() > 1.5 * np.median(prefill)
 
 
-def _alarms(night: Night, seeds: int) -> tuple[int, int]:
-    """Nights with a false alarm, and nights that found what was injected."""
+def _alarms(scenario: Scenario, seeds: int) -> tuple[int, int]:
+    """Number of runs with a false alarm, and of runs that found what was injected."""
     alarms = found = 0
     for seed in range(seeds):
-        worse = {key for key, verdict in simulate(night, seed).verdicts.items() if verdict == "worse"}
-        alarms += bool(worse - night.hurt(seed))
-        found += bool(worse & night.hurt(seed))
+        worse = {key for key, verdict in simulate(scenario, seed).verdicts.items() if verdict == "worse"}
+        alarms += bool(worse - scenario.hurt(seed))
+        found += bool(worse & scenario.hurt(seed))
     return alarms, found
 
 
-SHORT = Night(cells=10, budget_s=600)
+SHORT = Scenario(cells=10, budget_s=600)
 
 
-@pytest.mark.parametrize("night", [SHORT, replace(SHORT, metrics=EIGHT), replace(SHORT, noise="busy")])
-def test_nights_of_a_against_a_raise_no_more_alarms_than_alpha(night: Night) -> None:
-    """And the same nights can alarm: what is injected into one cell is found in them."""
-    alarms, _ = _alarms(night, 8)
+@pytest.mark.parametrize("scenario", [SHORT, replace(SHORT, metrics=EIGHT), replace(SHORT, noise="busy")])
+def test_runs_of_a_against_a_raise_no_more_alarms_than_alpha(scenario: Scenario) -> None:
+    """And the same runs can alarm: what is injected into one cell is found in them."""
+    alarms, _ = _alarms(scenario, 8)
     assert binomtest(alarms, 8, 0.05, alternative="greater").pvalue > ENOUGH
-    alarms, found = _alarms(replace(night, slow=1.5 if night.noise == "busy" else 1.15), 5)
+    alarms, found = _alarms(replace(scenario, slow=1.5 if scenario.noise == "busy" else 1.15), 5)
     assert binomtest(alarms, 5, 0.05, alternative="greater").pvalue > ENOUGH
     assert found >= 4
 
 
-def test_luck_of_processes_would_alarm_by_laps_alone() -> None:
-    """What whole loads are for, and that false alarms can be seen at all."""
-    lucky = replace(SHORT, luck=0.05, budget_s=300)
-    assert _alarms(replace(lucky, confirm=False), 6)[0] >= 4
-    assert _alarms(lucky, 6)[0] <= 1
+def test_effects_of_processes_would_alarm_by_blocks_alone() -> None:
+    """The purpose of process starts; and false alarms can be seen at all."""
+    varied = replace(SHORT, process_effect=0.05, budget_s=300)
+    assert _alarms(replace(varied, confirm=False), 6)[0] >= 4
+    assert _alarms(varied, 6)[0] <= 1
 
 
 def test_a_decode_slower_by_a_twentieth_is_found() -> None:
@@ -71,8 +71,8 @@ def test_a_decode_slower_by_a_twentieth_is_found() -> None:
     assert binomtest(found, 5, 0.9, alternative="less").pvalue > ENOUGH
 
 
-def test_a_night_without_time_is_undecided() -> None:
-    assert set(simulate(Night(budget_s=0.5), 0).verdicts.values()) == {"undecided"}
+def test_a_run_without_time_is_undecided() -> None:
+    assert set(simulate(Scenario(budget_s=0.5), 0).verdicts.values()) == {"undecided"}
 
 
 def _cells(seed: int) -> list[Record]:
