@@ -1,4 +1,4 @@
-"""Makes noise.json: times of two workers of the same cell, block by block, from runs of a suite like this one.
+"""Makes noise.json: times of two workers of the same cell, block by block, from runs of such a suite.
 
 name: noise
 models: [{source: "builtin:austen-6m", dtypes: [bf16]}]

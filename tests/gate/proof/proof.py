@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from qbench.gate.timing.timed import Key
-from tests.gate.proof.simulation import EIGHT, FOLDER, Scenario, Outcome, simulate
+from tests.gate.proof.simulation import EIGHT, FOLDER, Outcome, Scenario, simulate
 
 FILE = FOLDER / "proof.json"
 CURVE = (1, 2, 3, 3.5, 4, 5, 6, 8, 10)
@@ -24,7 +24,7 @@ Row = dict[str, Any]
 
 
 def plan() -> Iterator[tuple[str, Scenario, int]]:
-    """Name, scenario, and number of its runs. The budget is the default, 3600 s, unless the name says another."""
+    """Name, scenario, number of its runs; the budget is the default, 3600 s, unless the name has another."""
     two, ten = Scenario(), Scenario(cells=10, budget_s=300)
     half = replace(two, budget_s=1800)
     eight = replace(half, metrics=EIGHT)
