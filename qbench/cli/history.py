@@ -35,7 +35,7 @@ def history(
     Exit code: 0 shown, also where nothing was measured yet of the metric; 2 nothing can be read.
     """
     from qbench.cli.console import console
-    from qbench.report.history.terminal import drawn
+    from qbench.report.history.trends_text import drawn
     from qbench.results.frames.export import export as write
     from qbench.results.history.history import frame_of, read_series
     from qbench.results.store.folders import Store
@@ -49,7 +49,7 @@ def history(
     if export is not None:
         typer.echo(f"{write(frame_of(found), export)}: {sum(len(series.points) for series in found)} rows")
     if html is not None:
-        from qbench.report.history.page import write_trends
+        from qbench.report.history.trends_page import write_trends
 
         typer.echo(f"{write_trends(found, html, problems=store.problems, plotlyjs=plotlyjs)}")
     if export is None and html is None:

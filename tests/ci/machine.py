@@ -41,7 +41,7 @@ def steps(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 @dataclass
 class Machine:
-    """Where the shell steps of a job run as GitHub runs them: `bash -e`, outputs and summary in files."""
+    """Runs the shell steps of a job as GitHub does: `bash -e`, outputs and summary in files."""
 
     folder: Path
     stubs: Path

@@ -146,7 +146,7 @@ def test_artifacts_have_the_names_under_which_they_are_fetched() -> None:
 
 
 def test_qbench_knows_the_options_that_workflows_give_it() -> None:
-    """Without running each: of the verbs in every script, and of those in docs/ci.md."""
+    """Checks the verbs in every script and in docs/ci.md, without running them."""
     import typer.main
 
     from qbench.cli.app import app

@@ -44,7 +44,7 @@ class Tree:
         return done.returncode, done.stdout + done.stderr
 
     def measuring(self, said: str) -> None:
-        """From now on `qbench run` does this; the other verbs are the real ones."""
+        """Replaces `qbench run`; the other verbs stay the real ones."""
         (self.folder / ".venv/bin").mkdir(parents=True, exist_ok=True)
         real = f'exec {sys.executable} -m qbench "$@"'
         stub(self.folder / ".venv/bin", "qbench", f'if [ "$1" = run ]; then {said}; else {real}; fi')
@@ -76,7 +76,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
 
 
 def elsewhere(baseline: Baseline) -> Baseline:
-    """As if measured on another maker's processor: other kernels, codes and rounding."""
+    """The cell as measured on another maker's processor: other kernels, codes and rounding."""
     known = {key: text for key, text in baseline.environment.items() if not key.startswith("cpu.")}
     cells = {name: replace(cell, **other_rounding(cell)) for name, cell in baseline.cells.items()}
     return replace(baseline, environment={**known, **OTHER}, cells=cells)
@@ -105,7 +105,7 @@ def other_torch(baseline: Baseline) -> Baseline:
 
 @pytest.mark.slow
 def test_on_another_processor_all_of_it_runs_and_is_green(tree: Tree) -> None:
-    """From the measuring to the second comparison, with nothing replaced but the baseline."""
+    """The whole gate, from measuring to the second comparison; only the baseline is replaced."""
     shutil.rmtree(tree.folder / ".venv", ignore_errors=True)
     code, said = tree.gate(tree.changed(elsewhere))
     assert code == 0, said

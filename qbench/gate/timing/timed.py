@@ -32,8 +32,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from qbench.errors import ResultsError, did_you_mean
-from qbench.gate.timing.blocks import PairedBlocks
 from qbench.gate.timing.e_values import BETTER, SAME, WELL, WORSE
+from qbench.gate.timing.paired_blocks import PairedBlocks
 from qbench.gate.timing.wording import TimedVerdict, finding_of
 from qbench.gate.verdicts.finding import Finding, Verdict
 from qbench.results.stats.multiple_testing import CORRECTIONS, Array

@@ -13,19 +13,19 @@ from dataclasses import replace
 from qbench.gate.baseline.baseline_cell import BaselineCell, BaselineLayer
 from qbench.gate.verdicts.finding import Finding, Verdict
 from qbench.gate.verdicts.limits import PEAKS, Limits, by_kind, limits_of
-from qbench.gate.verdicts.numbers import Side, judge
+from qbench.gate.verdicts.numbers import Cells, judge
 from qbench.suite.gate import GateSpec
 
 NAMED = 3
 """Most layers that a sentence names."""
 
 
-def exact_findings(baseline: Side, candidate: Side, gate: GateSpec) -> tuple[Finding, ...]:
+def exact_findings(baseline: Cells, candidate: Cells, gate: GateSpec) -> tuple[Finding, ...]:
     """Every deterministic finding, in the order of the baseline, new cells last."""
     return tuple(_all(baseline, candidate, gate))
 
 
-def _all(baseline: Side, candidate: Side, gate: GateSpec) -> Iterator[Finding]:
+def _all(baseline: Cells, candidate: Cells, gate: GateSpec) -> Iterator[Finding]:
     new = {cell.cell for name, cell in candidate.items() if name not in baseline}
     for name, before in baseline.items():
         now = candidate.get(name)
@@ -64,7 +64,7 @@ def _status(before: BaselineCell, now: BaselineCell) -> Iterator[Finding]:
 
 
 def _both(
-    before: BaselineCell, now: BaselineCell, gate: GateSpec, sides: tuple[Side, Side]
+    before: BaselineCell, now: BaselineCell, gate: GateSpec, sides: tuple[Cells, Cells]
 ) -> Iterator[Finding]:
     limits = by_kind(limits_of(gate, now.facts), "deterministic")
     before, now = (_with_peaks(side, limits) for side in (before, now))

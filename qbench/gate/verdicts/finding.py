@@ -123,7 +123,7 @@ class GateResult:
         return f"{'undecided' if self.exit_code else 'fine'}: {_listed(counts)}"
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The result as JSON values."""
         return {"exit_code": self.exit_code, "verdict": self.verdict, "counts": self.counts, **asdict(self)}
 
 

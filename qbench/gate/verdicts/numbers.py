@@ -15,12 +15,12 @@ from qbench.results.table.metrics import METRICS
 SLACK = 1e-9
 """Relative slack of a threshold for rounding: 1.005·x over x need not be 1.005 in floating point."""
 
-Side = Mapping[str, BaselineCell]
-"""Cell id → cell, of one side."""
+Cells = Mapping[str, BaselineCell]
+"""Cells of one side by cell id."""
 
 
 def judge(
-    metric: str, before: BaselineCell, now: BaselineCell, threshold: float | None, sides: tuple[Side, Side]
+    metric: str, before: BaselineCell, now: BaselineCell, threshold: float | None, sides: tuple[Cells, Cells]
 ) -> Finding:
     """Finding on a metric that both sides have; without a threshold it is shown, not gated."""
     a, b = before.values[metric], now.values[metric]
@@ -87,7 +87,7 @@ def _lower_is_better(metric: str) -> bool:
 
 
 def _interval(
-    metric: str, before: BaselineCell, now: BaselineCell, sides: tuple[Side, Side]
+    metric: str, before: BaselineCell, now: BaselineCell, sides: tuple[Cells, Cells]
 ) -> tuple[float, float] | None:
     """95 % interval of the change of a perplexity over other windows of such text, paired by window."""
     change = _nll(before, now)

@@ -13,7 +13,7 @@ from qbench.gate.baseline.baseline_cell import BaselineCell, baseline_cells
 from qbench.gate.verdicts.exact import exact_findings
 from qbench.gate.verdicts.finding import Finding, GateResult, Verdict
 from qbench.gate.verdicts.limits import PEAKS, Limits, check_overrides, limits_of
-from qbench.gate.verdicts.numbers import Side, shown
+from qbench.gate.verdicts.numbers import Cells, shown
 from qbench.results.compare.comparable import compared, refusal
 from qbench.results.stats.multiple_testing import CORRECTIONS
 from qbench.results.stats.rank_tests import larger_p, least_p
@@ -87,7 +87,7 @@ class _Pair:
 
 
 def timed_findings(
-    baseline: Side, candidate: Side, gate: GateSpec, *, gated: bool = False
+    baseline: Cells, candidate: Cells, gate: GateSpec, *, gated: bool = False
 ) -> tuple[Finding, ...]:
     """Findings on the baseline's timed metrics; shown, or `gated` by rank tests corrected for their number.
 
@@ -103,14 +103,14 @@ def timed_findings(
     return (*lost, *found, *(_shown(pair) for pair in pairs if pair.limit is None))
 
 
-def _pairs(baseline: Side, candidate: Side, gate: GateSpec) -> Iterator[_Pair]:
+def _pairs(baseline: Cells, candidate: Cells, gate: GateSpec) -> Iterator[_Pair]:
     for before, now, limits in _cells(baseline, candidate, gate):
         for metric, rounds in before.rounds.items():
             if metric in METRICS and now.rounds.get(metric) and not _gated_exactly(metric, limits):
                 yield _Pair(now, metric, rounds, now.rounds[metric], limits.get(metric))
 
 
-def _lost(baseline: Side, candidate: Side, gate: GateSpec, gated: bool) -> Iterator[Finding]:
+def _lost(baseline: Cells, candidate: Cells, gate: GateSpec, gated: bool) -> Iterator[Finding]:
     """Findings on timed metrics that the baseline has and the candidate's ok cell lacks."""
     for before, now, limits in _cells(baseline, candidate, gate):
         for metric, rounds in before.rounds.items():
@@ -123,7 +123,7 @@ def _lost(baseline: Side, candidate: Side, gate: GateSpec, gated: bool) -> Itera
 
 
 def _cells(
-    baseline: Side, candidate: Side, gate: GateSpec
+    baseline: Cells, candidate: Cells, gate: GateSpec
 ) -> Iterator[tuple[BaselineCell, BaselineCell, Limits]]:
     """Cells that are ok on both sides, with their thresholds."""
     for name, before in baseline.items():

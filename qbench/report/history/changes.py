@@ -8,7 +8,7 @@ from typing import Literal
 
 from qbench.report.view.digits import significant
 from qbench.results.history.history import direction
-from qbench.results.history.series import Change, Point, Series
+from qbench.results.history.series import Change, RunPoint, Series
 
 Sense = Literal["worse", "better", "changed", "environment"]
 _LEAST_SHOWN = 1e-5
@@ -46,8 +46,8 @@ def change_words(series: Series) -> list[ChangeWords]:
 
 def gap_words(series: Series) -> list[GapWords]:
     """Gaps of the series; neighbours with the same reason are one gap."""
-    found: list[list[Point]] = []
-    before: Point | None = None
+    found: list[list[RunPoint]] = []
+    before: RunPoint | None = None
     for point in series.points:
         if point.value is None:
             if before is not None and before.value is None and before.reason == point.reason:
@@ -68,7 +68,7 @@ def sense(change: Change, metric: str) -> Sense:
     return "worse" if (change.new > change.old) == (way == "lower") else "better"
 
 
-def date(point: Point) -> str:
+def date(point: RunPoint) -> str:
     """`2026-11-21`; the run's name where its time is lost."""
     return f"{point.run.started_at:%Y-%m-%d}" if point.run.started_at else point.run.name
 
@@ -91,6 +91,6 @@ def _shift(change: Change) -> str:
     return f"{sign}{significant(abs(shift) * 100, 2)} %"
 
 
-def _span(gap: Sequence[Point]) -> str:
+def _span(gap: Sequence[RunPoint]) -> str:
     first, last = date(gap[0]), date(gap[-1])
     return first if first == last else f"{first} to {last}"

@@ -11,7 +11,7 @@ from typing import Any
 
 from qbench.report.history.changes import Sense, change_words, date, sense
 from qbench.report.view.digits import Scale
-from qbench.results.history.series import Change, Point, Series
+from qbench.results.history.series import Change, RunPoint, Series
 
 Figure = dict[str, Any]
 Span = tuple[str, str]
@@ -140,12 +140,12 @@ def _dashed(change: Change) -> Figure:
     }  # fmt: skip
 
 
-def _with_breaks(points: Sequence[Point]) -> list[Point | None]:
+def _with_breaks(points: Sequence[RunPoint]) -> list[RunPoint | None]:
     """The points, with None where far more time passed than usual between two runs."""
     times = [point.run.started_at for point in points]
     steps = [_days(earlier, later) for earlier, later in itertools.pairwise(times)]
     usual = _median([step for step in steps if step]) if any(steps) else math.inf
-    found: list[Point | None] = list(points[:1])
+    found: list[RunPoint | None] = list(points[:1])
     for point, step in zip(points[1:], steps, strict=True):
         found += [None, point] if step > _BREAK * usual else [point]
     return found
@@ -163,7 +163,7 @@ def _range(series: Series, scale: Scale) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _said(point: Point) -> str:
+def _said(point: RunPoint) -> str:
     commit = point.run.commit
     revision = commit[:8] if commit else f"qbench {point.run.version}"
     if not point.run.known:
@@ -175,7 +175,7 @@ def _scaled(value: float | None, scale: Scale) -> float | None:
     return None if value is None else value / scale.factor
 
 
-def _time(point: Point) -> str | None:
+def _time(point: RunPoint) -> str | None:
     return _stamp(point.run.started_at) if point.run.started_at else None
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from qbench.report.history.changes import ChangeWords, change_words, date, sense
 from qbench.results.history.history import is_deterministic
-from qbench.results.history.series import Change, Point, Series
+from qbench.results.history.series import Change, RunPoint, Series
 
 RECENT = 7
 """Number of newest runs that count as recent."""
@@ -48,7 +48,7 @@ def listed_changes(found: Sequence[Series]) -> list[Listed]:
 def _environments(found: Sequence[Series], several: bool) -> list[Listed]:
     """Changes of environment, with the facts of all series of a run; of two on one fact, the one with the
     shorter gap."""
-    runs: dict[tuple[str, str], list[tuple[Change, Point]]] = defaultdict(list)
+    runs: dict[tuple[str, str], list[tuple[Change, RunPoint]]] = defaultdict(list)
     for series in found:
         for change in series.changes:
             if change.kind == "environment":
@@ -65,7 +65,7 @@ def _environments(found: Sequence[Series], several: bool) -> list[Listed]:
     return rows
 
 
-def _first_in(series: Series, change: Change) -> Point:
+def _first_in(series: Series, change: Change) -> RunPoint:
     """The first run in the new environment, where the series may have a gap."""
     kind = str(series.facts["device"]), is_deterministic(series.metric)
     place, new = change.place, change.after.run.environment_for(*kind)

@@ -23,7 +23,7 @@ from qbench.results.columns.metric import Direction
 from qbench.results.frames.frame import from_store
 from qbench.results.history.history_frame import Row, tidy
 from qbench.results.history.runs import HistoryRun, read_runs
-from qbench.results.history.series import Change, Point, Series, changes_of
+from qbench.results.history.series import Change, RunPoint, Series, changes_of
 from qbench.results.store.folders import Store
 from qbench.results.table.metrics import METRICS
 from qbench.suite.matrix import chosen
@@ -172,16 +172,16 @@ def _series(
     )  # fmt: skip
 
 
-def _gap(run: HistoryRun, cell_id: str, unread: Mapping[str, str]) -> Point:
-    """Point of a run that gave no row: its record is unreadable, lost, or was never planned."""
+def _gap(run: HistoryRun, cell_id: str, unread: Mapping[str, str]) -> RunPoint:
+    """RunPoint of a run that gave no row: its record is unreadable, lost, or was never planned."""
     if cell_id in run.planned or run.name in unread:
-        return Point(run, "missing", None, None, None, unread.get(run.name, NO_RECORD))
-    return Point(run, "absent", None, None, None, NOT_PLANNED if run.known else NO_MANIFEST)
+        return RunPoint(run, "missing", None, None, None, unread.get(run.name, NO_RECORD))
+    return RunPoint(run, "absent", None, None, None, NOT_PLANNED if run.known else NO_MANIFEST)
 
 
-def _point(run: HistoryRun, row: Row, metric: str) -> Point:
+def _point(run: HistoryRun, row: Row, metric: str) -> RunPoint:
     ends = (row.get(f"{metric}_low"), row.get(f"{metric}_high"))
-    return Point(
+    return RunPoint(
         run, row["status"], row[metric], *ends, None if row[metric] is not None else _why(row, metric)
     )
 
@@ -199,7 +199,7 @@ def _rows(found: Iterable[Series]) -> Iterable[Row]:
             yield _row(series, point, segment, begins.get(place))
 
 
-def _row(series: Series, point: Point, segment: int, change: Change | None) -> Row:
+def _row(series: Series, point: RunPoint, segment: int, change: Change | None) -> Row:
     run = point.run
     return {
         "suite": series.suite,

@@ -40,7 +40,7 @@ class HistoryRun:
     environment: Facts
     """Facts that two runs must share for their times to be comparable; see `comparable`."""
     computing: Facts
-    """The same for deterministic numbers: libraries, cores, and the instructions that kernels are chosen by,
+    """Facts for deterministic numbers: libraries, cores, and the instructions that kernels are chosen by,
     as the gate asks for them (`qbench.results.compare.comparable`). Two processors may share them."""
     planned: dict[str, str]
     """Cell id → label of every cell that was planned."""

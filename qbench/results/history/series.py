@@ -15,7 +15,7 @@ Begin = Literal["change point", "environment"]
 
 
 @dataclass(frozen=True)
-class Point:
+class RunPoint:
     """Value of a series in one run, or the reason why there is none."""
 
     run: HistoryRun
@@ -35,9 +35,9 @@ class Change:
     kind: Begin
     place: int
     """Index of `after` in the series' points."""
-    before: Point
+    before: RunPoint
     """The last point with a value before the change: its commit is the last known at the old level."""
-    after: Point
+    after: RunPoint
     old: float
     """Median of the segment before."""
     new: float
@@ -67,17 +67,17 @@ class Series:
     facts: Mapping[str, Any]
     """`IDENTITY` and every parameter, which filters are matched against."""
     metric: str
-    points: tuple[Point, ...]
+    points: tuple[RunPoint, ...]
     changes: tuple[Change, ...]
     left: HistoryRun | None
     """The first run of the suite that no longer had the cell; None while it has."""
 
     @property
-    def measured(self) -> list[Point]:
+    def measured(self) -> list[RunPoint]:
         return [point for point in self.points if point.value is not None]
 
     @property
-    def gaps(self) -> list[Point]:
+    def gaps(self) -> list[RunPoint]:
         return [point for point in self.points if point.value is None]
 
     def segments(self) -> list[int]:
@@ -90,7 +90,7 @@ class Series:
         return found
 
 
-def changes_of(points: Sequence[Point], deterministic: bool, device: str) -> list[Change]:
+def changes_of(points: Sequence[RunPoint], deterministic: bool, device: str) -> list[Change]:
     """Begins of segments in the order of time, changes of the environment included.
 
     Within an environment they are found by `change_points`, for `deterministic` numbers by `exact_steps`.

@@ -34,7 +34,7 @@ Array = NDArray[np.float64]
 FOLDER = Path(__file__).parent
 CELLS = 60
 ROUND = ("prefill_s", "decode_s_per_token", "decode_step_p50_s", "decode_step_p90_s")
-"""What a recorded round holds, under the names of metrics."""
+"""Contents of a recorded round, under the names of metrics."""
 OTHERS = ("load_s", "quantize_s", "compile_s", "energy_j_per_token")
 """Names for the same four numbers of a second recording, so that there are eight timed metrics."""
 DEFAULT, EIGHT = ROUND[:2], (*ROUND, *OTHERS)
@@ -43,7 +43,7 @@ LOAD_S, RESTART_S = 1.5, 6.0
 """To load a cell on both sides, and to start both servers anew, from the second pass on."""
 HANDOVER_S = 0.005
 LEAD_IN_S = 0.1
-"""What precedes a round untimed: as long as the round, and at most this."""
+"""Longest untimed lead-in of a round, which else is as long as the round."""
 GENERATED = 15
 """Decode steps in a recorded round."""
 TOGETHER = 8

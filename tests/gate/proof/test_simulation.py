@@ -51,7 +51,7 @@ SHORT = Scenario(cells=10, budget_s=600)
 
 @pytest.mark.parametrize("scenario", [SHORT, replace(SHORT, metrics=EIGHT), replace(SHORT, noise="busy")])
 def test_runs_of_a_against_a_raise_no_more_alarms_than_alpha(scenario: Scenario) -> None:
-    """And the same runs can alarm: what is injected into one cell is found in them."""
+    """The same runs can alarm: a slowdown of one cell is found in them."""
     alarms, _ = _alarms(scenario, 8)
     assert binomtest(alarms, 8, 0.05, alternative="greater").pvalue > ENOUGH
     alarms, found = _alarms(replace(scenario, slow=1.5 if scenario.noise == "busy" else 1.15), 5)

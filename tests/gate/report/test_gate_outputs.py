@@ -237,7 +237,7 @@ def test_any_text_is_one_line_that_every_format_takes(anything: str) -> None:
 
 
 MANY = tuple(f"packages.number{index}: A: {'1' * 60}; B: {'2' * 60}" for index in range(30))
-"""What differs between two environments, several pages of it."""
+"""Differences of two environments, several pages of them."""
 
 
 def test_a_refusal_is_whole_in_every_output() -> None:

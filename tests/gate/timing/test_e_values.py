@@ -79,7 +79,7 @@ def _bet(places: Array, theta: float, rng: np.random.Generator, tau: float = TAU
 
 
 def _at_most(hits: int, share: float) -> bool:
-    """Whether so many of STREAMS do not speak against a true share of at most `share` (one in a million)."""
+    """True unless so many of STREAMS speak against a true share of at most `share` (one in a million)."""
     return bool(binomtest(hits, STREAMS, share, alternative="greater").pvalue > 1e-6)
 
 
@@ -101,7 +101,7 @@ def test_a_mean_wealth_above_one_would_show() -> None:
 
 
 def test_without_a_coin_the_position_alone_would_alarm() -> None:
-    """What the coin is for: with the candidate always second the same noise is called a regression."""
+    """Purpose of the coin: with the candidate always second the same noise is called a regression."""
     rng = np.random.default_rng(4)
     e_values = EValues(np.full(STREAMS, TAU))
     for block in _position(rng):

@@ -166,7 +166,7 @@ def test_over_all_signs_the_wealth_is_one_on_average() -> None:
 
 
 def test_exchanging_the_processes_of_a_start_changes_neither_its_blocks_nor_its_scale() -> None:
-    """What settles how many blocks count must not know which sign they have, or the bet would not be fair."""
+    """The number of blocks that count must not depend on their signs, or the e-value would not be one."""
     rng = np.random.default_rng(2)
     first, second = (TAU + 0.05 * rng.standard_normal(60) for _ in range(2))
     played = {sign: ProcessStarts(np.array([TAU])) for sign in (1, -1)}

@@ -44,7 +44,7 @@ def _exit(found: dict[tuple[str, str], Finding]) -> int:
 
 
 def _perplexity_times(factor: float) -> float:
-    """By which factor the losses must grow for the perplexity of int8 to grow by `factor`."""
+    """Factor by which the losses must grow for the perplexity of int8 to grow by `factor`."""
     nats = math.fsum(factory.LOSSES) * 1.01 / (factory.TOKENS * factory.WINDOWS)
     return 1 + math.log(factor) / nats
 

@@ -18,8 +18,8 @@ import pytest
 from qbench.errors import ResultsError
 from qbench.report.history.changes import change_words, gap_words
 from qbench.report.history.figures import figure, span_of
-from qbench.report.history.page import build_trends, render_trends, shown, write_trends
-from qbench.report.history.terminal import BARS, drawn, sparkline
+from qbench.report.history.trends_page import build_trends, render_trends, shown, write_trends
+from qbench.report.history.trends_text import BARS, drawn, sparkline
 from qbench.report.html import page
 from qbench.report.view.digits import Scale
 from qbench.results.history.history import read_series

@@ -1,4 +1,4 @@
-"""Which differences of machine and software refuse a comparison."""
+"""Differences of machine and software that refuse a comparison."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tree of nightly runs, built from plain dicts: what each day says of decode time, and of perplexity."""
+"""A tree of daily runs with given decode times and perplexities, built from plain dicts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def run_name(day: int) -> str:
 
 
 def environment(**changes: Any) -> dict[str, Any]:
-    """Of a manifest; `changes` replaces whole keys."""
+    """Environment of a manifest; `changes` replaces whole keys."""
     found = copy.deepcopy(factory.MANIFEST["environment"])
     return {**found, "python": "3.11.9", **changes}
 

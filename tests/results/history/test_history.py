@@ -186,7 +186,7 @@ def test_a_lost_manifest_leaves_the_numbers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("lost", [0, 33, 39], ids=["first", "between", "newest"])
 def test_a_lost_manifest_splits_no_series(tmp_path: Path, lost: int) -> None:
-    """Of two kinds of numbers: one true step each, and nothing at the day whose machine is unknown."""
+    """Two kinds of numbers have one true step each, and none on the day whose machine is unknown."""
     rng = np.random.default_rng(3)
     for day in range(40):
         seconds = 0.004 * float(np.exp(0.01 * rng.standard_normal())) * (1.2 if day >= 30 else 1.0)

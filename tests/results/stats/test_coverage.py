@@ -1,4 +1,4 @@
-"""Do 95 % intervals cover in 95 % of cases? Simulated on window losses that correlate as real ones do."""
+"""Coverage of 95 % intervals, simulated on window losses that correlate as real ones do."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CORRELATION: dict[str, tuple[Kind, tuple[float, ...]]] = {
     "loss difference": ("difference", (0.10, 0.065, 0.04, 0.02)),
     "agreement": ("difference", (0.06, 0.03, 0.08, 0.0, 0.03)),
 }
-"""What is bootstrapped → its kind and its autocorrelation by distance, measured on all 251 windows of 512 of
+"""Quantity → its kind and its autocorrelation by distance, measured on all 251 windows of 512 of
 *Persuasion* (austen-6m; absmax 8 bits, zeropoint 4 bits, hqq 3 bits)."""
 TOKENS = 511.0
 CORPORA = 4000

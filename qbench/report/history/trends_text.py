@@ -12,7 +12,7 @@ from qbench.report.history.headline import of_several_suites, prefixed
 from qbench.report.text.sanitize import plain
 from qbench.report.view.digits import scale_for, significant
 from qbench.results.history.history import unit
-from qbench.results.history.series import Point, Series
+from qbench.results.history.series import RunPoint, Series
 
 BARS = "▁▂▃▄▅▆▇█"
 GAP = "·"
@@ -47,7 +47,7 @@ def drawn(found: Sequence[Series]) -> Table:
     return table
 
 
-def sparkline(points: Sequence[Point], runs: int = SPARKLINE_RUNS) -> str:
+def sparkline(points: Sequence[RunPoint], runs: int = SPARKLINE_RUNS) -> str:
     """Bars from the smallest to the largest value of the last runs, `·` for a gap; level if all are equal."""
     values = [point.value for point in points[-runs:]]
     known = [value for value in values if value is not None]

@@ -31,7 +31,7 @@ class PairedBlocks:
         self.values: tuple[list[list[float]], list[list[float]]] = ([], [])
         """Values of baseline and candidate, by block in the order of `metrics`; NaN where there is none."""
         self.seen = [[False] * len(self.metrics) for _ in range(2)]
-        """By side and metric: true once the side has given a number of it."""
+        """True, by side and metric, once the side has given a number of the metric."""
 
     @property
     def count(self) -> int:

@@ -25,8 +25,8 @@ MOST_LISTED = 100
 
 
 @dataclass(frozen=True)
-class Small:
-    """View of one series."""
+class SeriesView:
+    """TrendsView of one series."""
 
     title: str
     latest: str
@@ -61,7 +61,7 @@ class MetricView:
     name: str
     title: str
     note: str
-    pictures: list[Small]
+    pictures: list[SeriesView]
     """Pictures, those that never change last."""
 
     @property
@@ -70,7 +70,7 @@ class MetricView:
 
 
 @dataclass(frozen=True)
-class View:
+class TrendsView:
     title: str
     sentence: str
     facts: dict[str, str]
@@ -119,14 +119,14 @@ def render_trends(
     )
 
 
-def build_trends(found: Sequence[Series], problems: Sequence[str] = ()) -> View:
-    """View of the page as plain data; texts may come from records, the template escapes them."""
+def build_trends(found: Sequence[Series], problems: Sequence[str] = ()) -> TrendsView:
+    """TrendsView of the page as plain data; texts may come from records, the template escapes them."""
     by_metric: dict[str, list[Series]] = defaultdict(list)
     for series in found:
         by_metric[series.metric].append(series)
     listed = listed_changes(found)
     suites = sorted({series.suite for series in found})
-    return View(
+    return TrendsView(
         title=f"Trends of {', '.join(suites)}",
         sentence=sentence(found),
         facts=_facts(found),
@@ -153,9 +153,9 @@ def _metric(name: str, members: Sequence[Series], found: Sequence[Series]) -> Me
     )
 
 
-def _small(series: Series, scale: Scale, span: tuple[str, str], several: bool) -> Small:
+def _small(series: Series, scale: Scale, span: tuple[str, str], several: bool) -> SeriesView:
     latest = (series.measured[-1].value or 0.0) / scale.factor
-    return Small(
+    return SeriesView(
         title=prefixed(series.suite, series.cell, several),
         latest=f"{significant(latest, 4)} {scale.unit}".strip(),
         changes=change_words(series)[::-1],
