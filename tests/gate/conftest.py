@@ -1,6 +1,4 @@
-"""Fixtures of the runs' tests, for gates that run whole suites."""
-
-from __future__ import annotations
+"""Fixtures of the runner's tests, for gates that run suites."""
 
 from tests.run.conftest import misbehave, pool, run
 
