@@ -8,131 +8,86 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.models import OptionInfo
 
 from qbench.cli.gate_checks import check_together
 from qbench.fields import Rule
 
-BASELINE, STORED, SIDE_BY_SIDE, OUTPUT = (
-    "The baseline, one of three",
-    "With --baseline",
-    "With --against or --baseline-python",
-    "Output",
-)
+BASELINE, STORED = "The baseline, one of three", "With --baseline"
+SIDE_BY_SIDE, OUTPUT = "With --against or --baseline-python", "Output"
 """Headings of the groups in the help."""
+
+
+def _option(group: str, name: str, metavar: str | None, text: str) -> OptionInfo:
+    found: OptionInfo = typer.Option(name, metavar=metavar, help=text, rich_help_panel=group)
+    return found
+
 
 AgainstOption = Annotated[
     str | None,
-    typer.Option(
-        "--against",
-        metavar="REF",
-        help="A commit, branch or tag of qbench, as the baseline.",
-        rich_help_panel=BASELINE,
-    ),
+    _option(BASELINE, "--against", "REF", "A commit, branch or tag of qbench, as the baseline."),
 ]
 BaselinePythonOption = Annotated[
-    str | None,
-    typer.Option(
-        "--baseline-python",
-        metavar="PATH",
-        help="The python of the baseline's environment.",
-        rich_help_panel=BASELINE,
-    ),
+    str | None, _option(BASELINE, "--baseline-python", "PATH", "The python of the baseline's environment.")
 ]
 BaselineOption = Annotated[
     Path | None,
-    typer.Option(
-        "--baseline",
-        metavar="RESULTS",
-        help="A results folder with an accepted baseline, a baseline's file, or one run's folder.",
-        rich_help_panel=BASELINE,
+    _option(
+        BASELINE, "--baseline", "RESULTS",
+        "A results folder with an accepted baseline, a baseline's file, or one run's folder.",
     ),
-]
+]  # fmt: skip
 CandidatePythonOption = Annotated[
     str | None,
-    typer.Option(
-        "--candidate-python",
-        metavar="PATH",
-        help="With --baseline-python: the candidate's python; default: this one.",
-        rich_help_panel=SIDE_BY_SIDE,
+    _option(
+        SIDE_BY_SIDE, "--candidate-python", "PATH",
+        "With --baseline-python: the candidate's python; default: this one.",
     ),
-]
+]  # fmt: skip
 RunOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--results",
-        metavar="RUN",
-        help="Compare this finished run; measure nothing.",
-        rich_help_panel=STORED,
-    ),
+    Path | None, _option(STORED, "--results", "RUN", "Compare this finished run; measure nothing.")
 ]
 StoreOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--store",
-        metavar="DIR",
-        help="Where the run is made; default: results.",
-        rich_help_panel=STORED,
-    ),
+    Path | None, _option(STORED, "--store", "DIR", "Where the run is made; default: results.")
 ]
 GateTimedOption = Annotated[
-    bool,
-    typer.Option("--gate-timed", help="Gate timed numbers of another job too.", rich_help_panel=STORED),
+    bool, _option(STORED, "--gate-timed", None, "Gate timed numbers of another job too.")
 ]
 AcceptOption = Annotated[
     list[str],
     typer.Option(
-        "--accept-environment",
-        metavar="KEY,…",
+        "--accept-environment", metavar="KEY,…",
         help="Facts of the two environments that may differ. Repeatable.",
     ),
-]
+]  # fmt: skip
 BudgetOption = Annotated[
     float | None,
     typer.Option(
-        "--budget",
-        metavar="SECONDS",
-        min=0.1,
-        help="Most timing; default: gate.budget_s.",
+        "--budget", metavar="SECONDS", min=0.1, help="Most timing; default: gate.budget_s.",
         rich_help_panel=SIDE_BY_SIDE,
     ),
-]
+]  # fmt: skip
 SeedOption = Annotated[
     int | None,
-    typer.Option(
-        "--seed",
-        help="Of the coins that say which side goes first; default: the suite's.",
-        rich_help_panel=SIDE_BY_SIDE,
+    _option(
+        SIDE_BY_SIDE, "--seed", None, "Of the coins that say which side goes first; default: the suite's."
     ),
 ]
 KeepOption = Annotated[
     Path | None,
-    typer.Option(
-        "--keep",
-        metavar="DIR",
-        help="Keep the records of both sides, with every paired round, as two runs.",
-        rich_help_panel=SIDE_BY_SIDE,
+    _option(
+        SIDE_BY_SIDE, "--keep", "DIR", "Keep the records of both sides, with every paired round, as two runs."
     ),
 ]
 JunitOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--junit", metavar="FILE", help="Write JUnit XML, a testcase a number.", rich_help_panel=OUTPUT
-    ),
+    Path | None, _option(OUTPUT, "--junit", "FILE", "Write JUnit XML, a testcase a number.")
 ]
-JsonFileOption = Annotated[
-    Path | None,
-    typer.Option("--json", metavar="FILE", help="Write everything as JSON.", rich_help_panel=OUTPUT),
-]
+JsonFileOption = Annotated[Path | None, _option(OUTPUT, "--json", "FILE", "Write everything as JSON.")]
 MarkdownOption = Annotated[
-    Path | None,
-    typer.Option("--markdown", metavar="FILE", help="Write Markdown, for a comment.", rich_help_panel=OUTPUT),
+    Path | None, _option(OUTPUT, "--markdown", "FILE", "Write Markdown, for a comment.")
 ]
-AllOption = Annotated[
-    bool, typer.Option("--all", help="List every number, also what is the same.", rich_help_panel=OUTPUT)
-]
-QuietOption = Annotated[
-    bool, typer.Option("--quiet", help="Say nothing while it runs.", rich_help_panel=OUTPUT)
-]
+AllOption = Annotated[bool, _option(OUTPUT, "--all", None, "List every number, also what is the same.")]
+QuietOption = Annotated[bool, _option(OUTPUT, "--quiet", None, "Say nothing while it runs.")]
 
 
 @dataclass(frozen=True)
