@@ -27,6 +27,9 @@ def run(
             "--verify", metavar="N", min=0, help="Then repeat N random finished cells and say what differs."
         ),
     ] = 0,
+    executor: Annotated[
+        str, typer.Option("--executor", metavar="NAME", help="Where workers run; `local` is this machine.")
+    ] = "local",
     quiet: Annotated[bool, typer.Option("--quiet", help="Print only the leaderboard's path.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print progress as JSON lines.")] = False,
 ) -> None:
@@ -48,7 +51,7 @@ def run(
     rules = [parse_filter(text) for text in filter_]
     with listener:
         loaded = load_suite(suite)
-        outcome = run_suite(loaded, results, listener, rules=rules, jobs=jobs, fresh=fresh)
+        outcome = run_suite(loaded, results, listener, rules=rules, jobs=jobs, fresh=fresh, executor=executor)
     leaderboard = outcome.run.folder / "leaderboard.html"
     write_report(outcome.run.folder, leaderboard)
     listener.end(outcome, leaderboard)

@@ -63,7 +63,7 @@ def test_fork_of_a_worker(benchmark: Any, pool: Pool) -> None:
 
     def forks() -> None:
         for _ in range(FORKS):
-            job = pool.start({"kind": "nothing"}, 60.0)
+            job = pool.start(NOTHING, 60.0)
             while job.exit_code is None:
                 pool.wait()
             assert job.exit_code == 1

@@ -113,7 +113,7 @@ def resolve(ref: str, root: Path) -> str:
 
 
 def changed_since_commit(root: Path) -> bool:
-    """Whether the checkout holds changes of the package that no commit has."""
+    """True where the checkout holds changes of the package that no commit has."""
     return bool(_git(root, "status", "--porcelain", "--", *_source_folders(root)).strip())
 
 

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from qbench.cell import Cell
 from qbench.errors import DeviceError
+from qbench.measure import process
 from qbench.measure.bench import Bench
 from qbench.measure.generation import check_context
-from qbench.measure.process import Needs, Peak, rss_bytes
+from qbench.measure.process import Peak, rss_bytes
 from qbench.models.corpora import read_corpus, read_documents
 from qbench.models.load import LoadedModel, check_pinned, load_model
 from qbench.models.windows import draw_windows
@@ -26,6 +27,7 @@ from qbench.quant.method import registry
 from qbench.quant.model.convert import bits_per_weight, layer_table, quantize_model
 from qbench.run.worker.channel import Channel
 from qbench.run.worker.loading import load
+from qbench.run.worker.messages import Needs, RoundsOver
 
 
 def measure(cell: Cell, channel: Channel) -> None:
@@ -35,10 +37,10 @@ def measure(cell: Cell, channel: Channel) -> None:
         if wanted(cell, probe):
             needs.note()
             if probe.clock == "rounds":
-                channel.send("needs", bytes=needs.bytes())
+                channel.send(Needs(needs.bytes()))
             run_probe(probe, bench, channel)
             if probe.clock == "rounds":
-                channel.send("rounds_over")
+                channel.send(RoundsOver())
     channel.part("layers", layer_table(bench.model))
 
 
@@ -53,7 +55,7 @@ def run_probe(probe: Probe, bench: Bench, channel: Channel) -> None:
         channel.part("samples", {probe.name: probe.measure()(bench)})
 
 
-def made_ready(cell: Cell, channel: Channel) -> tuple[Bench, Needs]:
+def made_ready(cell: Cell, channel: Channel) -> tuple[Bench, process.Needs]:
     """The cell's model, loaded and quantized, with what probes look at, and what it took of memory so far."""
     prepare(cell)
     channel.part("environment", _environment(cell))
@@ -61,7 +63,7 @@ def made_ready(cell: Cell, channel: Channel) -> tuple[Bench, Needs]:
     with channel.phase("load", timed=False):
         loaded = load(cell)
     channel.part("model", loaded.facts)
-    needs = Needs(torch.device(cell.device))
+    needs = process.Needs(torch.device(cell.device))
     quantize_peak = quantize(cell, loaded, channel)
     baseline = {
         "disk_bytes": loaded.disk_bytes,
@@ -69,7 +71,7 @@ def made_ready(cell: Cell, channel: Channel) -> tuple[Bench, Needs]:
         "quantize_peak_bytes": quantize_peak,
     }
     bench = _bench(cell, loaded, baseline)
-    bench.turn, bench.siblings = channel.turn, lambda: channel.siblings
+    bench.turn, bench.siblings = channel.slot, lambda: channel.siblings
     return bench, needs
 
 

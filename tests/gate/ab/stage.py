@@ -1,4 +1,4 @@
-"""Two sides whose workers are scripts on a clock of their own: laps without a second of real time."""
+"""Two versions whose workers are scripts on a clock of their own: laps without a second of real time."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 from qbench.cell import Cell, ModelRef
 from qbench.gate.ab.install import Installed
 from qbench.gate.ab.judge import only_shown, timed
-from qbench.gate.ab.paired_run import Duel
+from qbench.gate.ab.paired_run import PairedRun
 from qbench.gate.ab.pairs import Pair
 from qbench.gate.ab.sampling import Sampling
 from qbench.gate.ab.units import units_of
-from qbench.gate.ab.versions import SIDES, Entry, Name, Side
-from qbench.gate.ab.workers import Crew
+from qbench.gate.ab.versions import ROLES, Entry, Role, Version
+from qbench.gate.ab.workers import Workers
 from qbench.gate.timing.timed import TimedFamily
 from qbench.gate.verdicts.finding import GateResult
 from qbench.suite.gate import GateSpec
@@ -47,8 +47,8 @@ class Clock:
         return self.now_s
 
 
-Round = Callable[[Name, str, int], list[float] | None]
-"""Side, label and the number of the round → its seconds; None: the worker dies of it."""
+Round = Callable[[Role, str, int], list[float] | None]
+"""Version, label and the number of the round → its seconds; None: the worker dies of it."""
 
 
 @dataclass(eq=False)
@@ -91,11 +91,11 @@ class Actor:
 class Stage:
     """One side's pool."""
 
-    name: Name
+    name: Role
     clock: Clock
     play: Round
     company: list[Actor]
-    """The workers of both sides."""
+    """The workers of both versions."""
     started: list[tuple[str, bool, bool]] = field(default_factory=list)
     """Label, probes, turns."""
     turns: list[tuple[str, str, float]] = field(default_factory=list)
@@ -203,7 +203,7 @@ class Needs:
         self.laps.setdefault(cell_id, []).append((dict(baseline), dict(candidate)))
 
 
-def steady(name: Name, label: str, number: int) -> list[float]:
+def steady(name: Role, label: str, number: int) -> list[float]:
     return [0.02, 0.01, 0.01]
 
 
@@ -223,48 +223,55 @@ class Play:
     thresholds: Mapping[str, float] = field(default_factory=lambda: THRESHOLDS)
     confirm: bool | None = None
     """Given: the real family stands instead, confirming or not."""
-    restarts: list[Name] = field(default_factory=list)
+    restarts: list[Role] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         clock, company = Clock(), list[Actor]()
         self.company = company
-        self.stages = {name: Stage(name, clock, self.play, company, **self.settings) for name in SIDES}
+        self.stages = {name: Stage(name, clock, self.play, company, **self.settings) for name in ROLES}
         installed = Installed("python", "v", "")
-        sides = {name: Side(name, installed, self.stages[name]) for name in SIDES}  # type: ignore[arg-type]
-        for side in sides.values():
+        versions = {name: Version(name, installed, self.stages[name]) for name in ROLES}  # type: ignore[arg-type]
+        for side in versions.values():
             side.restart = lambda name=side.name: self.restarts.append(name)  # type: ignore[method-assign, misc]
-        self.duels = [self._duel(label) for label in self.labels]
+        self.paired_runs = [self._paired_run(label) for label in self.labels]
         if self.confirm is not None:
-            units = [unit for duel in self.duels for unit in duel.units if unit.thresholds]
+            units = [unit for paired in self.paired_runs for unit in paired.units if unit.thresholds]
             limits = {unit.key: unit.thresholds for unit in units}
             names = {unit.key: unit.words for unit in units}
             self.family = TimedFamily(limits, names, confirm=self.confirm)  # type: ignore[assignment]
         self.sampling = Sampling(
-            Crew(clock), sides, self.family, self.duels, self.budget_s, self.seed, "tiny", self.most
+            Workers(clock),
+            versions,
+            self.family,
+            self.paired_runs,
+            self.budget_s,
+            self.seed,
+            "tiny",
+            self.most,
         )
 
     def run(self) -> Play:
         self.sampling.run()
-        assert self.sampling.crew.lanes == [], "a worker is left"
+        assert self.sampling.workers.handles == [], "a worker is left"
         assert all(actor.exit_code is not None for actor in self.company)
         return self
 
-    def _duel(self, label: str) -> Duel:
+    def _paired_run(self, label: str) -> PairedRun:
         planned = cell(label, **({} if self.quantizes else {"layers": {}}))
         entry = Entry(planned.to_dict(), planned, "run", None)
         pair = Pair({"baseline": entry, "candidate": entry})
-        return Duel(pair, label, label, units_of(pair, label, label, self.thresholds))
+        return PairedRun(pair, label, label, units_of(pair, label, label, self.thresholds))
 
     def result(self) -> GateResult:
         """What is timed of it, judged."""
         family: TimedFamily = self.family  # type: ignore[assignment]
-        found = (*timed(family, self.duels, self.sampling), *only_shown(self.duels, GateSpec()))
+        found = (*timed(family, self.paired_runs, self.sampling), *only_shown(self.paired_runs, GateSpec()))
         return GateResult("tiny", found)
 
     @property
-    def turns(self) -> list[tuple[Name, str, str]]:
-        """Side, label and errand of every turn, in the order in which they were."""
-        every = [(began, name, *rest) for name in SIDES for *rest, began in self.stages[name].turns]
+    def turns(self) -> list[tuple[Role, str, str]]:
+        """Version, label and errand of every turn, in the order in which they were."""
+        every = [(began, name, *rest) for name in ROLES for *rest, began in self.stages[name].turns]
         return [(name, label, errand) for _, name, label, errand in sorted(every)]  # type: ignore[misc]
 
 
@@ -272,7 +279,7 @@ def noisy(factor: float, seed: int = 0) -> Round:
     """Rounds of 20 ms and 10 ms a step with 2 % noise; the candidate's steps take `factor` times as long."""
     chance = random.Random(seed)
 
-    def play(name: Name, label: str, number: int) -> list[float]:
+    def play(name: Role, label: str, number: int) -> list[float]:
         slow = factor if name == "candidate" else 1.0
         return [0.02 * chance.lognormvariate(0, 0.02)] + [
             0.01 * slow * chance.lognormvariate(0, 0.02) for _ in range(2)

@@ -1,8 +1,7 @@
 """A server whose workers say what was recorded: the wire of `qbench.run.server` without torch and qbench.
 
-Run as an interpreter: `replay_server.py -P -m qbench.run.server FD`. A worker plays
-`recorded/<label of its cell>.jsonl`: a line is an event as it was on the wire, or an instruction under the key
-`replay`. After `want` it waits for the parent's word, as a real worker does.
+Run as an interpreter: `replay_server.py -P -m qbench.run.server FD`. A worker plays the file of its cell's
+label in `recorded/`: a line is an event as it was on the wire, or an instruction under the key `replay`. After `want` it waits for the parent's word, as a real worker does.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ import pytest
 
 from qbench.cell import Cell
 from qbench.results.store.folders import Run
-from qbench.run.executors.local.pool import Pool
-from qbench.run.executors.local.scheduler import Schedule
+from qbench.run.executors.local.executor import LocalExecutor
+from qbench.run.executors.scheduler import Scheduler
 from tests.run.conftest import Listening
 
 HERE = Path(__file__).parent
@@ -25,13 +25,13 @@ STORED = ("ok", "ok_quantized", "raise", "oom", "kill", "exit3", "hang")
 
 
 @pytest.fixture(scope="module")
-def replayed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
+def replayed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalExecutor]:
     """A server whose workers play recordings."""
     python = tmp_path_factory.mktemp("python") / "python"
     python.write_text(f'#!/bin/sh\nexec {sys.executable} {HERE / "replay_server.py"} "$@"\n')
     python.chmod(0o755)
-    with Pool(str(python)) as pool:
-        yield pool
+    with LocalExecutor(str(python)) as executor:
+        yield executor
 
 
 def recorded_cell(name: str, label: str | None = None) -> Cell:
@@ -40,11 +40,13 @@ def recorded_cell(name: str, label: str | None = None) -> Cell:
     return replace(cell, label=label or name, timeout_s=TIMED_OUT_S if name == "hang" else 600.0)
 
 
-def records_of(pool: Pool, cells: list[Cell], folder: Path, jobs: int = 1) -> dict[str, dict[str, Any]]:
+def records_of(
+    executor: LocalExecutor, cells: list[Cell], folder: Path, jobs: int = 1
+) -> dict[str, dict[str, Any]]:
     """Label → the record as it is stored, without what no two runs share."""
-    schedule = Schedule(Run("suite", "run", folder), Listening(), jobs)
-    schedule.work(pool, cells)
-    return {record.cell.label: steady(record.to_dict()) for record in schedule.records}
+    scheduler = Scheduler(Run("suite", "run", folder), Listening(), jobs)
+    scheduler.work(executor, cells)
+    return {record.cell.label: steady(record.to_dict()) for record in scheduler.records}
 
 
 def steady(record: dict[str, Any]) -> dict[str, Any]:
@@ -58,7 +60,7 @@ def steady(record: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_recorded_streams_give_the_same_records(replayed: Pool, tmp_path: Path, jobs: int) -> None:
+def test_recorded_streams_give_the_same_records(replayed: LocalExecutor, tmp_path: Path, jobs: int) -> None:
     found = records_of(replayed, [recorded_cell(name) for name in STORED], tmp_path, jobs)
     assert list(found) == list(STORED) or jobs > 1
     for name in STORED:
