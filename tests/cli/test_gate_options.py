@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from qbench.cli.app import app
 from qbench.cli.gate_options import check_places, check_together
 from qbench.errors import GateError, ResultsError
-from qbench.gate.ab.install import Installed
 from qbench.gate.ab.environment_differences import differences
+from qbench.gate.ab.install import Installed
 from qbench.gate.ab.versions import ROLES, Role, Version
 from tests.cli.test_cli import qbench
 from tests.cli.test_gate_verdicts import changed, stored

@@ -20,12 +20,12 @@ from pathlib import Path
 
 from qbench.errors import ResultsError
 from qbench.fields import Rule
+from qbench.gate.ab.environment_differences import Differences, differences
 from qbench.gate.ab.install import Installed
 from qbench.gate.ab.judge import exact, left_out, one_sided, only_shown, timed, words_of
 from qbench.gate.ab.paired_run import PairedRun
 from qbench.gate.ab.pairs import Pair, match
 from qbench.gate.ab.sampling import Sampling
-from qbench.gate.ab.environment_differences import Differences, differences
 from qbench.gate.ab.timed_limits import check_kinds, check_sampled, timed_limits
 from qbench.gate.ab.units import units_of
 from qbench.gate.ab.versions import ROLES, Role, Version, opened

@@ -11,7 +11,7 @@ from qbench.gate.ab.block import Block
 from qbench.gate.ab.pairs import Pair
 from qbench.gate.ab.units import Numbers, Unit
 from qbench.gate.ab.versions import ROLES, Role, Version
-from qbench.gate.ab.workers import Workers, WorkerHandle
+from qbench.gate.ab.workers import WorkerHandle, Workers
 from qbench.results.store.record import Record
 from qbench.run.executors.running_cell import outcome
 

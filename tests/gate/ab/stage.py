@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,8 @@ from qbench.gate.ab.versions import ROLES, Entry, Role, Version
 from qbench.gate.ab.workers import Workers
 from qbench.gate.timing.timed import TimedFamily
 from qbench.gate.verdicts.finding import GateResult
+from qbench.run.executors.executor import Capability, Ended, Event, Executor, Job
+from qbench.run.worker.messages import Go, Grant, Malformed, Request, TimeRounds, Want, worker_event
 from qbench.suite.gate import GateSpec
 
 THRESHOLDS = {"prefill_s": 1.03, "decode_s_per_token": 1.03, "quantize_s": 1.2}
@@ -53,51 +55,31 @@ Round = Callable[[Role, str, int], list[float] | None]
 
 @dataclass(eq=False)
 class Actor:
-    """A worker as a script, with what the parent uses of a `Job`."""
+    """A worker as a script, and how it stands with its executor."""
 
+    job: Job
     script: Iterator[dict[str, Any]]
     pid: int
     exit_code: int | None = None
-    events: deque[dict[str, Any]] = field(default_factory=deque)
-    timed_out: bool = False
-    peak_rss_bytes: int = 0
-    stopped: bool = False
+    suspended: bool = False
     held: bool = False
-    heard: dict[str, Any] | None = None
-
-    def log_tail(self, characters: int = 0) -> str:
-        return ""
-
-    def hold(self) -> None:
-        self.held = True
-
-    def renew(self, seconds: float) -> None:
-        assert self.held
-        assert seconds > 0
-
-    def stop(self) -> None:
-        assert self.held
-        self.stopped = True
-
-    def go_on(self) -> None:
-        self.stopped = self.held = False
-
-    def send(self, message: dict[str, Any]) -> None:
-        assert not self.stopped, "a stopped worker is spoken to"
-        self.heard = message
+    heard: Grant | None = None
 
 
 @dataclass
-class Stage:
-    """One side's pool."""
+class Stage(Executor):
+    """One version's executor."""
 
-    name: Role
+    name = "stage"
+    capabilities = frozenset(Capability)
+
+    role: Role
     clock: Clock
     play: Round
     company: list[Actor]
     """The workers of both versions."""
     started: list[tuple[str, bool, bool]] = field(default_factory=list)
-    """Label, probes, turns."""
+    """Label, probes, requests."""
     turns: list[tuple[str, str, float]] = field(default_factory=list)
     load_s: float = 1.0
     lap_s: float = 0.1
@@ -111,39 +93,62 @@ class Stage:
     no_number: Callable[[int], str | None] = lambda number: None
     """Why quantizing gives none, by the number of the errand in its worker."""
 
-    def start(self, message: dict[str, Any], timeout_s: float) -> Actor:
-        label = message["cell"]["label"]
-        self.started.append((label, message["probes"], message["turns"]))
-        actor = Actor(self._script(label, message), 1000 + len(self.company))
-        self.company.append(actor)
-        return actor
+    def start(self, job: Job) -> None:
+        work = job.work
+        assert isinstance(work, TimeRounds)
+        label = work.cell["label"]
+        self.started.append((label, work.probes, work.turns))
+        self.company.append(Actor(job, self._script(label, work), 1000 + len(self.company)))
 
-    def wait(self) -> list[Actor]:
+    def wait(self, timeout_s: float | None = None) -> list[tuple[Job, Event]]:
         """The one worker that may compute says its next word."""
-        able = [one for one in self.company if one.exit_code is None and not one.stopped and not one.held]
+        able = [one for one in self.company if one.exit_code is None and not one.suspended and not one.held]
         assert len(able) == 1, "more than one worker computes, or none"
+        (actor,) = able
         try:
-            able[0].events.append(next(able[0].script))
+            event = worker_event(json.dumps(next(actor.script)).encode())
         except StopIteration as end:
-            able[0].exit_code = end.value
-        return able
+            actor.exit_code = end.value
+            return [(actor.job, Ended(end.value))]
+        assert not isinstance(event, Malformed), event
+        actor.held = isinstance(event, Want)
+        return [(actor.job, event)]
 
-    def _script(self, label: str, message: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def grant(self, job: Job, grant: Grant, timeout_s: float | None = None) -> None:
+        actor = self._of(job)
+        assert actor.held
+        assert (timeout_s is None) == isinstance(grant, Go), "each request has the cell's time"
+        actor.suspended = actor.held = False
+        actor.heard = grant
+
+    def suspend(self, job: Job) -> None:
+        assert self._of(job).held
+        self._of(job).suspended = True
+
+    def process_ids(self, jobs: Iterable[Job]) -> tuple[int, ...]:
+        return tuple(self._of(job).pid for job in jobs)
+
+    def close(self) -> None: ...
+
+    def _of(self, job: Job) -> Actor:
+        return next(one for one in self.company if one.job is job)
+
+    def _script(self, label: str, work: TimeRounds) -> Iterator[dict[str, Any]]:
         actor = yield from self._loading(label)
         if actor is None:
             return 1
-        if message["probes"]:
-            yield {"event": "part", "key": "samples", "value": {"perplexity": {"of": self.name}}}
+        if work.probes:
+            yield {"event": "part", "key": "samples", "value": {"perplexity": {"of": self.role}}}
             yield {"event": "part", "key": "environment", "value": {"threads": 1}}
         yield {"event": "corner", "value": {"prompt_length": 8, "batch_size": 1, "generated_tokens": 3}}
         yield {"event": "needs", "bytes": dict(self.needs)}
         number = asked = 0
-        while message["turns"]:
+        while work.turns:
             yield {"event": "want", "stage": 0}
-            assert actor.heard is not None
-            errand = actor.heard["errand"]
+            assert isinstance(actor.heard, Request)
+            errand = actor.heard.errand
             others = [one for one in self.company if one is not actor and one.exit_code is None]
-            assert all(one.stopped for one in others), "somebody else may compute"
+            assert all(one.suspended for one in others), "somebody else may compute"
             if errand == "over":
                 yield {"event": "release"}
                 break
@@ -157,7 +162,7 @@ class Stage:
                     value = {"seconds": None, "reason": why}
                 asked += 1
             else:
-                value = self.play(self.name, label, number)
+                value = self.play(self.role, label, number)
                 number += 1
                 if value is None:
                     return -11
@@ -171,8 +176,7 @@ class Stage:
         yield {"event": "started"}
         yield {"event": "phase", "name": "quantize", "timed": True}
         yield {"event": "want", "phase": "quantize"}
-        assert actor.heard is not None
-        assert actor.heard.get("go") is True
+        assert isinstance(actor.heard, Go)
         yield {"event": "release"}
         self.clock.now_s += self.load_s
         alive = sum(one.exit_code is None for one in self.company)
@@ -230,9 +234,9 @@ class Play:
         self.company = company
         self.stages = {name: Stage(name, clock, self.play, company, **self.settings) for name in ROLES}
         installed = Installed("python", "v", "")
-        versions = {name: Version(name, installed, self.stages[name]) for name in ROLES}  # type: ignore[arg-type]
-        for side in versions.values():
-            side.restart = lambda name=side.name: self.restarts.append(name)  # type: ignore[method-assign, misc]
+        versions = {name: Version(name, installed, self.stages[name]) for name in ROLES}
+        for version in versions.values():
+            version.restart = lambda name=version.role: self.restarts.append(name)  # type: ignore[method-assign, misc]
         self.paired_runs = [self._paired_run(label) for label in self.labels]
         if self.confirm is not None:
             units = [unit for paired in self.paired_runs for unit in paired.units if unit.thresholds]

@@ -19,7 +19,7 @@ from qbench.errors import SuiteError
 from qbench.gate.ab import compare as ab
 from qbench.gate.ab import install
 from qbench.gate.ab.versions import Role, Version, opened
-from qbench.gate.ab.workers import Workers, WorkerHandle
+from qbench.gate.ab.workers import WorkerHandle, Workers
 from qbench.gate.verdicts.finding import Finding, GateResult
 from qbench.run.executors.local.executor import LocalExecutor
 from qbench.suite.load import parse_suite
@@ -148,8 +148,9 @@ def test_a_baseline_that_is_killed_in_a_later_load_is_no_candidate_that_is_fine(
 
     def heard(line: str) -> None:
         if line.startswith("pass 3"):
-            newest = next(handle for handle in reversed(handles) if handle.side.name == "baseline")
-            os.kill(newest.job.pid, signal.SIGKILL)
+            newest = next(handle for handle in reversed(handles) if handle.version.role == "baseline")
+            (pid,) = newest.version.executor.process_ids([newest.running.job])
+            os.kill(pid, signal.SIGKILL)
 
     monkeypatch.setattr(Workers, "start", noted)
     result = ab.compare(slowed_suite(tmp_path), faulty, ab.Order(heard=heard))

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from qbench.errors import SuiteError
+from qbench.gate.ab.environment_differences import differences
 from qbench.gate.ab.install import Installed
 from qbench.gate.ab.paired_run import MOST_JUMPS, MOST_LACKS
 from qbench.gate.ab.pairs import Pair
 from qbench.gate.ab.sampling import SHOWN_BLOCKS
-from qbench.gate.ab.environment_differences import differences
 from qbench.gate.ab.timed_limits import check_kinds, check_sampled, timed_limits
 from qbench.gate.ab.versions import Entry, Role, Version
 from qbench.gate.verdicts.finding import Finding

@@ -143,7 +143,7 @@ def test_records_hold_the_rounds_of_all_loads() -> None:
     [([0.1, 0.2], True), ([0.1, 0.95], False), ([0.1, -0.1], False), ([0.1, math.nan], False), ([], False)],
 )
 def test_believable(seconds: list[float], true: bool) -> None:
-    assert believable(seconds, turn_s=1.0) is true
+    assert believable(seconds, slot_s=1.0) is true
 
 
 def test_quantizing_is_sampled_where_enough_laps_can_be_had() -> None:

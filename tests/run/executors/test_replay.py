@@ -65,3 +65,35 @@ def test_recorded_streams_give_the_same_records(replayed: LocalExecutor, tmp_pat
     assert list(found) == list(STORED) or jobs > 1
     for name in STORED:
         assert found[name] == json.loads((EXPECTED / f"{name}.json").read_text()), name
+
+
+GARBAGE = {
+    "text": ["Segmentation fault, it says"],
+    "list": ["[1, 2]"],
+    "event": ['{"event": 7}'],
+    "part": ['{"event": "part"}'],
+    "order": ['{"event": "release"}'],
+    "grants": ['{"event": "rounds_over"}', '{"event": "release"}', '{"event": "want", "stage": 0}'],
+}
+
+
+@pytest.mark.parametrize("kind", GARBAGE)
+def test_garbage_is_a_typed_failure_of_its_cell_and_hurts_no_other(
+    replayed: LocalExecutor, tmp_path: Path, kind: str
+) -> None:
+    """The worker hangs after it, so that only a parent that ends it comes to an end."""
+    garbage = replace(recorded_cell("kill", f"garbage_{kind}"), timeout_s=60)
+    found = records_of(replayed, [garbage, recorded_cell("ok")], tmp_path)
+    record = found[f"garbage_{kind}"]
+    assert record["status"] == "failed"
+    assert record["error"]["type"] == "ProtocolError"
+    assert record["reason"].startswith("ProtocolError in phase load: the worker's message is malformed: ")
+    assert record["environment"]["threads"] == 1, "what was said before is kept"
+    assert found["ok"]["status"] == "ok"
+
+
+def test_an_event_of_a_newer_version_is_ignored(replayed: LocalExecutor, tmp_path: Path) -> None:
+    found = records_of(replayed, [recorded_cell("ok", "newer")], tmp_path)
+    expected = json.loads((EXPECTED / "ok.json").read_text())
+    assert found["newer"]["samples"]["perplexity"] == expected["samples"]["perplexity"]
+    assert found["newer"]["status"] == "ok"

@@ -1,0 +1,124 @@
+"""Messages on the wire: the bytes of protocol 1, and what is made of bytes that are none."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from qbench.run.worker import messages as m
+from qbench.run.worker.protocol import PROTOCOL
+
+EVENTS: list[tuple[m.WorkerEvent, str]] = [
+    (m.Started(), '{"event": "started"}'),
+    (m.Phase("load", False), '{"event": "phase", "name": "load", "timed": false}'),
+    (m.Part("phases", {"load": 0.5}), '{"event": "part", "key": "phases", "value": {"load": 0.5}}'),
+    (m.Part("layers", [{"a": None}]), '{"event": "part", "key": "layers", "value": [{"a": null}]}'),
+    (m.Needs({"host": 7, "device": None}), '{"event": "needs", "bytes": {"host": 7, "device": null}}'),
+    (m.Want(phase="quantize"), '{"event": "want", "phase": "quantize"}'),
+    (m.Want(stage=0), '{"event": "want", "stage": 0}'),
+    (m.Release(), '{"event": "release"}'),
+    (m.RoundsOver(), '{"event": "rounds_over"}'),
+    (m.Workload({"batch_size": 1}), '{"event": "corner", "value": {"batch_size": 1}}'),
+    (m.Answer("round", [0.1]), '{"event": "did", "errand": "round", "value": [0.1]}'),
+    (
+        m.Failure("oom", "MemoryError", "no", "trace", 9),
+        '{"event": "error", "status": "oom", "type": "MemoryError", "message": "no", "traceback": "trace", '
+        '"peak_rss_bytes": 9}',
+    ),
+    (m.Done(), '{"event": "done"}'),
+]
+WORKS: list[tuple[m.Work, str]] = [
+    (m.MeasureCell({"label": "x"}), '{"kind": "cell", "cell": {"label": "x"}}'),
+    (m.KeepBaseOutputs({}), '{"kind": "base", "cell": {}}'),
+    (m.MeasurePeakRates("cpu", threads=2), '{"kind": "ceilings", "device": "cpu", "threads": 2}'),
+    (
+        m.SaveQuantized({}, "out", {"a": 1}),
+        '{"kind": "quantize", "cell": {}, "folder": "out", "origin": {"a": 1}}',
+    ),
+    (
+        m.PlanSuite("name: x", "x.yaml", [{"method": "none"}]),
+        '{"kind": "plan", "text": "name: x", "file": "x.yaml", "rules": [{"method": "none"}]}',
+    ),
+    (m.TimeRounds({}, True, False), '{"kind": "rounds", "cell": {}, "probes": true, "turns": false}'),
+]
+GRANTS: list[tuple[m.Grant, str]] = [
+    (m.Go(siblings=(3,)), '{"go": true, "siblings": [3]}'),
+    (
+        m.Slot(2, 1, 0.5, "now", (3, 4)),
+        '{"lap": 2, "place": 1, "since_s": 0.5, "since_utc": "now", "siblings": [3, 4]}',
+    ),
+    (m.Request("round", 1), '{"errand": "round", "corner": 1, "siblings": []}'),
+    (m.Request("over"), '{"errand": "over", "siblings": []}'),
+]
+
+
+def test_the_protocol_is_that_of_the_bytes_below() -> None:
+    assert PROTOCOL == 1, "a new protocol needs new bytes here, and the old ones as a test of their own"
+
+
+@pytest.mark.parametrize(("message", "line"), [*EVENTS, *WORKS, *GRANTS])
+def test_bytes_on_the_wire(message: m.Message, line: str) -> None:
+    assert m.encode(message) == line.encode() + b"\n"
+
+
+@pytest.mark.parametrize(("event", "line"), EVENTS)
+def test_an_event_is_read_as_it_was_sent_and_a_new_key_is_ignored(event: m.WorkerEvent, line: str) -> None:
+    assert m.worker_event(line.encode()) == event
+    assert m.worker_event(json.dumps({**json.loads(line), "newer": 1}).encode()) == event
+
+
+@pytest.mark.parametrize(("work", "line"), WORKS)
+def test_a_job_is_read_as_it_was_sent(work: m.Work, line: str) -> None:
+    assert m.work(line.encode()) == work
+
+
+@pytest.mark.parametrize(("grant", "line"), GRANTS)
+def test_a_grant_is_read_as_it_was_sent(grant: m.Grant, line: str) -> None:
+    assert m.grant(line.encode()) == grant
+
+
+def test_older_parents_send_less() -> None:
+    assert m.grant(b'{"go": true}') == m.Go()
+    assert m.work(b'{"kind": "ceilings", "device": "cpu", "threads": null}') == m.MeasurePeakRates("cpu")
+
+
+def test_a_job_of_a_newer_version_is_an_error_that_names_it() -> None:
+    with pytest.raises(ValueError, match="a worker has no job 'fly'; this version knows cell, base"):
+        m.work(b'{"kind": "fly"}')
+
+
+def test_an_event_of_a_newer_version_is_named() -> None:
+    assert m.worker_event(b'{"event": "sang", "song": 1}') == m.Unknown("sang")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"Segmentation fault",
+        b"\xff\xfe",
+        b"",
+        b"null",
+        b"[1, 2]",
+        b"{}",
+        b'{"event": 7}',
+        b'{"event": ["done"]}',
+        b'{"event": "part"}',
+        b'{"event": "phase", "name": 3, "timed": "perhaps"}',
+        b'{"event": "want", "stage": "soon"}',
+        b'{"event": "error", "status": "sad", "type": "E", "message": "m"}',
+    ],
+)
+def test_what_is_no_event_is_malformed_with_a_reason(line: bytes) -> None:
+    found = m.worker_event(line)
+    assert isinstance(found, m.Malformed)
+    assert found.why
+
+
+def test_the_first_message_of_a_server() -> None:
+    old = m.server_event(b'{"event": "ready", "seconds": 1, "threads": 1, "modules": ["a"]}')
+    assert isinstance(old, m.Ready)
+    assert (old.protocol, old.modules, old.seconds) == (None, ("a",), 1)
+    assert m.server_event(b'{"event": "forked", "pid": 5}') == m.Forked(5)
+    exited = m.server_event(b'{"event": "exited", "pid": 5, "code": -9, "peak_rss_bytes": 8}')
+    assert exited == m.Exited(5, -9, 8)
