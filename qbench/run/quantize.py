@@ -70,9 +70,9 @@ def quantize(
 ) -> dict[str, Any]:
     """Writes a checkpoint under `folder` and returns its sizes and settings, as plain values.
 
-    `said` is called with each phase as it begins. Raises MethodError, ModelError, KernelError or DeviceError for
-    what is wrong with the order or does not go, and QbenchError where the worker died; then nothing stands
-    under `folder`.
+    `said` is called with each phase as it begins. Raises MethodError, ModelError, KernelError or
+    DeviceError for what is wrong with the order or does not go, and QbenchError where the worker died;
+    then nothing stands under `folder`.
     """
     _check_folder(folder)
     cell = _cell(order)
@@ -213,8 +213,8 @@ def _raise_unless_ok(order: Order, folder: Path, running: RunningCell) -> None:
         return
     if how.status == "oom":
         raise ModelError(
-            f"{order.source!r} does not fit: {how.reason}. Nothing stands under {folder}; try another --device "
-            "or a machine with more memory"
+            f"{order.source!r} does not fit: {how.reason}. Nothing stands under {folder}; try another "
+            "--device or a machine with more memory"
         )
     if how.error is not None and how.error["type"] in _TYPES:
         raise _TYPES[how.error["type"]](how.error["message"])

@@ -57,8 +57,8 @@ def run_suite(
     """Runs every cell that has no `ok` record yet, in the newest run of the suite that can be resumed.
 
     `executor`: a name, whose executor the run starts and ends; or one that is lent to several runs; or a
-    function that lends it when it is first needed. `only`: the cells with these ids and no others. Raises SuiteError before anything is measured, ResultsError where
-    another process holds the run.
+    function that lends it when it is first needed. `only`: the cells with these ids and no others. Raises
+    SuiteError before anything is measured, ResultsError where another process holds the run.
     """
     planner = Planner(suite)
     planner.plan(rules)

@@ -174,8 +174,8 @@ def _check_overrides(suite: Suite, pairs: Iterable[Pair]) -> None:
 def _keep(
     folder: Path | None, suite: Suite, versions: Versions, paired_runs: Sequence[PairedRun]
 ) -> tuple[list[str], str | None]:
-    """Writes the records of each version as a run. Returns a note that says where, or the reason that there are
-    none: the verdict may have taken hours and must not be lost with them."""
+    """Writes the records of each version as a run. Returns a note that says where, or the reason that there
+    are none: the verdict may have taken hours and must not be lost with them."""
     if folder is None:
         return [], None
     stem = new_run_name()

@@ -46,7 +46,8 @@ def exact(suite: Suite, paired_runs: Sequence[PairedRun]) -> tuple[Finding, ...]
 
 
 def timed(family: TimedFamily, paired_runs: Sequence[PairedRun], sampling: Sampling) -> Iterator[Finding]:
-    """The family's findings under the cells' own ids, each unit with the reason that it has no more blocks."""
+    """The family's findings under the cells' own ids, each unit with the reason that it has no more
+    blocks."""
     owners: dict[str, tuple[PairedRun, Unit]] = {
         unit.key: (paired, unit) for paired in paired_runs for unit in paired.units
     }

@@ -1,4 +1,5 @@
-"""`PairedRun`: a pair of cells while it is measured: its workers, its blocks, and in the end its two records."""
+"""`PairedRun`: a pair of cells while it is measured: its workers, its blocks, and in the end its two
+records."""
 
 from __future__ import annotations
 
@@ -143,7 +144,8 @@ class PairedRun:
             self.closed[unit.key] = "no lap can be believed"
 
     def lacks_only_here(self, unit: Unit, block: Block) -> bool:
-        """Notes a block in which a version gave no number; True once the candidate alone has lacked it for good.
+        """Notes a block in which a version gave no number; True once the candidate alone has lacked it for
+        good.
 
         It is tried a few times, since memory may have lacked for a moment.
         """

@@ -1,10 +1,10 @@
 """Matches the cells of two versions.
 
 Ids hash everything that can change a number, so that the same cell may have another id in another version.
-Cells are matched by the words that describe them: model, label, method and parameters, dtype, device, runtime,
-repetition. A parameter that only one of the versions knows does not part two cells that agree in all others;
-nor does one of another value where the other words name one cell in each version: both read the same suite, so
-a default has changed, and that is under test.
+Cells are matched by the words that describe them: model, label, method and parameters, dtype, device,
+runtime, repetition. A parameter that only one of the versions knows does not part two cells that agree in
+all others; nor does one of another value where the other words name one cell in each version: both read
+the same suite, so a default has changed, and that is under test.
 """
 
 from __future__ import annotations

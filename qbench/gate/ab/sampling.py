@@ -1,15 +1,16 @@
 """Sampling of blocks, until every timed comparison is decided or the budget is spent.
 
-The first pass loads every pair, a batch of them at a time, in random order. A batch is timed block by block: a
-block is one request of one unit to both versions, one right after the other, and a fair coin from the seed
+The first pass loads every pair, a batch of them at a time, in random order. A batch is timed block by block:
+a block is one request of one unit to both versions, one right after the other, and a fair coin from the seed
 says which goes first. The units that are still open take blocks round robin, in an order drawn anew each
 time, until each has the blocks that make one load count, and the batch as much time as it took to load; at
 most its share of half of what is left of the budget.
 
 Each later pass starts new servers and loads one batch anew, so that random effects of a process (such as the
-addresses of its memory) are drawn again: only whole loads can show that something is worse. It is the pairs that look
-worst by their blocks so far, alone where one stands out; and for a part of the time those with the fewest
-loads. Which pairs are chosen does not matter to what their blocks prove (`qbench.gate.timing.process_starts`).
+addresses of its memory) are drawn again: only whole loads can show that something is worse. It is the pairs
+that look worst by their blocks so far, alone where one stands out; and for a part of the time those with the
+fewest loads. Which pairs are chosen does not matter to what their blocks prove
+(`qbench.gate.timing.process_starts`).
 
 The budget counts the seconds of slots, lead-ins included; from the second pass on those of loading too.
 """
@@ -187,7 +188,8 @@ class Sampling:
         self.spent_s += self.restart_s
 
     def _apart(self, paired: PairedRun, why: str) -> None:
-        """Runs each version by itself, where both do not fit in memory together; nothing of the pair is timed."""
+        """Runs each version by itself, where both do not fit in memory together; nothing of the pair is
+        timed."""
         paired.forget(self.workers)
         paired.apart = f"the two versions do not fit in memory together ({why})"
         for name in self._order():

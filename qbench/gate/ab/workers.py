@@ -1,4 +1,5 @@
-"""`WorkerHandle`: one version's end of a cell in its worker. `Workers`: those in memory, one of which computes.
+"""`WorkerHandle`: one version's end of a cell in its worker. `Workers`: those in memory, one of which
+computes.
 
 The others are suspended with all their threads, on both versions alike, and the parent sleeps meanwhile in
 one system call.
@@ -25,7 +26,8 @@ Clock = Callable[[], float]
 PROBES = ("perplexity", "memory", "tasks")
 """Phases that run once, in the first load alone."""
 CLOCKS_AGREE_S = 0.005
-"""Tolerance between the time that a round reports and that of its whole slot; beyond it a clock has jumped."""
+"""Tolerance between the time that a round reports and that of its whole slot; beyond it a clock has
+jumped."""
 
 
 @dataclass(eq=False, kw_only=True)

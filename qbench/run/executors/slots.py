@@ -1,4 +1,5 @@
-"""`Group`: cells whose latencies are compared, and the order in which their workers get slots for their rounds.
+"""`Group`: cells whose latencies are compared, and the order in which their workers get slots for their
+rounds.
 
 Measured one after the other, two cells meet another temperature, another clock and other neighbours on the
 machine, and a drift in between reads as a difference of the methods. So the members of a group are loaded at
@@ -8,8 +9,8 @@ a paired comparison possible.
 
 A member names its stage with every slot that it asks for (`timing.STAGES`: compiling, where its runtime asks
 for it, warm-up, rounds and the seconds outside the layers of its first workload are stages 0 to 3, those of
-the next 4 to 7, and so on). Only the members that are furthest behind take part in a block: all wait until the
-last one is compiled and warm, and then time the same blocks.
+the next 4 to 7, and so on). Only the members that are furthest behind take part in a block: all wait until
+the last one is compiled and warm, and then time the same blocks.
 
 An executor without turns pairs nothing: each cell is then a group of its own.
 """

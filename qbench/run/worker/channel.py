@@ -1,4 +1,5 @@
-"""The worker's end of its socket: events are sent as they happen, so that a crash loses only what was unsaid."""
+"""The worker's end of its socket: events are sent as they happen, so that a crash loses only what was
+unsaid."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ class Channel:
         self._waited_s = 0.0
         """For the machine, until now."""
         self.siblings: tuple[int, ...] = ()
-        """Process ids of qbench's other workers on this device, as of the last time the machine was granted."""
+        """Process ids of qbench's other workers on this device, as of the last time the machine was
+        granted."""
 
     def work(self) -> Work:
         """The worker's job; ValueError where the parent asks for none that this version knows."""

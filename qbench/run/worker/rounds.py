@@ -36,7 +36,8 @@ from qbench.run.worker.messages import Answer, Needs, Request, Workload
 
 
 def rounds(cell: Cell, channel: Channel, *, probes: bool, requests: bool) -> None:
-    """Sends what `measure` sends, but of latency only the workloads; then carries out requests, if asked to."""
+    """Sends what `measure` sends, but of latency only the workloads; then carries out requests, if asked
+    to."""
     bench, needs = made_ready(cell, channel)
     for probe in probe_registry.probes().values() if probes else ():
         if probe.clock == "none" and wanted(cell, probe):  # the others are taken request by request

@@ -1,7 +1,8 @@
 """A server whose workers say what was recorded: the wire of `qbench.run.server` without torch and qbench.
 
 Run as an interpreter: `replay_server.py -P -m qbench.run.server FD`. A worker plays the file of its cell's
-label in `recorded/`: a line is an event as it was on the wire, or an instruction under the key `replay`. After `want` it waits for the parent's word, as a real worker does.
+label in `recorded/`: a line is an event as it was on the wire, or an instruction under the key `replay`.
+After `want` it waits for the parent's word, as a real worker does.
 """
 
 from __future__ import annotations

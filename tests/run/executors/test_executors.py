@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -27,12 +26,11 @@ MEASURED: dict[str, Any] = {
 
 
 @pytest.fixture
-def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """`plain` as an installed package registers it."""
     point = EntryPoint("plain", "tests.run.executors.plain:Plain", registry.GROUP)
     wrong = EntryPoint("wrong", "tests.run.executors.plain:Running", registry.GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: [point, wrong])
-    yield
 
 
 @pytest.mark.usefixtures("registered")
@@ -43,7 +41,7 @@ def test_executors_are_found_by_name() -> None:
         QbenchError, match=r"no executor 'locl'; did you mean 'local'\? choose from: local, pl"
     ):
         registry.make("locl")
-    with pytest.raises(QbenchError, match="'wrong' names .*, which is no subclass of Executor"):
+    with pytest.raises(QbenchError, match=r"'wrong' names .*, which is no subclass of Executor"):
         registry.make("wrong")
 
 
