@@ -39,7 +39,7 @@ def run(
     failed or a repeated cell gave another number, 2 the suite or the command is wrong, 130 interrupted.
     """
     from qbench.cli.progress import Display, display
-    from qbench.cli.verified import exit_code, say
+    from qbench.cli.verify_output import exit_code, say
     from qbench.report.leaderboard.leaderboard import write_report
     from qbench.run.runner import run_suite
     from qbench.run.verify import FILE

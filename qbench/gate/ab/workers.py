@@ -20,7 +20,7 @@ from qbench.results.store.record import Record
 from qbench.run.executors.executor import Event, Job
 from qbench.run.executors.running_cell import RunningCell, record_of
 from qbench.run.executors.state import State
-from qbench.run.worker.messages import Answer, Go, Grant, Request, TimeRounds, Workload
+from qbench.run.worker.messages import Answer, Go, Grant, Request, TimeRounds, WarmWorkload
 
 Clock = Callable[[], float]
 PROBES = ("perplexity", "memory", "tasks")
@@ -40,7 +40,7 @@ class RunningRounds(RunningCell):
     """Answer to the newest request."""
 
     def note(self, event: Event) -> bool:
-        if isinstance(event, Workload):
+        if isinstance(event, WarmWorkload):
             self.workloads.append(event.value)
         elif isinstance(event, Answer):
             self.answer = event.value

@@ -28,7 +28,7 @@ class RunningCell(RunningJob):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CellOutcome:
     """How a cell ended."""
 
     status: Status
@@ -69,23 +69,23 @@ def ran_out_beside(running: RunningCell, record: Record) -> bool:
     return not (own_limit and running.cell.device == "cpu")
 
 
-def outcome(running: RunningCell) -> Outcome:
+def outcome(running: RunningCell) -> CellOutcome:
     """Status, reason and error of a cell that has ended, however it did."""
     ended, where = _ending(running), f"in phase {running.phase}"
     if running.failure is not None:
         return _failed(running, where)
     if ended.timed_out:
-        return Outcome("timeout", f"stopped {where} after {running.cell.timeout_s:g} s (timeout_s)")
+        return CellOutcome("timeout", f"stopped {where} after {running.cell.timeout_s:g} s (timeout_s)")
     if running.state is State.ENDED and ended.exit_code == 0:
-        return Outcome("ok")
+        return CellOutcome("ok")
     log = {"type": "Died", "message": _death(ended), "traceback": ended.log}
     if ended.out_of_memory:
         peak = _mib(ended.peak_rss_bytes)
-        return Outcome("oom", f"killed {where} by the system, which ran out of memory (peak {peak})", log)
-    return Outcome("failed", f"the worker {log['message']} {where}", log)
+        return CellOutcome("oom", f"killed {where} by the system, which ran out of memory (peak {peak})", log)
+    return CellOutcome("failed", f"the worker {log['message']} {where}", log)
 
 
-def _failed(running: RunningCell, where: str) -> Outcome:
+def _failed(running: RunningCell, where: str) -> CellOutcome:
     failure = running.failure
     assert failure is not None
     error = {
@@ -95,8 +95,10 @@ def _failed(running: RunningCell, where: str) -> Outcome:
     }
     line = f"{failure.type} {where}: {(failure.message.splitlines() or [''])[0]}"
     if failure.status == "oom":
-        return Outcome("oom", f"{line} (peak {_mib(failure.peak_rss_bytes)}{_limit(running.cell)})", error)
-    return Outcome("failed", line, error)
+        return CellOutcome(
+            "oom", f"{line} (peak {_mib(failure.peak_rss_bytes)}{_limit(running.cell)})", error
+        )
+    return CellOutcome("failed", line, error)
 
 
 def _ending(running: RunningCell) -> Ended:

@@ -12,7 +12,7 @@ from qbench.run.worker.messages import (
     Done,
     Failure,
     Malformed,
-    Needs,
+    MemoryNeeds,
     Part,
     Phase,
     Release,
@@ -80,7 +80,7 @@ class RunningJob:
                 self.phase = event.name
             case Part():
                 self._merge(event.key, event.value)
-            case Needs():
+            case MemoryNeeds():
                 self.needs = event.bytes
             case Want():
                 self.advance(Step.WANT_MACHINE if event.stage is None else Step.WANT_SLOT)

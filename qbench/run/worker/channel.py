@@ -11,7 +11,7 @@ from typing import Any
 
 from qbench.measure.bench import Turn
 from qbench.run.worker import messages
-from qbench.run.worker.messages import Event, Grant, Part, Phase, Release, Request, Slot, Want, Work
+from qbench.run.worker.messages import Grant, Part, Phase, Release, Request, Slot, Want, WireEvent, Work
 
 
 class Channel:
@@ -27,9 +27,9 @@ class Channel:
 
     def work(self) -> Work:
         """The worker's job; ValueError where the parent asks for none that this version knows."""
-        return messages.work(self._line())
+        return messages.read_work(self._line())
 
-    def send(self, event: Event) -> None:
+    def send(self, event: WireEvent) -> None:
         self._stream.write(messages.encode(event))
         self._stream.flush()
 
@@ -85,7 +85,7 @@ class Channel:
         """Asks for the machine and sleeps until the parent grants it."""
         started = time.perf_counter()
         self.send(want)
-        given = messages.grant(self._line())
+        given = messages.read_grant(self._line())
         self._waited_s += time.perf_counter() - started
         self.siblings = given.siblings
         return given

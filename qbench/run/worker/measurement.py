@@ -11,10 +11,9 @@ from torch import Tensor
 
 from qbench.cell import Cell
 from qbench.errors import DeviceError
-from qbench.measure import process
 from qbench.measure.bench import Bench
 from qbench.measure.generation import check_context
-from qbench.measure.process import Peak, rss_bytes
+from qbench.measure.process import Needs, Peak, rss_bytes
 from qbench.models.corpora import read_corpus, read_documents
 from qbench.models.load import LoadedModel, check_pinned, load_model
 from qbench.models.windows import draw_windows
@@ -27,7 +26,7 @@ from qbench.quant.method import registry
 from qbench.quant.model.convert import bits_per_weight, layer_table, quantize_model
 from qbench.run.worker.channel import Channel
 from qbench.run.worker.loading import load
-from qbench.run.worker.messages import Needs, RoundsOver
+from qbench.run.worker.messages import MemoryNeeds, RoundsOver
 
 
 def measure(cell: Cell, channel: Channel) -> None:
@@ -37,7 +36,7 @@ def measure(cell: Cell, channel: Channel) -> None:
         if wanted(cell, probe):
             needs.note()
             if probe.clock == "rounds":
-                channel.send(Needs(needs.bytes()))
+                channel.send(MemoryNeeds(needs.bytes()))
             run_probe(probe, bench, channel)
             if probe.clock == "rounds":
                 channel.send(RoundsOver())
@@ -55,7 +54,7 @@ def run_probe(probe: Probe, bench: Bench, channel: Channel) -> None:
         channel.part("samples", {probe.name: probe.measure()(bench)})
 
 
-def made_ready(cell: Cell, channel: Channel) -> tuple[Bench, process.Needs]:
+def made_ready(cell: Cell, channel: Channel) -> tuple[Bench, Needs]:
     """The cell's model, loaded and quantized, with what probes look at, and what it took of memory so far."""
     prepare(cell)
     channel.part("environment", _environment(cell))
@@ -63,7 +62,7 @@ def made_ready(cell: Cell, channel: Channel) -> tuple[Bench, process.Needs]:
     with channel.phase("load", timed=False):
         loaded = load(cell)
     channel.part("model", loaded.facts)
-    needs = process.Needs(torch.device(cell.device))
+    needs = Needs(torch.device(cell.device))
     quantize_peak = quantize(cell, loaded, channel)
     baseline = {
         "disk_bytes": loaded.disk_bytes,

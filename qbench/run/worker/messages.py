@@ -27,7 +27,7 @@ class Message:
 
 
 @dataclass(frozen=True)
-class Event(Message):
+class WireEvent(Message):
     """A message to the parent, known by its key `event`."""
 
     _: KW_ONLY
@@ -46,14 +46,14 @@ def encode(message: Message) -> bytes:
 
 
 @dataclass(frozen=True)
-class Started(Event):
+class Started(WireEvent):
     """The worker's process lives and has not read its request."""
 
     event: Literal["started"] = field(default="started", kw_only=True)
 
 
 @dataclass(frozen=True)
-class Phase(Event):
+class Phase(WireEvent):
     """A named stretch of work begins."""
 
     name: str
@@ -62,7 +62,7 @@ class Phase(Event):
 
 
 @dataclass(frozen=True)
-class Part(Event):
+class Part(WireEvent):
     """One finished piece of the record."""
 
     key: str
@@ -71,7 +71,7 @@ class Part(Event):
 
 
 @dataclass(frozen=True)
-class Needs(Event):
+class MemoryNeeds(WireEvent):
     """Bytes of memory that the worker has taken until now: `host`, `device`, `device_free`."""
 
     bytes: dict[str, int | None]
@@ -79,7 +79,7 @@ class Needs(Event):
 
 
 @dataclass(frozen=True)
-class Want(Event):
+class Want(WireEvent):
     """The worker sleeps until it is granted the machine: for a whole phase, or for a slot of its rounds."""
 
     phase: str | None = None
@@ -89,21 +89,21 @@ class Want(Event):
 
 
 @dataclass(frozen=True)
-class Release(Event):
+class Release(WireEvent):
     """The worker gives the machine back."""
 
     event: Literal["release"] = field(default="release", kw_only=True)
 
 
 @dataclass(frozen=True)
-class RoundsOver(Event):
+class RoundsOver(WireEvent):
     """The worker asks for no further slot of its rounds."""
 
     event: Literal["rounds_over"] = field(default="rounds_over", kw_only=True)
 
 
 @dataclass(frozen=True)
-class Workload(Event):
+class WarmWorkload(WireEvent):
     """One prompt length × batch size is warm and can be timed on request."""
 
     value: dict[str, Any]
@@ -111,7 +111,7 @@ class Workload(Event):
 
 
 @dataclass(frozen=True)
-class Answer(Event):
+class Answer(WireEvent):
     """The outcome of a request."""
 
     errand: str
@@ -120,7 +120,7 @@ class Answer(Event):
 
 
 @dataclass(frozen=True)
-class Failure(Event):
+class Failure(WireEvent):
     """An exception ended the worker's job."""
 
     status: Literal["failed", "oom"]
@@ -132,7 +132,7 @@ class Failure(Event):
 
 
 @dataclass(frozen=True)
-class Done(Event):
+class Done(WireEvent):
     """The worker has done its job."""
 
     event: Literal["done"] = field(default="done", kw_only=True)
@@ -152,9 +152,8 @@ class Malformed:
     why: str
 
 
-Said = (
-    Started | Phase | Part | Needs | Want | Release | RoundsOver | Workload | Answer | Failure | Done
-)  # fmt: skip
+_Progress = Started | Phase | Part | MemoryNeeds | RoundsOver | Done
+Said = _Progress | Want | Release | WarmWorkload | Answer | Failure
 WorkerEvent = Said | Unknown | Malformed
 
 
@@ -162,7 +161,7 @@ WorkerEvent = Said | Unknown | Malformed
 
 
 @dataclass(frozen=True)
-class Ready(Event):
+class Ready(WireEvent):
     """The server can fork workers; facts of its version."""
 
     seconds: float = 0.0
@@ -178,7 +177,7 @@ class Ready(Event):
 
 
 @dataclass(frozen=True)
-class Forked(Event):
+class Forked(WireEvent):
     """A worker was forked for the oldest request that has none."""
 
     pid: int
@@ -186,7 +185,7 @@ class Forked(Event):
 
 
 @dataclass(frozen=True)
-class Exited(Event):
+class Exited(WireEvent):
     """A worker has ended; a negative code is the signal that killed it."""
 
     pid: int
@@ -331,12 +330,12 @@ def server_event(line: bytes) -> ServerEvent:
     return _event(line, _SERVER)
 
 
-def grant(line: bytes) -> Grant:
+def read_grant(line: bytes) -> Grant:
     """The parent's word to a worker that waits; ValueError for a line that is none."""
     return _GRANT.validate_python(json.loads(line))
 
 
-def work(line: bytes) -> Work:
+def read_work(line: bytes) -> Work:
     """A worker's job; ValueError for a line that is none, or for a kind that this version does not know."""
     values = _WORK.validate_python(json.loads(line))
     kind = values.pop("kind", None)

@@ -32,7 +32,7 @@ from qbench.quant.model.convert import layer_table, quantize_model
 from qbench.run.worker.channel import Channel
 from qbench.run.worker.loading import load
 from qbench.run.worker.measurement import calibration_windows, made_ready, prepare, run_probe, wanted
-from qbench.run.worker.messages import Answer, Needs, Request, Workload
+from qbench.run.worker.messages import Answer, MemoryNeeds, Request, WarmWorkload
 
 
 def rounds(cell: Cell, channel: Channel, *, probes: bool, requests: bool) -> None:
@@ -48,7 +48,7 @@ def rounds(cell: Cell, channel: Channel, *, probes: bool, requests: bool) -> Non
         workloads = _warm_workloads(bench, channel)
         if probes:
             channel.part("layers", layer_table(bench.model))
-        channel.send(Needs(needs.bytes()))
+        channel.send(MemoryNeeds(needs.bytes()))
         if requests:
             _Requests(bench, workloads, channel).run()
 
@@ -75,7 +75,7 @@ def _warm_workloads(bench: Bench, channel: Channel) -> list[_Warm]:
             warmup = warm_up(lambda warm=warm: take_free_turn(bench, warm.generation, tokens, 0))  # type: ignore[misc]
             warm.generation.finish()
             facts = {"prompt_length": length, "batch_size": batch, "generated_tokens": tokens}
-            channel.send(Workload({**facts, "warmup": warmup, **warm.generation.facts()}))
+            channel.send(WarmWorkload({**facts, "warmup": warmup, **warm.generation.facts()}))
             made.append(warm)
     return made
 

@@ -15,7 +15,7 @@ import pytest
 from qbench.run.executors.local.executor import LocalExecutor
 from qbench.run.executors.local.pool import Pool
 from qbench.run.executors.local.process import WorkerProcess
-from qbench.run.worker.messages import Done, Event, Failure, Go, MeasurePeakRates, Started, Want, Work
+from qbench.run.worker.messages import Done, Failure, Go, MeasurePeakRates, Started, Want, WireEvent, Work
 
 PEAK_RATES = MeasurePeakRates("cpu")
 
@@ -26,7 +26,7 @@ class Nothing(Work):
     kind = "nothing"
 
 
-def _until(pool: Pool, job: WorkerProcess, event: type[Event]) -> Event:
+def _until(pool: Pool, job: WorkerProcess, event: type[WireEvent]) -> WireEvent:
     while job.exit_code is None:
         pool.wait()
         while job.events:

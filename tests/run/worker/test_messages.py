@@ -14,12 +14,12 @@ EVENTS: list[tuple[m.WorkerEvent, str]] = [
     (m.Phase("load", False), '{"event": "phase", "name": "load", "timed": false}'),
     (m.Part("phases", {"load": 0.5}), '{"event": "part", "key": "phases", "value": {"load": 0.5}}'),
     (m.Part("layers", [{"a": None}]), '{"event": "part", "key": "layers", "value": [{"a": null}]}'),
-    (m.Needs({"host": 7, "device": None}), '{"event": "needs", "bytes": {"host": 7, "device": null}}'),
+    (m.MemoryNeeds({"host": 7, "device": None}), '{"event": "needs", "bytes": {"host": 7, "device": null}}'),
     (m.Want(phase="quantize"), '{"event": "want", "phase": "quantize"}'),
     (m.Want(stage=0), '{"event": "want", "stage": 0}'),
     (m.Release(), '{"event": "release"}'),
     (m.RoundsOver(), '{"event": "rounds_over"}'),
-    (m.Workload({"batch_size": 1}), '{"event": "corner", "value": {"batch_size": 1}}'),
+    (m.WarmWorkload({"batch_size": 1}), '{"event": "corner", "value": {"batch_size": 1}}'),
     (m.Answer("round", [0.1]), '{"event": "did", "errand": "round", "value": [0.1]}'),
     (
         m.Failure("oom", "MemoryError", "no", "trace", 9),
@@ -70,22 +70,22 @@ def test_an_event_is_read_as_it_was_sent_and_a_new_key_is_ignored(event: m.Worke
 
 @pytest.mark.parametrize(("work", "line"), WORKS)
 def test_a_job_is_read_as_it_was_sent(work: m.Work, line: str) -> None:
-    assert m.work(line.encode()) == work
+    assert m.read_work(line.encode()) == work
 
 
 @pytest.mark.parametrize(("grant", "line"), GRANTS)
 def test_a_grant_is_read_as_it_was_sent(grant: m.Grant, line: str) -> None:
-    assert m.grant(line.encode()) == grant
+    assert m.read_grant(line.encode()) == grant
 
 
 def test_older_parents_send_less() -> None:
-    assert m.grant(b'{"go": true}') == m.Go()
-    assert m.work(b'{"kind": "ceilings", "device": "cpu", "threads": null}') == m.MeasurePeakRates("cpu")
+    assert m.read_grant(b'{"go": true}') == m.Go()
+    assert m.read_work(b'{"kind": "ceilings", "device": "cpu", "threads": null}') == m.MeasurePeakRates("cpu")
 
 
 def test_a_job_of_a_newer_version_is_an_error_that_names_it() -> None:
     with pytest.raises(ValueError, match="a worker has no job 'fly'; this version knows cell, base"):
-        m.work(b'{"kind": "fly"}')
+        m.read_work(b'{"kind": "fly"}')
 
 
 def test_an_event_of_a_newer_version_is_named() -> None:
