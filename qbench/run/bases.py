@@ -10,7 +10,7 @@ from qbench.run.executors.driver import run_alone
 from qbench.run.executors.executor import Capability, Executor, Job
 from qbench.run.executors.running_cell import RunningCell
 from qbench.run.executors.state import State
-from qbench.run.worker.messages import KeepBaseOutputs
+from qbench.run.worker.requests import KeepBaseOutputs
 
 
 def keep_base_outputs(

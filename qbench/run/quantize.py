@@ -30,8 +30,9 @@ from qbench.run.executors.running_cell import RunningCell, outcome
 from qbench.run.executors.running_job import RunningJob
 from qbench.run.planning.devices import Devices
 from qbench.run.provenance.clock import utc_now
-from qbench.run.worker.messages import Phase, SaveQuantized
+from qbench.run.worker.events import Phase
 from qbench.run.worker.model_card import SUITE
+from qbench.run.worker.requests import SaveQuantized
 from qbench.suite.positions import value_text
 from qbench.suite.sections import CalibrationSpec, LayersSpec
 

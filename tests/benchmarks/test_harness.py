@@ -20,7 +20,7 @@ from qbench.results.frames.frame import load
 from qbench.run.executors.local.executor import LocalExecutor
 from qbench.run.planning.plan import Planner
 from qbench.run.runner import run_suite
-from qbench.run.worker.messages import Work
+from qbench.run.worker.requests import Work
 from qbench.suite.load import parse_suite
 from tests.benchmarks.beside import note, of_server, spent
 from tests.results import factory

@@ -17,7 +17,7 @@ from qbench.gate.ab.pairs import Pair
 from qbench.results.stats.medians import quantile
 from qbench.results.store.record import Record
 from qbench.results.table.metrics import METRICS
-from qbench.run.worker.messages import Request
+from qbench.run.worker.requests import Request
 
 Kind = Literal["round", "quantize", "energy"]
 Numbers = dict[str, float | None]

@@ -20,7 +20,8 @@ from qbench.results.store.record import Record
 from qbench.run.executors.executor import Event, Job
 from qbench.run.executors.running_cell import RunningCell, record_of
 from qbench.run.executors.state import State
-from qbench.run.worker.messages import Answer, Go, Grant, Request, TimeRounds, WarmWorkload
+from qbench.run.worker.events import Answer, WarmWorkload
+from qbench.run.worker.requests import Go, Grant, Request, TimeRounds
 
 Clock = Callable[[], float]
 PROBES = ("perplexity", "memory", "tasks")

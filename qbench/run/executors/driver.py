@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from qbench.run.executors.executor import Capability, Event, Executor, Job
 from qbench.run.executors.running_job import RunningJob
-from qbench.run.worker.messages import Go, Grant
+from qbench.run.worker.requests import Go, Grant
 
 Heard = Callable[[RunningJob, Event], None]
 

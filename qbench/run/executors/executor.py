@@ -23,7 +23,8 @@ from typing import Any, ClassVar, Self
 
 from qbench.cell import Cell
 from qbench.errors import QbenchError
-from qbench.run.worker.messages import Go, Grant, MeasureCell, Slot, Want, Work, WorkerEvent
+from qbench.run.worker.events import Want, WorkerEvent
+from qbench.run.worker.requests import Go, Grant, MeasureCell, Slot, Work
 
 
 class Capability(Enum):

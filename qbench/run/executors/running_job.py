@@ -8,7 +8,7 @@ from typing import Any
 
 from qbench.run.executors.executor import Ended, Event, Job
 from qbench.run.executors.state import BUSY, OVER, WAITING, State, Step, TransitionError, after
-from qbench.run.worker.messages import (
+from qbench.run.worker.events import (
     Done,
     Failure,
     Malformed,

@@ -28,7 +28,8 @@ from qbench.run.executors.slots import Group, groups
 from qbench.run.executors.state import State
 from qbench.run.planning.plan import Planned
 from qbench.run.provenance.clock import utc_now
-from qbench.run.worker.messages import Go, Grant, Phase
+from qbench.run.worker.events import Phase
+from qbench.run.worker.requests import Go, Grant
 
 TICK_S = 1.0
 """Interval between refreshes of the display while nothing is timed; while something is, the parent sleeps."""

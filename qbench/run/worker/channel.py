@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from qbench.measure.bench import Turn
-from qbench.run.worker import messages
-from qbench.run.worker.messages import Grant, Part, Phase, Release, Request, Slot, Want, WireEvent, Work
+from qbench.run.worker.events import Part, Phase, Release, Want, WireEvent
+from qbench.run.worker.messages import encode
+from qbench.run.worker.requests import Grant, Request, Slot, Work, read_grant, read_work
 
 
 class Channel:
@@ -27,10 +28,10 @@ class Channel:
 
     def work(self) -> Work:
         """The worker's job; ValueError where the parent asks for none that this version knows."""
-        return messages.read_work(self._line())
+        return read_work(self._line())
 
     def send(self, event: WireEvent) -> None:
-        self._stream.write(messages.encode(event))
+        self._stream.write(encode(event))
         self._stream.flush()
 
     @contextmanager
@@ -85,7 +86,7 @@ class Channel:
         """Asks for the machine and sleeps until the parent grants it."""
         started = time.perf_counter()
         self.send(want)
-        given = messages.read_grant(self._line())
+        given = read_grant(self._line())
         self._waited_s += time.perf_counter() - started
         self.siblings = given.siblings
         return given

@@ -25,8 +25,8 @@ from qbench.probes.registry import probes
 from qbench.quant.method import registry
 from qbench.quant.model.convert import bits_per_weight, layer_table, quantize_model
 from qbench.run.worker.channel import Channel
+from qbench.run.worker.events import MemoryNeeds, RoundsOver
 from qbench.run.worker.loading import load
-from qbench.run.worker.messages import MemoryNeeds, RoundsOver
 
 
 def measure(cell: Cell, channel: Channel) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from qbench.run.planning.plan import Planner
 from qbench.run.provenance.environment import environment
 from qbench.run.worker.channel import Channel
-from qbench.run.worker.messages import PlanSuite
+from qbench.run.worker.requests import PlanSuite
 from qbench.suite.load import parse_suite
 
 

@@ -30,9 +30,10 @@ from qbench.probes.quality.measure.attention import SplitAttention
 from qbench.quant.method import registry
 from qbench.quant.model.convert import layer_table, quantize_model
 from qbench.run.worker.channel import Channel
+from qbench.run.worker.events import Answer, MemoryNeeds, WarmWorkload
 from qbench.run.worker.loading import load
 from qbench.run.worker.measurement import calibration_windows, made_ready, prepare, run_probe, wanted
-from qbench.run.worker.messages import Answer, MemoryNeeds, Request, WarmWorkload
+from qbench.run.worker.requests import Request
 
 
 def rounds(cell: Cell, channel: Channel, *, probes: bool, requests: bool) -> None:

@@ -21,15 +21,13 @@ import qbench
 from qbench.cell import Cell
 from qbench.measure import inductor
 from qbench.run.worker.channel import Channel
-from qbench.run.worker.messages import (
-    Done,
-    Failure,
+from qbench.run.worker.events import Done, Failure, Started
+from qbench.run.worker.requests import (
     KeepBaseOutputs,
     MeasureCell,
     MeasurePeakRates,
     PlanSuite,
     SaveQuantized,
-    Started,
     TimeRounds,
     Work,
 )

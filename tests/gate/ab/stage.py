@@ -20,7 +20,8 @@ from qbench.gate.ab.workers import Workers
 from qbench.gate.timing.timed import TimedFamily
 from qbench.gate.verdicts.finding import GateResult
 from qbench.run.executors.executor import Capability, Ended, Event, Executor, Job
-from qbench.run.worker.messages import Go, Grant, Malformed, Request, TimeRounds, Want, worker_event
+from qbench.run.worker.events import Malformed, Want, worker_event
+from qbench.run.worker.requests import Go, Grant, Request, TimeRounds
 from qbench.suite.gate import GateSpec
 
 THRESHOLDS = {"prefill_s": 1.03, "decode_s_per_token": 1.03, "quantize_s": 1.2}

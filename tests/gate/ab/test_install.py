@@ -188,7 +188,7 @@ def test_an_environment_without_qbench_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_package_that_shadows_the_laid_out_one_is_an_error(tmp_path: Path) -> None:
-    from qbench.run.worker.messages import Ready
+    from qbench.run.worker.events import Ready
     from qbench.run.worker.protocol import PROTOCOL
 
     installed = install.Installed("python", "v1", "", tmp_path / "qbench")

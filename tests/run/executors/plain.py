@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from qbench.run.executors.executor import Capability, Ended, Event, Executor, Grants, Job
-from qbench.run.worker.messages import Release, Want, encode, worker_event
+from qbench.run.worker.events import Release, Want, worker_event
+from qbench.run.worker.messages import encode
 
 WORKER = "import sys; from qbench.run.worker.worker import main; sys.exit(main(*map(int, sys.argv[1:])))"
 

@@ -15,7 +15,8 @@ from qbench.run.executors import registry
 from qbench.run.executors.executor import Capability, Executor, Grants, Job
 from qbench.run.executors.local.executor import LocalExecutor
 from qbench.run.runner import run_suite
-from qbench.run.worker.messages import Go, MeasurePeakRates, Slot, Want
+from qbench.run.worker.events import Want
+from qbench.run.worker.requests import Go, MeasurePeakRates, Slot
 from tests.run.conftest import Listening, Run, suite
 from tests.run.executors.plain import Plain
 

@@ -6,7 +6,7 @@ import pytest
 
 from qbench.run.executors.executor import Ended, Event, cell_job
 from qbench.run.executors.running_cell import CellOutcome, RunningCell, outcome
-from qbench.run.worker.messages import Done, Failure, Phase
+from qbench.run.worker.events import Done, Failure, Phase
 from tests.results import factory
 
 OOM = "killed in phase load by the system, which ran out of memory (peak 5 MiB)"

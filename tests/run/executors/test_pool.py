@@ -15,7 +15,8 @@ import pytest
 from qbench.run.executors.local.executor import LocalExecutor
 from qbench.run.executors.local.pool import Pool
 from qbench.run.executors.local.process import WorkerProcess
-from qbench.run.worker.messages import Done, Failure, Go, MeasurePeakRates, Started, Want, WireEvent, Work
+from qbench.run.worker.events import Done, Failure, Started, Want, WireEvent
+from qbench.run.worker.requests import Go, MeasurePeakRates, Work
 
 PEAK_RATES = MeasurePeakRates("cpu")
 

@@ -18,7 +18,8 @@ from qbench.run.executors.local.process import Lines, WorkerProcess
 from qbench.run.executors.scheduler import Scheduler, _Launch
 from qbench.run.executors.slots import groups
 from qbench.run.worker.channel import Channel
-from qbench.run.worker.messages import Done, Go, Grant, MeasureCell, Phase, Release, Want
+from qbench.run.worker.events import Done, Phase, Release, Want
+from qbench.run.worker.requests import Go, Grant, MeasureCell
 from tests.run.conftest import Listening
 
 

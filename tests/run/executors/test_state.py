@@ -19,16 +19,8 @@ from qbench.run.executors.state import (
     TransitionError,
     after,
 )
-from qbench.run.worker.messages import (
-    Done,
-    Failure,
-    MeasureCell,
-    Phase,
-    Release,
-    RoundsOver,
-    Started,
-    Want,
-)
+from qbench.run.worker.events import Done, Failure, Phase, Release, RoundsOver, Started, Want
+from qbench.run.worker.requests import MeasureCell
 
 ALLOWED = """
 COMPUTES: WANT_MACHINE AWAITS_MACHINE, WANT_SLOT AWAITS_FIRST_SLOT, ROUNDS_OVER ROUNDS_OVER, DONE FINISHED

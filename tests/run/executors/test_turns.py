@@ -22,7 +22,8 @@ from qbench.run.executors import scheduler as scheduling
 from qbench.run.executors.executor import Capability, Ended, Event, Executor, Job
 from qbench.run.executors.scheduler import Scheduler
 from qbench.run.executors.slots import groups
-from qbench.run.worker.messages import Done, Grant, MeasureCell, Slot, Want, WorkerEvent, worker_event
+from qbench.run.worker.events import Done, Want, WorkerEvent, worker_event
+from qbench.run.worker.requests import Grant, MeasureCell, Slot
 from tests.run.conftest import Listening
 
 LATENCY = {"prompt_lengths": [8], "interleave": 8}

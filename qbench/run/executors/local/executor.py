@@ -11,7 +11,8 @@ from qbench.run.executors.executor import Capability, Ended, Event, Executor, Jo
 from qbench.run.executors.local.pool import Pool
 from qbench.run.executors.local.process import WorkerProcess
 from qbench.run.provenance.environment import oom_kills
-from qbench.run.worker.messages import Grant, Ready, Want
+from qbench.run.worker.events import Ready, Want
+from qbench.run.worker.requests import Grant
 
 
 @dataclass(frozen=True)

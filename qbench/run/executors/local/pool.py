@@ -23,7 +23,8 @@ from typing import Self
 
 from qbench.errors import QbenchError
 from qbench.run.executors.local.process import Lines, WorkerProcess
-from qbench.run.worker.messages import Exited, Forked, Malformed, Ready, ServerEvent, Work, server_event
+from qbench.run.worker.events import Exited, Forked, Malformed, Ready, ServerEvent, server_event
+from qbench.run.worker.requests import Work
 
 START_TIMEOUT_S = 180.0
 SERVER = ("-m", "qbench.run.server")

@@ -12,7 +12,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qbench.run.worker.messages import Message, WorkerEvent, encode, worker_event
+from qbench.run.worker.events import WorkerEvent, worker_event
+from qbench.run.worker.messages import Message, encode
 
 
 class Lines:
