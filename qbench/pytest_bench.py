@@ -61,7 +61,7 @@ class Bench:
     def __init__(self, config: pytest.Config, results: Path) -> None:
         self._config = config
         self.results = results
-        """Where runs are kept."""
+        """Results folder."""
 
     def run(self, suite: str | Path | Mapping[str, Any], *, fresh: bool = False) -> pd.DataFrame:
         """Measures a suite (a file, a packaged name, or the suite itself as a dict) and returns its frame.

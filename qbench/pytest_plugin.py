@@ -87,7 +87,7 @@ def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
 
 
 def _measure(file: SuiteFile, items: list[pytest.Item]) -> None:
-    """What only the user can mend ends pytest with its message."""
+    """Measures the items of a file; an error that the user can mend ends pytest with its message."""
     from qbench.errors import QbenchError
 
     try:

@@ -205,7 +205,7 @@ class LiveTable(Display):
         return table
 
     def _window(self) -> list[dict[str, Any]]:
-        """As many rows as the terminal shows, around the cell that runs."""
+        """Rows that fit the terminal, around the cell that runs."""
         rows = list(self.rows.values())
         room = max(3, self.console.size.height - 8)
         at = next((index for index, row in enumerate(rows) if row["state"] not in STYLE), len(rows))

@@ -47,12 +47,12 @@ class Order:
     """A model, and the way to quantize it."""
 
     source: str
-    """As in a suite: `builtin:NAME`, a folder, a `.gguf` file or a hub id."""
+    """Source as in a suite: `builtin:NAME`, a folder, a `.gguf` file or a hub id."""
     method: str
     params: dict[str, Any] = field(default_factory=dict)
     dtype: str = "bf16"
     device: str = "cpu"
-    """As in a suite: `cpu`, `cuda`, `cuda:N` or a GPU's name."""
+    """Device as in a suite: `cpu`, `cuda`, `cuda:N` or a GPU's name."""
     layers: LayersSpec = field(default_factory=LayersSpec)
     calibration: CalibrationSpec | None = None
     """None: the default text, where the method needs one."""

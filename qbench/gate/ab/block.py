@@ -18,7 +18,7 @@ class Block:
     """Roles in the order of their slots."""
     numbers: dict[Role, Numbers] = field(default_factory=dict)
     rounds: dict[Role, list[float]] = field(default_factory=dict)
-    """For a unit of rounds: seconds of the prefill and of each decode step."""
+    """Seconds of the prefill and of each decode step, for a unit of rounds."""
     seconds: dict[Role, float] = field(default_factory=dict)
     """Duration of each whole slot, on the parent's steady clock."""
     lacking: dict[Role, str] = field(default_factory=dict)

@@ -183,7 +183,7 @@ def _keep(
         _write(folder, stem, suite, versions, paired_runs)
     except ResultsError as error:  # such as a disk that has filled up since
         return [], str(error)
-    return [f"records of both versions with all laps: {folder / suite.name / stem}-*"], None
+    return [f"records of both versions with all paired rounds: {folder / suite.name / stem}-*"], None
 
 
 def _write(

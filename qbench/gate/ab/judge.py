@@ -64,7 +64,7 @@ def timed(family: TimedFamily, paired_runs: Sequence[PairedRun], sampling: Sampl
         yield from _owned(finding, *owners[finding.cell_id])
     for key, metric in sorted(open_):
         paired, unit = owners[key]
-        reason = f"neither version gave a number of it in {paired.blocks[key]} laps"
+        reason = f"neither version gave a number of it in {paired.blocks[key]} paired rounds"
         yield from _owned(Finding(key, unit.words, metric, "undecided", True, reason), paired, unit)
 
 
@@ -94,7 +94,7 @@ def _ended(paired: PairedRun, unit: Unit) -> str | None:
 def left_out(paired: PairedRun, unit: Unit) -> str | None:
     count = paired.jumps[unit.key]
     return (
-        f"left out {count} laps in which a round claims a time that cannot be: a clock jumps"
+        f"left out {count} paired rounds in which a round claims a time that cannot be: a clock jumps"
         if count
         else None
     )
@@ -125,7 +125,7 @@ def _of_blocks(paired: PairedRun, unit: Unit, metric: str) -> Finding | None:
     if not known:
         return None
     before, now = (median(values) for values in zip(*known, strict=True))
-    reason = f"over {len(known)} laps; the suite does not gate it"
+    reason = f"over {len(known)} paired rounds; the suite does not gate it"
     return _shown((paired.cell_id, unit.words, metric), reason, before, now, len(known))
 
 

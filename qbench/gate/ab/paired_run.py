@@ -26,7 +26,7 @@ class Round(NamedTuple):
     """One version's part in a block."""
 
     seconds: list[float]
-    """Of the prefill and of each decode step."""
+    """Seconds of the prefill and of each decode step."""
     block: int
     place: int
     """0: it went first."""
@@ -44,7 +44,7 @@ class PairedRun:
     handles: dict[Role, WorkerHandle] = field(default_factory=dict)
     """In memory now."""
     records: dict[Role, Record] = field(default_factory=dict)
-    """Of the first load; the candidate's of a later one that did not end well, which then says more."""
+    """Records of the first load; for a candidate that fails in a later load, the record of that one."""
     died: dict[Role, str] = field(default_factory=dict)
     """Versions whose worker was warm in this load or an earlier one and did not end well → how."""
     workloads: dict[Role, list[dict[str, Any]]] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class PairedRun:
     """Unit → the numbers of its blocks, where some are shown and not gated."""
     loads: int = 0
     load_s: float = 0.0
-    """Of the newest load of both versions, until they were warm."""
+    """Seconds of the newest load of both versions, until they were warm."""
     block_times: dict[str, float] = field(default_factory=dict)
     """Unit → seconds of its newest block."""
     baseline_s: dict[str, float] = field(default_factory=dict)
@@ -141,7 +141,7 @@ class PairedRun:
         """Counts a block that cannot be believed; a unit of which none ever could is closed."""
         self.jumps[unit.key] += 1
         if self.jumps[unit.key] >= MOST_JUMPS and not self.blocks[unit.key]:
-            self.closed[unit.key] = "no lap can be believed"
+            self.closed[unit.key] = "no paired round can be believed"
 
     def lacks_only_here(self, unit: Unit, block: Block) -> bool:
         """Notes a block in which a version gave no number; True once the candidate alone has lacked it for

@@ -37,8 +37,8 @@ def check_kinds(suite: Suite) -> None:
         if name in METRICS and METRICS[name].kind == "timed" and name not in (*SAMPLED, *PEAKS):
             raise suite.error(
                 path,
-                f"{name} is one number a load, and two versions side by side are judged by many laps: "
-                "say false, or leave it out; it is shown all the same",
+                f"{name} is one number a load, and two versions side by side are judged by many paired "
+                "rounds: say false, or leave it out; it is shown all the same",
             )
 
 

@@ -58,7 +58,7 @@ class WorkerHandle:
     load_s: float = 0.0
     """From its start until it was warm, without the deterministic probes, on the parent's clock."""
     warm: bool = False
-    """It has waited for a request."""
+    """True once it has waited for a request."""
 
     @property
     def waits(self) -> bool:

@@ -49,7 +49,7 @@ class Job:
     timeout_s: float
     """The executor ends the job after so many seconds of its own; waiting for a grant does not count."""
     device: str = "cpu"
-    """As in a cell: `cpu` or `cuda:N`."""
+    """Device as in a cell: `cpu` or `cuda:N`."""
     memory_limit: int | None = None
     """Bytes; the worker enforces it on itself, an executor may reserve it."""
     exclusive: bool = False

@@ -12,7 +12,7 @@ MARGIN = 0.25
 """Share of the largest worker so far: the next method may need more than those before it."""
 HOST_SPARE = 256 << 20
 DEVICE_SPARE = 1 << 30
-"""Beside what torch holds of a GPU's memory: a CUDA context, its kernels, a library's workspace."""
+"""GPU memory that torch does not count: a CUDA context, its kernels, a library's workspace."""
 
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")

@@ -29,7 +29,7 @@ class RunningCell(RunningJob):
 
 @dataclass(frozen=True)
 class CellOutcome:
-    """How a cell ended."""
+    """Status, reason and error of a cell that has ended."""
 
     status: Status
     reason: str | None = None

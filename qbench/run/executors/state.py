@@ -27,7 +27,7 @@ class State(Enum):
 
 
 class Step(Enum):
-    """What makes a job change its state."""
+    """Cause of a change of state."""
 
     WANT_MACHINE = "asks for the machine"
     WANT_SLOT = "asks for a slot"

@@ -21,7 +21,7 @@ class Channel:
     def __init__(self, sock: socket.socket) -> None:
         self._stream = sock.makefile("rwb")
         self._waited_s = 0.0
-        """For the machine, until now."""
+        """Seconds that it has waited for the machine."""
         self.siblings: tuple[int, ...] = ()
         """Process ids of qbench's other workers on this device, as of the last time the machine was
         granted."""

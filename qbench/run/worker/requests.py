@@ -73,9 +73,9 @@ class TimeRounds(Work):
     kind: ClassVar[str] = "rounds"
     cell: dict[str, Any]
     probes: bool
-    """Whether the deterministic probes run too."""
+    """True where the deterministic probes run too."""
     turns: bool
-    """Whether requests follow."""
+    """True where requests follow."""
 
 
 WORKS: dict[str, type[Work]] = {

@@ -129,7 +129,7 @@ class _Requests:
 
 
 def _quantized_again(bench: Bench) -> float:
-    """As the first time, from the same seeds."""
+    """Seconds of quantizing a second model, from the same seeds as the first."""
     cell = bench.cell
     prepare(cell)
     loaded = load(cell)

@@ -155,7 +155,7 @@ def test_a_clock_that_jumps_now_and_then_costs_laps_that_are_counted() -> None:
     found = of(played, "decode_s_per_token")
     assert (found.verdict, paired.closed) == ("same", {})
     assert paired.jumps["a 0"] >= 3
-    assert f"left out {paired.jumps['a 0']} laps" in found.reason
+    assert f"left out {paired.jumps['a 0']} paired rounds" in found.reason
     assert found.samples == paired.blocks["a 0"]
 
 
@@ -172,7 +172,7 @@ def test_a_clock_that_always_jumps_decides_nothing() -> None:
     played = Play(["a"], play=lambda *_: [0.02, -1.0, 0.01], thresholds=DECODE, confirm=True).run()
     found = of(played, "decode_s_per_token")
     assert (found.verdict, found.gated, played.result().exit_code) == ("undecided", True, 3)
-    assert f"left out {MOST_JUMPS} laps" in found.reason
+    assert f"left out {MOST_JUMPS} paired rounds" in found.reason
     assert played.sampling.spent_s < 10, "nor does it eat the budget"
 
 
