@@ -57,7 +57,7 @@ def run(
     listener.end(outcome, leaderboard)
     code = outcome.exit_code
     if verify and not outcome.interrupted:
-        found = check_again(outcome.run, verify, loaded.seed, Display())
+        found = check_again(outcome.run, verify, loaded.seed, Display(), executor)
         say(found, outcome.run.folder / FILE, quiet=quiet, json=json)
         code = code or exit_code(found)
     raise typer.Exit(code)

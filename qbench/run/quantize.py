@@ -5,7 +5,6 @@ Errors of an order are found before a model is loaded. No torch here.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import tempfile
@@ -67,7 +66,7 @@ def quantize(
     order: Order,
     folder: Path,
     said: Callable[[str], None] = lambda phase: None,
-    executor: Executor | None = None,
+    executor: Executor | str = "local",
 ) -> dict[str, Any]:
     """Writes a checkpoint under `folder` and returns its sizes and settings, as plain values.
 
@@ -80,7 +79,7 @@ def quantize(
     origin, place = _origin(order, cell), str(folder.absolute())
     work = SaveQuantized(cell.to_dict(), place, origin)
     running = RunningCell(Job(work, math.inf, cell.device, cell.memory_limit), cell=cell)
-    with contextlib.nullcontext(executor) if executor else executors.make("local") as ready:
+    with executors.opened(executor) as ready:
         run_alone(ready, running, _phases(said))
     _raise_unless_ok(order, folder, running)
     return {

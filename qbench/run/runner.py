@@ -109,7 +109,7 @@ def _run_all(
             scheduler.skip(plan.cell, plan.reason or "")
     waiting = [plan.cell for plan in planned if plan.state == "run"]
     if waiting:
-        with _ready(asked) as executor:
+        with executors.opened(asked) as executor:
             devices = sorted({cell.device for cell in waiting})
             manifest.measure_peak_rates(scheduler.run, executor, devices, waiting[0].threads)
             done = [plan.cell for plan in planned if plan.state == "done"]
@@ -118,13 +118,6 @@ def _run_all(
             for problem in problems:
                 scheduler.listener.note(problem)
             scheduler.work(executor, waiting, done)
-
-
-def _ready(asked: Executor | Callable[[], Executor] | str) -> contextlib.AbstractContextManager[Executor]:
-    """An executor of a name, which ends with the context; or the one that is lent, which does not."""
-    if isinstance(asked, str):
-        return executors.make(asked)
-    return contextlib.nullcontext(asked if isinstance(asked, Executor) else asked())
 
 
 @contextlib.contextmanager

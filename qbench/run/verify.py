@@ -6,7 +6,6 @@ appended to `verified.jsonl` in the run's folder, a line for each verification; 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import random
 import tempfile
@@ -68,7 +67,7 @@ class Verified:
 
 
 def verify(
-    run: Run, count: int, seed: int, listener: Listener, executor: Executor | None = None
+    run: Run, count: int, seed: int, listener: Listener, executor: Executor | str = "local"
 ) -> list[Verified]:
     """Repeats `count` of the run's `ok` cells (all, where it has fewer), drawn anew each time from the seed.
 
@@ -94,14 +93,14 @@ def draw(finished: Sequence[Record], count: int, seed: int, times_before: int) -
 
 
 def _repeated(
-    run: Run, chosen: Sequence[Record], finished: Sequence[Record], listener: Listener, lent: Executor | None
+    run: Run, chosen: Sequence[Record], finished: Sequence[Record], listener: Listener, asked: Executor | str
 ) -> dict[str, Record]:
     if not chosen:
         return {}
     with tempfile.TemporaryDirectory(prefix="qbench-verify-") as folder:
         scheduler = Scheduler(replace(run, folder=Path(folder)), listener)
         cells = [record.cell for record in chosen]
-        with contextlib.nullcontext(lent) if lent else executors.make("local") as executor:
+        with executors.opened(asked) as executor:
             planned = [record.cell for record in finished]
             for problem in keep_base_outputs(executor, cells, planned, _made_from(chosen)):
                 listener.note(problem)

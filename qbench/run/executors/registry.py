@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import entry_points
 
 from qbench.errors import QbenchError, did_you_mean
@@ -39,3 +41,11 @@ def executor_class(name: str) -> type[Executor]:
 def make(name: str) -> Executor:
     """A running executor."""
     return executor_class(name)()
+
+
+def opened(asked: Executor | Callable[[], Executor] | str) -> AbstractContextManager[Executor]:
+    """An executor of a name, which ends with the context; or one that is lent, or given by a function when it
+    is needed, which does not."""
+    if isinstance(asked, str):
+        return make(asked)
+    return nullcontext(asked if isinstance(asked, Executor) else asked())
