@@ -1,4 +1,4 @@
-"""What stands behind the pytest plugin once it has something to do: the fixture, progress, names.
+"""The fixture, the progress and the names of the pytest plugin.
 
 `pytest_plugin.py` loads this when a suite is collected or the fixture is asked for, and not before.
 """
@@ -15,15 +15,16 @@ import yaml
 from qbench.cell import Cell
 from qbench.results.history.history import direction, metrics
 from qbench.results.store.record import Record
-from qbench.run.executors.local.pool import Pool
+from qbench.run.executors import registry as executors
+from qbench.run.executors.executor import Executor
 from qbench.run.runner import run_suite
 from qbench.suite.load import load_suite, parse_suite
 
 if TYPE_CHECKING:
     import pandas as pd
 
-POOL = pytest.StashKey[Pool]()
-"""The warm server of this session, once something had to be measured."""
+EXECUTOR = pytest.StashKey[Executor]()
+"""The executor of this session, once something had to be measured."""
 
 
 class Told:
@@ -55,12 +56,12 @@ class Told:
 
 
 class Bench:
-    """What the fixture `qbench` gives: runs of suites in one folder, with one warm server."""
+    """The fixture `qbench`: runs of suites in one folder, on one executor."""
 
     def __init__(self, config: pytest.Config, results: Path) -> None:
         self._config = config
         self.results = results
-        """Where runs are kept."""
+        """Results folder."""
 
     def run(self, suite: str | Path | Mapping[str, Any], *, fresh: bool = False) -> pd.DataFrame:
         """Measures a suite (a file, a packaged name, or the suite itself as a dict) and returns its frame.
@@ -72,7 +73,7 @@ class Bench:
         else:
             loaded = load_suite(suite)
         told, config = Told(self._config), self._config
-        outcome = run_suite(loaded, self.results, told, fresh=fresh, pool=lambda: pool_of(config))
+        outcome = run_suite(loaded, self.results, told, fresh=fresh, executor=lambda: executor_of(config))
         if outcome.interrupted:
             raise KeyboardInterrupt
         frame = self.load(outcome.run.folder)
@@ -99,16 +100,16 @@ class Bench:
             pytest.fail("\n".join(wrong), pytrace=False)
 
 
-def pool_of(config: pytest.Config) -> Pool:
-    """The session's warm server, started when it is first needed."""
-    if POOL not in config.stash:
-        config.stash[POOL] = Pool()
-    return config.stash[POOL]
+def executor_of(config: pytest.Config) -> Executor:
+    """The session's executor, started when it is first needed."""
+    if EXECUTOR not in config.stash:
+        config.stash[EXECUTOR] = executors.make("local")
+    return config.stash[EXECUTOR]
 
 
-def close_pool(config: pytest.Config) -> None:
-    if POOL in config.stash:
-        config.stash[POOL].close()
+def close_executor(config: pytest.Config) -> None:
+    if EXECUTOR in config.stash:
+        config.stash[EXECUTOR].close()
 
 
 def name_of(cell: Cell) -> str:

@@ -4,7 +4,7 @@
     def test_mine(qbench): qbench.check(qbench.run("suite.yaml"), {"perplexity_ratio": 1.02})
 
 The selected cells of a suite are measured together before the first test (as `qbench run` does: cells that
-are compared take turns, what is done already is kept), and each test then says how its cell went.
+are compared take turns, finished ones are kept), and each test then reports the status of its cell.
 
 Loading this module imports pytest, which is there, and nothing else: no torch, no pandas, no suite. Without
 `--qbench-suite` and without the fixture it does nothing.
@@ -65,9 +65,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if "qbench.pytest_bench" in sys.modules:
-        from qbench.pytest_bench import close_pool
+        from qbench.pytest_bench import close_executor
 
-        close_pool(config)
+        close_executor(config)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.File | None:
@@ -87,7 +87,7 @@ def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
 
 
 def _measure(file: SuiteFile, items: list[pytest.Item]) -> None:
-    """What only the user can mend ends pytest with its message."""
+    """Measures the items of a file; an error that the user can mend ends pytest with its message."""
     from qbench.errors import QbenchError
 
     try:
@@ -123,7 +123,7 @@ class SuiteFile(pytest.File):
 
     def measure(self, items: list[pytest.Item]) -> None:
         """Runs the cells of these items that have no `ok` record yet, and reads the records of all."""
-        from qbench.pytest_bench import Told, pool_of
+        from qbench.pytest_bench import Told, executor_of
         from qbench.results.store.folders import Store
         from qbench.run.runner import run_suite
 
@@ -134,7 +134,7 @@ class SuiteFile(pytest.File):
             folder,
             Told(self.config),
             rules=self._rules(),
-            pool=lambda: pool_of(self.config),
+            executor=lambda: executor_of(self.config),
             only=frozenset(cell.id for cell in cells),
         )
         if outcome.interrupted:

@@ -40,8 +40,8 @@ def bench_kernels(
     ] = None,
 ) -> None:
     """Time quantized layers beside F.linear, interleaved, on weights that no cache holds."""
+    from qbench.cli.arguments import kernel_method, kernel_shape
     from qbench.cli.console import console
-    from qbench.cli.orders import kernel_method, kernel_shape
     from qbench.measure.kernel_bench import Order, bench, model_shapes
     from qbench.results.frames.kernel_table import kernel_rows
     from qbench.results.store.atomic import write_json_atomic

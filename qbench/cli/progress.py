@@ -1,7 +1,7 @@
 """Progress of a run: a live table in a terminal, plain lines elsewhere, JSON lines, or nothing.
 
-The display is drawn when something happens, and once a second while nothing is timed; while a phase is
-timed it sleeps with the rest of the parent.
+The display is drawn on every event, and once a second while nothing is timed; while a phase is timed it
+sleeps with the rest of the parent.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class Display:
         """A cell has its record."""
 
     def tick(self) -> None:
-        """A second passed in which nothing is timed."""
+        """A second has passed in which nothing is timed."""
 
     def note(self, text: str) -> None:
-        """Something that is no cell's alone; one line."""
+        """A message of one line on the run, not on a cell."""
         print(text, file=sys.stderr, flush=True)
 
     def end(self, outcome: Outcome, leaderboard: Path) -> None:
@@ -205,7 +205,7 @@ class LiveTable(Display):
         return table
 
     def _window(self) -> list[dict[str, Any]]:
-        """As many rows as the terminal shows, around the cell that runs."""
+        """Rows that fit the terminal, around the cell that runs."""
         rows = list(self.rows.values())
         room = max(3, self.console.size.height - 8)
         at = next((index for index, row in enumerate(rows) if row["state"] not in STYLE), len(rows))
@@ -214,7 +214,7 @@ class LiveTable(Display):
 
 
 def display(*, quiet: bool, json: bool) -> Display:
-    """The display that fits where the output goes."""
+    """The display for the kind of output."""
     if quiet:
         return Display()
     if json:
@@ -234,7 +234,7 @@ def _summary(outcome: Outcome) -> str:
 
 
 def headline(record: Record) -> str:
-    """The few numbers of a finished cell that tell most; what was not measured is left out."""
+    """The few main numbers of a finished cell, without those that were not measured."""
     shown = {
         "bits_per_weight": "{:.2f} bits",
         "perplexity": "perplexity {:.2f}",

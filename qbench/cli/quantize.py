@@ -58,7 +58,7 @@ def quantize(
     The folder appears when it is whole. `qbench.load_quantized(DIR)` loads it; in a suite it is a model,
     whose method is `saved`.
     """
-    from qbench.cli.orders import calibration_spec, layers_spec, pairs, size
+    from qbench.cli.arguments import calibration_spec, layers_spec, pairs, size
     from qbench.run.quantize import Order
     from qbench.run.quantize import quantize as carry_out
 

@@ -27,6 +27,9 @@ def run(
             "--verify", metavar="N", min=0, help="Then repeat N random finished cells and say what differs."
         ),
     ] = 0,
+    executor: Annotated[
+        str, typer.Option("--executor", metavar="NAME", help="Where workers run; `local` is this machine.")
+    ] = "local",
     quiet: Annotated[bool, typer.Option("--quiet", help="Print only the leaderboard's path.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print progress as JSON lines.")] = False,
 ) -> None:
@@ -36,7 +39,7 @@ def run(
     failed or a repeated cell gave another number, 2 the suite or the command is wrong, 130 interrupted.
     """
     from qbench.cli.progress import Display, display
-    from qbench.cli.verified import exit_code, say
+    from qbench.cli.verify_output import exit_code, say
     from qbench.report.leaderboard.leaderboard import write_report
     from qbench.run.runner import run_suite
     from qbench.run.verify import FILE
@@ -48,13 +51,13 @@ def run(
     rules = [parse_filter(text) for text in filter_]
     with listener:
         loaded = load_suite(suite)
-        outcome = run_suite(loaded, results, listener, rules=rules, jobs=jobs, fresh=fresh)
+        outcome = run_suite(loaded, results, listener, rules=rules, jobs=jobs, fresh=fresh, executor=executor)
     leaderboard = outcome.run.folder / "leaderboard.html"
     write_report(outcome.run.folder, leaderboard)
     listener.end(outcome, leaderboard)
     code = outcome.exit_code
     if verify and not outcome.interrupted:
-        found = check_again(outcome.run, verify, loaded.seed, Display())
+        found = check_again(outcome.run, verify, loaded.seed, Display(), executor)
         say(found, outcome.run.folder / FILE, quiet=quiet, json=json)
         code = code or exit_code(found)
     raise typer.Exit(code)

@@ -38,15 +38,15 @@ def against_commit(suite: Suite, ref: str, order: ab.Order) -> GateResult:
     order.heard(f"laying {ref} out beside the packages of {sys.prefix}")
     with install.commit_installed(ref, root) as installed:
         noted = dataclasses.replace(order, notes=(*order.notes, installed.how, *_candidate(ref, root)))
-        with ab.two_sides(installed, install.here()) as sides:
-            return ab.compare(suite, sides, noted)
+        with ab.two_versions(installed, install.here()) as versions:
+            return ab.compare(suite, versions, noted)
 
 
 def between(suite: Suite, baseline: str, candidate: str | None, order: ab.Order) -> GateResult:
     """Compares two installed environments, named by their interpreters. Raises GateError, SuiteError."""
     second = install.existing(candidate) if candidate else install.here()
-    with ab.two_sides(install.existing(baseline), second) as sides:
-        return ab.compare(suite, sides, order)
+    with ab.two_versions(install.existing(baseline), second) as versions:
+        return ab.compare(suite, versions, order)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The outputs of each unquantized model on each text, made once, before the cells."""
+"""Outputs of each unquantized model on each text, kept once, before the cells are measured."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import json
 from collections.abc import Iterable, Mapping
 
 from qbench.cell import Cell
-from qbench.run.executors.local.pool import Job, Pool
+from qbench.run.executors.driver import run_alone
+from qbench.run.executors.executor import Capability, Executor, Job
+from qbench.run.executors.running_cell import RunningCell
+from qbench.run.executors.state import State
+from qbench.run.worker.requests import KeepBaseOutputs
 
 
 def keep_base_outputs(
-    pool: Pool,
+    executor: Executor,
     cells: Iterable[Cell],
     planned: Iterable[Cell] = (),
     made_from: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """One worker for each model, dtype, device and text of `cells`; returns a line for each that failed.
+    """Runs a job for each model, dtype, device and text of `cells`; returns a line for each that failed.
 
     A worker that finds the outputs kept ends at once. Where one fails, the cells say that they have nothing
     to measure divergence from, and are measured all the same. A cell of a quantized checkpoint knows its
@@ -32,7 +36,9 @@ def keep_base_outputs(
         base = lenders.get(_lent_key(cell, weights)) if cell.method == "saved" else cell
         if base is not None:
             wanted.setdefault(_key(base), base)
-    return [problem for cell in wanted.values() if (problem := _run(pool, cell))]
+    if wanted and Capability.SHARED_CACHE not in executor.capabilities:
+        return [f"executor {executor.name}: its jobs share no cache, so there is nothing to diverge from"]
+    return [problem for cell in wanted.values() if (problem := _run(executor, cell))]
 
 
 def _key(cell: Cell) -> str:
@@ -46,24 +52,15 @@ def _lent_key(cell: Cell, weights: str) -> str:
     return json.dumps([weights, same], sort_keys=True)
 
 
-def _run(pool: Pool, cell: Cell) -> str | None:
-    job = pool.start({"kind": "base", "cell": cell.to_dict()}, cell.timeout_s)
-    problem = None
-    while job.exit_code is None:
-        pool.wait()
-        problem = _hear(job) or problem
-    problem = _hear(job) or problem
-    if job.exit_code == 0 and not problem:
+def _run(executor: Executor, cell: Cell) -> str | None:
+    job = Job(KeepBaseOutputs(cell.to_dict()), cell.timeout_s, cell.device)
+    running = RunningCell(job, cell=cell)
+    run_alone(executor, running)
+    ended = running.ending
+    assert ended is not None
+    if running.state is State.ENDED and ended.exit_code == 0:
         return None
-    ended = f"stopped after {cell.timeout_s:g} s" if job.timed_out else f"died with {job.exit_code}"
-    what = f"{cell.model.name}, {cell.dtype}: no outputs of the unquantized model to diverge from"
-    return f"{what}: {problem or ended}"
-
-
-def _hear(job: Job) -> str | None:
-    problem = None
-    while job.events:
-        event = job.events.popleft()
-        if event["event"] == "error":
-            problem = f"{event['type']}: {event['message']}"
-    return problem
+    failure = running.failure
+    how = f"stopped after {cell.timeout_s:g} s" if ended.timed_out else f"died with {ended.exit_code}"
+    problem = f"{failure.type}: {failure.message}" if failure else how
+    return f"{cell.model.name}, {cell.dtype}: no outputs of the unquantized model to diverge from: {problem}"

@@ -1,4 +1,4 @@
-"""What `qbench list` shows, as rows of plain values."""
+"""Rows of `qbench list`, as plain values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The manifest of a run: what was asked, where and with what it ran, when it began and ended."""
+"""The manifest of a run: its suite, environment and peak rates, its beginning and its end."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from typing import Any
 
 from qbench.cell import Cell
 from qbench.results.store.folders import Run, Store, write_manifest
-from qbench.run.executors.local.pool import Pool
+from qbench.run.executors.driver import run_alone
+from qbench.run.executors.executor import Capability, Executor, Job
+from qbench.run.executors.running_job import RunningJob
 from qbench.run.planning.plan import Planned
 from qbench.run.provenance import environment as machine
 from qbench.run.provenance.clock import utc_now
+from qbench.run.worker.requests import MeasurePeakRates
 from qbench.suite.spec import Suite
 
 SCHEMA = 1
-CEILINGS_TIMEOUT_S = 120.0
+PEAK_RATES_TIMEOUT_S = 120.0
 
 
 def open_run(run: Run, suite: Suite, planned: Sequence[Planned], environment: dict[str, Any]) -> None:
@@ -62,26 +65,32 @@ def close_run(run: Run, status: str) -> None:
 
 
 def note_problems(run: Run, problems: Sequence[str]) -> None:
-    """What went wrong beside the cells."""
+    """Adds problems that belong to no cell."""
     if problems:
         manifest = _read(run)
         manifest["launches"][-1]["problems"] = list(problems)
         write_manifest(run.folder, manifest)
 
 
-def measure_ceilings(run: Run, pool: Pool, devices: Sequence[str], threads: int | None) -> None:
-    """Bandwidth and GEMM rates of each device into the manifest, unless they stand there already."""
+def measure_peak_rates(run: Run, executor: Executor, devices: Sequence[str], threads: int | None) -> None:
+    """Bandwidth and GEMM rates of each device into the manifest, unless they stand there already.
+
+    Rates are facts of one machine: for an executor with several the manifest has none.
+    """
+    if Capability.SAME_MACHINE not in executor.capabilities:
+        return
     manifest = _read(run)
+    known = executor.peak_rates
     for device in devices:
         if device not in manifest["ceilings"]:
-            if (device, threads) not in pool.ceilings:
-                pool.ceilings[device, threads] = _ceilings(pool, device, threads)
-            manifest["ceilings"][device] = pool.ceilings[device, threads]
+            if (device, threads) not in known:
+                known[device, threads] = _peak_rates(executor, device, threads)
+            manifest["ceilings"][device] = known[device, threads]
             write_manifest(run.folder, manifest)
 
 
 def differences(manifest: dict[str, Any], environment: dict[str, Any]) -> list[str]:
-    """Why a run with this manifest cannot be resumed here and now; empty where it can."""
+    """Reasons that a run with this manifest cannot be resumed here and now; empty where it can."""
     theirs = manifest.get("environment")
     if not isinstance(theirs, dict):
         return ["its manifest names no environment"]
@@ -94,19 +103,14 @@ def _corpora(cells: Sequence[Cell]) -> dict[str, str]:
     return {section["corpus_name"]: section["corpus_sha256"] for section in sections}
 
 
-def _ceilings(pool: Pool, device: str, threads: int | None) -> dict[str, Any]:
-    job = pool.start({"kind": "ceilings", "device": device, "threads": threads}, CEILINGS_TIMEOUT_S)
-    found: dict[str, Any] = {"value": None, "reason": "the measurement did not finish"}
-    while job.exit_code is None:
-        pool.wait()
-        while job.events:
-            event = job.events.popleft()
-            if event["event"] == "want":
-                job.send({"go": True})
-            elif event["event"] == "part" and event["key"] == "ceilings":
-                found = event["value"]
-            elif event["event"] == "error":
-                found = {"value": None, "reason": f"{event['type']}: {event['message']}"}
+def _peak_rates(executor: Executor, device: str, threads: int | None) -> dict[str, Any]:
+    work = MeasurePeakRates(device, threads=threads)
+    running = RunningJob(Job(work, PEAK_RATES_TIMEOUT_S, device, exclusive=True))
+    run_alone(executor, running)
+    if running.failure is not None:
+        return {"value": None, "reason": f"{running.failure.type}: {running.failure.message}"}
+    unfinished = {"value": None, "reason": "the measurement did not finish"}
+    found: dict[str, Any] = running.parts.get("ceilings", unfinished)
     return found
 
 

@@ -1,11 +1,10 @@
-"""`qbench quantize`, the parent's end: an order is checked, a worker carries it out, its fate is told.
+"""`qbench quantize`, the parent's end: an order is checked, and a worker carries it out.
 
-Everything that can be wrong with an order is found before a model is loaded. No torch here.
+Errors of an order are found before a model is loaded. No torch here.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import tempfile
@@ -23,11 +22,16 @@ from qbench.models.saved import saved_at
 from qbench.models.source import pin
 from qbench.quant.method import registry
 from qbench.quant.selection.overrides import overrides
-from qbench.run.executors.local.pool import Job, Pool
-from qbench.run.executors.local.running_cell import Flight, outcome
+from qbench.run.executors import registry as executors
+from qbench.run.executors.driver import run_alone
+from qbench.run.executors.executor import Event, Executor, Job
+from qbench.run.executors.running_cell import RunningCell, outcome
+from qbench.run.executors.running_job import RunningJob
 from qbench.run.planning.devices import Devices
 from qbench.run.provenance.clock import utc_now
+from qbench.run.worker.events import Phase
 from qbench.run.worker.model_card import SUITE
+from qbench.run.worker.requests import SaveQuantized
 from qbench.suite.positions import value_text
 from qbench.suite.sections import CalibrationSpec, LayersSpec
 
@@ -39,15 +43,15 @@ _GGUF_NOTE = (
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be quantized, and how."""
+    """A model, and the way to quantize it."""
 
     source: str
-    """As in a suite: `builtin:NAME`, a folder, a `.gguf` file or a hub id."""
+    """Source as in a suite: `builtin:NAME`, a folder, a `.gguf` file or a hub id."""
     method: str
     params: dict[str, Any] = field(default_factory=dict)
     dtype: str = "bf16"
     device: str = "cpu"
-    """As in a suite: `cpu`, `cuda`, `cuda:N` or a GPU's name."""
+    """Device as in a suite: `cpu`, `cuda`, `cuda:N` or a GPU's name."""
     layers: LayersSpec = field(default_factory=LayersSpec)
     calibration: CalibrationSpec | None = None
     """None: the default text, where the method needs one."""
@@ -59,25 +63,29 @@ class Order:
 
 
 def quantize(
-    order: Order, folder: Path, said: Callable[[str], None] = lambda phase: None, pool: Pool | None = None
+    order: Order,
+    folder: Path,
+    said: Callable[[str], None] = lambda phase: None,
+    executor: Executor | str = "local",
 ) -> dict[str, Any]:
-    """Writes a checkpoint under `folder` and returns what was done, as plain values.
+    """Writes a checkpoint under `folder` and returns its sizes and settings, as plain values.
 
-    `said` hears of each phase as it begins. Raises MethodError, ModelError, KernelError or DeviceError for
-    what is wrong with the order or does not go, and QbenchError where the worker died; then nothing stands
-    under `folder`.
+    `said` is called with each phase as it begins. Raises MethodError, ModelError, KernelError or
+    DeviceError for what is wrong with the order or does not go, and QbenchError where the worker died;
+    then nothing stands under `folder`.
     """
     _check_folder(folder)
     cell = _cell(order)
     origin, place = _origin(order, cell), str(folder.absolute())
-    job = {"kind": "quantize", "cell": cell.to_dict(), "folder": place, "origin": origin}
-    with contextlib.nullcontext(pool) if pool else Pool() as warm:
-        flight, job_done = _carry_out(warm, cell, job, said)
-    _raise_unless_ok(order, folder, flight, job_done)
+    work = SaveQuantized(cell.to_dict(), place, origin)
+    running = RunningCell(Job(work, math.inf, cell.device, cell.memory_limit), cell=cell)
+    with executors.opened(executor) as ready:
+        run_alone(ready, running, _phases(said))
+    _raise_unless_ok(order, folder, running)
     return {
         "folder": str(folder),
-        **flight.parts["made"],
-        "quantize_s": flight.parts["phases"]["quantize"],
+        **running.parts["made"],
+        "quantize_s": running.parts["phases"]["quantize"],
         "next": f"qbench run {folder / SUITE}",
     }
 
@@ -160,7 +168,7 @@ def _model(order: Order) -> ModelRef:
 
 
 def _origin(order: Order, cell: Cell) -> dict[str, Any]:
-    """What the checkpoint will say of its making; the worker adds what only it knows."""
+    """The checkpoint's entries on its making; the worker adds its own."""
     spec = cell.calibration
     return {
         "qbench": qbench.__version__,
@@ -185,41 +193,32 @@ def _origin(order: Order, cell: Cell) -> dict[str, Any]:
 
 
 def _note(source: str) -> str | None:
-    """What a reader has to know of the model that it was made from."""
+    """Note for readers on the model that the checkpoint was made from."""
     if source.startswith("builtin:"):
         return MODELS[source.removeprefix("builtin:")].note
     return _GGUF_NOTE if source.endswith(".gguf") else None
 
 
-def _carry_out(
-    pool: Pool, cell: Cell, message: dict[str, Any], said: Callable[[str], None]
-) -> tuple[Flight, Job]:
-    """Starts the worker and listens until it ends."""
-    flight, job = Flight(cell), pool.start(message, math.inf)
-    while job.exit_code is None:
-        pool.wait()
-        while job.events:
-            event = job.events.popleft()
-            flight.note(event)
-            if event["event"] == "want":
-                job.send({"go": True})
-            elif event["event"] == "phase":
-                said(event["name"])
-    return flight, job
+def _phases(said: Callable[[str], None]) -> Callable[[RunningJob, Event], None]:
+    def heard(running: RunningJob, event: Event) -> None:
+        if isinstance(event, Phase):
+            said(event.name)
+
+    return heard
 
 
-def _raise_unless_ok(order: Order, folder: Path, flight: Flight, job: Job) -> None:
-    status, reason, error = outcome(flight, job)
-    if status == "ok":
+def _raise_unless_ok(order: Order, folder: Path, running: RunningCell) -> None:
+    how = outcome(running)
+    if how.status == "ok":
         return
-    if status == "oom":
+    if how.status == "oom":
         raise ModelError(
-            f"{order.source!r} does not fit: {reason}. Nothing stands under {folder}; try another --device "
-            "or a machine with more memory"
+            f"{order.source!r} does not fit: {how.reason}. Nothing stands under {folder}; try another "
+            "--device or a machine with more memory"
         )
-    if error is not None and error["type"] in _TYPES:
-        raise _TYPES[error["type"]](error["message"])
-    raise QbenchError(f"{reason}. Nothing stands under {folder}")
+    if how.error is not None and how.error["type"] in _TYPES:
+        raise _TYPES[how.error["type"]](how.error["message"])
+    raise QbenchError(f"{how.reason}. Nothing stands under {folder}")
 
 
 def _text(value: object) -> str:

@@ -15,8 +15,9 @@ from qbench.results.store.folders import Run, Store, lock, new_run_name
 from qbench.results.store.record import Record
 from qbench.run import manifest
 from qbench.run.bases import keep_base_outputs
-from qbench.run.executors.local.pool import Pool
-from qbench.run.executors.local.scheduler import Listener, Schedule
+from qbench.run.executors import registry as executors
+from qbench.run.executors.executor import Executor
+from qbench.run.executors.scheduler import Listener, Scheduler
 from qbench.run.planning.plan import Planned, Planner
 from qbench.run.provenance.environment import environment
 from qbench.suite.spec import Suite
@@ -26,12 +27,12 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run went."""
+    """Planned cells and new records of a run."""
 
     run: Run
     planned: list[Planned]
     records: list[Record]
-    """Those that this call wrote."""
+    """Records that this call wrote."""
     interrupted: bool = False
 
     @property
@@ -50,15 +51,14 @@ def run_suite(
     rules: Sequence[Rule] = (),
     jobs: int = 1,
     fresh: bool = False,
-    pool: Pool | Callable[[], Pool] | None = None,
+    executor: Executor | Callable[[], Executor] | str = "local",
     only: Collection[str] | None = None,
 ) -> Outcome:
     """Runs every cell that has no `ok` record yet, in the newest run of the suite that can be resumed.
 
-    `pool` lends a warm server to several runs, or gives one when it is first needed; without it the run
-    starts and ends its own. `only`: the
-    cells with these ids and no others. Raises SuiteError before anything is measured, ResultsError where
-    another process holds the run.
+    `executor`: a name, whose executor the run starts and ends; or one that is lent to several runs; or a
+    function that lends it when it is first needed. `only`: the cells with these ids and no others. Raises
+    SuiteError before anything is measured, ResultsError where another process holds the run.
     """
     planner = Planner(suite)
     planner.plan(rules)
@@ -68,17 +68,17 @@ def run_suite(
         planned = planner.plan(rules, done_cells(run))
         planned = [plan for plan in planned if only is None or plan.cell.id in only]
         manifest.open_run(run, suite, planned, here)
-        schedule = Schedule(run, listener, jobs, planner.made_from)
+        scheduler = Scheduler(run, listener, jobs, planner.made_from)
         listener.begin(run, planned)
         status = "crashed"
         try:
-            _run_all(schedule, planned, pool)
+            _run_all(scheduler, planned, executor)
             status = "finished"
         except KeyboardInterrupt:
             status = "interrupted"
         finally:
             manifest.close_run(run, status)
-    return Outcome(run, planned, schedule.records, status == "interrupted")
+    return Outcome(run, planned, scheduler.records, status == "interrupted")
 
 
 def choose_run(suite: Suite, results: Path, here: dict[str, Any], fresh: bool) -> Run:
@@ -101,22 +101,23 @@ def done_cells(run: Run) -> frozenset[str]:
     return frozenset(record.cell.id for record in records if record.status == "ok")
 
 
-def _run_all(schedule: Schedule, planned: Sequence[Planned], lent: Pool | Callable[[], Pool] | None) -> None:
+def _run_all(
+    scheduler: Scheduler, planned: Sequence[Planned], asked: Executor | Callable[[], Executor] | str
+) -> None:
     for plan in planned:
         if plan.state == "skip":
-            schedule.skip(plan.cell, plan.reason or "")
+            scheduler.skip(plan.cell, plan.reason or "")
     waiting = [plan.cell for plan in planned if plan.state == "run"]
     if waiting:
-        ready = lent() if callable(lent) else lent
-        with contextlib.nullcontext(ready) if ready else Pool() as pool:
+        with executors.opened(asked) as executor:
             devices = sorted({cell.device for cell in waiting})
-            manifest.measure_ceilings(schedule.run, pool, devices, waiting[0].threads)
+            manifest.measure_peak_rates(scheduler.run, executor, devices, waiting[0].threads)
             done = [plan.cell for plan in planned if plan.state == "done"]
-            problems = keep_base_outputs(pool, waiting, [*waiting, *done], schedule.made_from)
-            manifest.note_problems(schedule.run, problems)
+            problems = keep_base_outputs(executor, waiting, [*waiting, *done], scheduler.made_from)
+            manifest.note_problems(scheduler.run, problems)
             for problem in problems:
-                schedule.listener.note(problem)
-            schedule.work(pool, waiting, done)
+                scheduler.listener.note(problem)
+            scheduler.work(executor, waiting, done)
 
 
 @contextlib.contextmanager

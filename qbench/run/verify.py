@@ -1,12 +1,11 @@
-"""`qbench run --verify N`: finished cells once more, and what of their deterministic numbers differs.
+"""`qbench run --verify N`: finished cells are repeated, and their deterministic numbers compared.
 
-The repeats run as cells of a run do, in fresh workers, and stand in a folder that is thrown away; what they
-say is appended to `verified.jsonl` in the run's folder, a line for each verification, and no record changes.
+The repeats run as cells of a run do, in fresh workers, in a folder that is thrown away. The comparison is
+appended to `verified.jsonl` in the run's folder, a line for each verification; no record changes.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import random
 import tempfile
@@ -21,8 +20,9 @@ from qbench.results.store.atomic import write_bytes_atomic
 from qbench.results.store.folders import Run, Store, lock
 from qbench.results.store.record import Record
 from qbench.run.bases import keep_base_outputs
-from qbench.run.executors.local.pool import Pool
-from qbench.run.executors.local.scheduler import Listener, Schedule
+from qbench.run.executors import registry as executors
+from qbench.run.executors.executor import Executor
+from qbench.run.executors.scheduler import Listener, Scheduler
 from qbench.run.provenance.clock import utc_now
 
 FILE = "verified.jsonl"
@@ -37,7 +37,7 @@ class Verified:
 
     @property
     def metrics(self) -> dict[str, dict[str, Any]]:
-        """Metric → both values and whether they are the very same number."""
+        """Metric → both values, and True where they are the very same number."""
         values = deterministic(self.first), deterministic(self.again)
         return {
             name: {"equal": values[0].get(name) == values[1].get(name), "first": values[0].get(name),
@@ -52,7 +52,7 @@ class Verified:
 
     @property
     def equal(self) -> bool:
-        """False too where there was no number to compare."""
+        """True where there were numbers to compare, and all were equal."""
         return self.again.status == "ok" and bool(self.metrics) and not self.different
 
     def to_dict(self) -> dict[str, Any]:
@@ -66,7 +66,9 @@ class Verified:
         }
 
 
-def verify(run: Run, count: int, seed: int, listener: Listener, pool: Pool | None = None) -> list[Verified]:
+def verify(
+    run: Run, count: int, seed: int, listener: Listener, executor: Executor | str = "local"
+) -> list[Verified]:
     """Repeats `count` of the run's `ok` cells (all, where it has fewer), drawn anew each time from the seed.
 
     Holds the run's folder meanwhile; ResultsError where another process does.
@@ -75,7 +77,7 @@ def verify(run: Run, count: int, seed: int, listener: Listener, pool: Pool | Non
         finished = [record for record in Store(run.folder).records(run) if record.status == "ok"]
         before = _lines(run.folder)
         chosen = draw(finished, count, seed, len(before))
-        again = _repeated(run, chosen, finished, listener, pool)
+        again = _repeated(run, chosen, finished, listener, executor)
         found = [Verified(record, again[record.cell.id]) for record in chosen]
         line = {"verified_at": utc_now(), "seed": seed, "cells": [one.to_dict() for one in found]}
         lines = [*before, json.dumps(line, ensure_ascii=False, allow_nan=False)]
@@ -84,26 +86,26 @@ def verify(run: Run, count: int, seed: int, listener: Listener, pool: Pool | Non
 
 
 def draw(finished: Sequence[Record], count: int, seed: int, times_before: int) -> list[Record]:
-    """Which cells: the same for one seed, set of cells and number of verifications before."""
+    """Cells to repeat: the same for one seed, set of cells and number of verifications before."""
     ordered = sorted(finished, key=lambda record: record.cell.id)
     chance = random.Random(f"verify {seed} {times_before}")
     return chance.sample(ordered, min(count, len(ordered)))
 
 
 def _repeated(
-    run: Run, chosen: Sequence[Record], finished: Sequence[Record], listener: Listener, lent: Pool | None
+    run: Run, chosen: Sequence[Record], finished: Sequence[Record], listener: Listener, asked: Executor | str
 ) -> dict[str, Record]:
     if not chosen:
         return {}
     with tempfile.TemporaryDirectory(prefix="qbench-verify-") as folder:
-        schedule = Schedule(replace(run, folder=Path(folder)), listener)
+        scheduler = Scheduler(replace(run, folder=Path(folder)), listener)
         cells = [record.cell for record in chosen]
-        with contextlib.nullcontext(lent) if lent else Pool() as pool:
+        with executors.opened(asked) as executor:
             planned = [record.cell for record in finished]
-            for problem in keep_base_outputs(pool, cells, planned, _made_from(chosen)):
+            for problem in keep_base_outputs(executor, cells, planned, _made_from(chosen)):
                 listener.note(problem)
-            schedule.work(pool, cells)
-    return {record.cell.id: record for record in schedule.records}
+            scheduler.work(executor, cells)
+    return {record.cell.id: record for record in scheduler.records}
 
 
 def _made_from(records: Sequence[Record]) -> dict[str, str]:

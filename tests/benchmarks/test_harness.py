@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 
 from qbench.results.frames.frame import load
-from qbench.run.executors.local.pool import Pool
+from qbench.run.executors.local.executor import LocalExecutor
 from qbench.run.planning.plan import Planner
 from qbench.run.runner import run_suite
+from qbench.run.worker.requests import Work
 from qbench.suite.load import parse_suite
 from tests.benchmarks.beside import note, of_server, spent
 from tests.results import factory
@@ -41,9 +42,18 @@ threads: 1
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc for workers' time")
 
 
+class Unknown(Work):
+    """A job that no worker knows."""
+
+    kind = "nothing"
+
+
+UNKNOWN = Unknown()
+
+
 @pytest.fixture(scope="module")
-def pool() -> Iterator[Pool]:
-    with Pool() as made:
+def executor() -> Iterator[LocalExecutor]:
+    with LocalExecutor() as made:
         yield made
 
 
@@ -51,36 +61,36 @@ def test_server_start(benchmark: Any) -> None:
     """Imports torch and transformers; paid once a run."""
 
     def start() -> None:
-        with Pool() as made:
-            seconds.append(of_server(made._process.pid))
+        with LocalExecutor() as made:
+            seconds.append(of_server(made.pool._process.pid))
 
     seconds: list[float] = []
     note(benchmark, start, 2, lambda: sum(seconds))
 
 
-def test_fork_of_a_worker(benchmark: Any, pool: Pool) -> None:
+def test_fork_of_a_worker(benchmark: Any, executor: LocalExecutor) -> None:
     """From the job's start to its reported end, of a worker that is asked for what it does not know."""
 
     def forks() -> None:
         for _ in range(FORKS):
-            job = pool.start({"kind": "nothing"}, 60.0)
-            while job.exit_code is None:
-                pool.wait()
-            assert job.exit_code == 1
+            process = executor.pool.start(UNKNOWN, 60.0)
+            while process.exit_code is None:
+                executor.pool.wait()
+            assert process.exit_code == 1
 
-    note(benchmark, forks, 5, lambda: spent(pool._process.pid), FORKS)
+    note(benchmark, forks, 5, lambda: spent(executor.pool._process.pid), FORKS)
 
 
-def test_empty_cell(benchmark: Any, pool: Pool, tmp_path: Path) -> None:
+def test_empty_cell(benchmark: Any, executor: LocalExecutor, tmp_path: Path) -> None:
     """Plan, load 6 million weights, quantize them, write the record; nothing is measured."""
-    pool.ceilings["cpu", 1] = {}
+    executor.peak_rates["cpu", 1] = {}
     suite = parse_suite(EMPTY, "empty.yaml")
 
     def cell() -> None:
-        done = run_suite(suite, tmp_path, Listening(), fresh=True, pool=pool)
+        done = run_suite(suite, tmp_path, Listening(), fresh=True, executor=executor)
         assert [record.status for record in done.records] == ["ok"]
 
-    note(benchmark, cell, 4, lambda: spent(pool._process.pid))
+    note(benchmark, cell, 4, lambda: spent(executor.pool._process.pid))
 
 
 def test_planning_a_thousand_cells(benchmark: Any) -> None:

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 from qbench.cli.app import app
 from qbench.cli.gate_checks import check_places, check_together
 from qbench.errors import GateError, ResultsError
+from qbench.gate.ab.environment_differences import differences
 from qbench.gate.ab.install import Installed
-from qbench.gate.ab.surroundings import differences
-from qbench.gate.ab.versions import SIDES, Name, Side
+from qbench.gate.ab.versions import ROLES, Role, Version
 from tests.cli.test_cli import qbench
 from tests.cli.test_gate_verdicts import changed, stored
 from tests.results import factory
@@ -135,9 +135,9 @@ def test_a_word_that_one_side_knows_is_none(
 
 def test_side_by_side_a_fact_that_neither_side_has_is_an_error() -> None:
     here = {"packages": {"torch": "2.13.0"}, "python": "3.11.7"}
-    sides: dict[Name, Side] = {
-        name: Side(name, Installed("python", "v", ""), None, environment=here)  # type: ignore[arg-type]
-        for name in SIDES
+    sides: dict[Role, Version] = {
+        name: Version(name, Installed("python", "v", ""), None, environment=here)  # type: ignore[arg-type]
+        for name in ROLES
     }
     for key in ("packages", "packages.torch", "python", "threads", "cpu.vendor"):
         assert differences(sides, [key], gpu=False).deciding == ()

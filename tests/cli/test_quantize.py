@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from qbench.cell import ModelRef
 from qbench.cli.app import app
-from qbench.cli.orders import calibration_spec, layers_spec, pairs, size
+from qbench.cli.arguments import calibration_spec, layers_spec, pairs, size
 from qbench.errors import MethodError, ModelError, QbenchError, SuiteError
 from qbench.models.builtin import DATA, MODELS
 from qbench.run import quantize as parent

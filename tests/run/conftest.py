@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from qbench.results.store.record import Record
-from qbench.run.executors.local.pool import Pool
+from qbench.run.executors.local.executor import LocalExecutor
 from qbench.run.runner import Outcome, run_suite
 from qbench.suite.load import parse_suite
 from qbench.suite.spec import Suite
@@ -64,22 +64,24 @@ Run = Callable[..., Outcome]
 
 
 @pytest.fixture(scope="session")
-def pool() -> Iterator[Pool]:
+def executor() -> Iterator[LocalExecutor]:
     """One warm server for all tests; the plugin `misbehave` is installed for it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(PLUGIN))
-        with Pool() as warm:
+        with LocalExecutor() as warm:
             yield warm
 
 
 @pytest.fixture
-def run(tmp_path: Path, pool: Pool) -> Run:
+def run(tmp_path: Path, executor: LocalExecutor) -> Run:
     """Runs methods on the embedded model and returns the outcome; results in tmp_path/results."""
 
     def go(methods: list[dict[str, Any]], *, listener: Any = None, **changes: Any) -> Outcome:
-        options = {key: changes.pop(key) for key in ("rules", "jobs", "fresh", "pool") if key in changes}
+        options = {key: changes.pop(key) for key in ("rules", "jobs", "fresh", "executor") if key in changes}
         loaded = suite(methods, tmp_path, **changes)
-        return run_suite(loaded, tmp_path / "results", listener or Listening(), **{"pool": pool, **options})
+        return run_suite(
+            loaded, tmp_path / "results", listener or Listening(), **{"executor": executor, **options}
+        )
 
     return go
 

@@ -21,7 +21,7 @@ from qbench.quant.model import checkpoint
 from qbench.report.view.context import build_view
 from qbench.results.frames.frame import from_records
 from qbench.run import quantize as parent
-from qbench.run.executors.local.pool import Pool
+from qbench.run.executors.local.executor import LocalExecutor
 from qbench.run.planning.plan import Planned, Planner
 from qbench.run.quantize import Order, quantize
 from qbench.suite.load import load_suite
@@ -35,10 +35,10 @@ BASE = {"source": "builtin:austen-6m"}
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, pool: Pool) -> dict[str, Any]:
+def made(tmp_path_factory: pytest.TempPathFactory, executor: LocalExecutor) -> dict[str, Any]:
     """What `quantize` says of a checkpoint of mixed precision."""
     order = Order("builtin:austen-6m", "zeropoint", PARAMS, layers=LayersSpec.model_validate(LAYERS))
-    return quantize(order, tmp_path_factory.mktemp("made") / "mixed", pool=pool)
+    return quantize(order, tmp_path_factory.mktemp("made") / "mixed", executor=executor)
 
 
 @pytest.fixture
@@ -236,11 +236,13 @@ def test_its_own_suite_measures_it_beside_its_base(made: dict[str, Any]) -> None
     assert found == [("austen-6m", "none", "run"), ("mixed", "saved", "run")]
 
 
-def test_a_local_base_is_found_from_the_suite_in_the_folder(tmp_path: Path, pool: Pool) -> None:
+def test_a_local_base_is_found_from_the_suite_in_the_folder(tmp_path: Path, executor: LocalExecutor) -> None:
     from qbench.models.builtin import DATA
 
     shutil.copytree(DATA / "austen-6m", tmp_path / "models" / "same")
-    made = quantize(Order(str(tmp_path / "models" / "same"), "absmax"), tmp_path / "out" / "same", pool=pool)
+    made = quantize(
+        Order(str(tmp_path / "models" / "same"), "absmax"), tmp_path / "out" / "same", executor=executor
+    )
     planned = Planner(load_suite(tmp_path / "out" / "same" / "suite.yaml")).plan()
     assert [plan.state for plan in planned] == ["run", "run"]
     assert planned[0].cell.model.name == "same (base)"
@@ -258,25 +260,27 @@ def test_a_local_base_is_found_from_the_suite_in_the_folder(tmp_path: Path, pool
     ],
 )
 def test_a_worker_that_fails_is_a_typed_error_and_leaves_nothing(
-    tmp_path: Path, pool: Pool, how: str, kind: type[QbenchError], said: str
+    tmp_path: Path, executor: LocalExecutor, how: str, kind: type[QbenchError], said: str
 ) -> None:
     with pytest.raises(kind, match=said):
-        quantize(Order("builtin:austen-6m", "misbehave", {"how": how}), tmp_path / "it", pool=pool)
+        quantize(Order("builtin:austen-6m", "misbehave", {"how": how}), tmp_path / "it", executor=executor)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_out_of_memory_is_said_with_the_limit(tmp_path: Path, pool: Pool) -> None:
+def test_out_of_memory_is_said_with_the_limit(tmp_path: Path, executor: LocalExecutor) -> None:
     order = Order("builtin:austen-6m", "absmax", memory_limit=2**20)
     with pytest.raises(ModelError, match=r"does not fit: .*memory_limit 1 MiB\)\. Nothing stands under"):
-        quantize(order, tmp_path / "it", pool=pool)
+        quantize(order, tmp_path / "it", executor=executor)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_phases_are_heard_and_nothing_quantized_is_nothing_saved(tmp_path: Path, pool: Pool) -> None:
+def test_phases_are_heard_and_nothing_quantized_is_nothing_saved(
+    tmp_path: Path, executor: LocalExecutor
+) -> None:
     heard: list[str] = []
     order = Order("builtin:austen-6m", "absmax", layers=LayersSpec(exclude=["*"]))
     with pytest.raises(MethodError, match="leave no layer to quantize"):
-        quantize(order, tmp_path / "it", heard.append, pool)
+        quantize(order, tmp_path / "it", heard.append, executor)
     assert heard == ["load", "quantize"]
 
 

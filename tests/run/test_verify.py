@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from qbench.cli.verified import exit_code, say
+from qbench.cli.verify_output import exit_code, say
 from qbench.results.compare.compare import compare_folders
 from qbench.results.store.folders import Store, write_record
 from qbench.results.store.record import Record
-from qbench.run.executors.local.pool import Pool
+from qbench.run.executors.local.executor import LocalExecutor
 from qbench.run.verify import FILE, Verified, draw, verify
 from tests.results import factory
 from tests.run.conftest import Listening, Run
@@ -37,8 +37,8 @@ SMALL: dict[str, Any] = {
 @pytest.mark.slow
 def test_the_same_suite_twice_gives_the_same_numbers_to_the_last_bit(run: Run, tmp_path: Path) -> None:
     first = run(EVERY_KIND, **SMALL)
-    with Pool() as another:  # another hash seed, other addresses
-        second = run(EVERY_KIND, fresh=True, jobs=2, pool=another, **SMALL)
+    with LocalExecutor() as another:  # another hash seed, other addresses
+        second = run(EVERY_KIND, fresh=True, jobs=2, executor=another, **SMALL)
     assert first.run != second.run
     found = compare_folders(first.run.folder, second.run.folder)
     assert [pair.differences for pair in found.pairs if not pair.identical] == []
@@ -49,12 +49,12 @@ def test_the_same_suite_twice_gives_the_same_numbers_to_the_last_bit(run: Run, t
 
 @pytest.mark.slow
 def test_finished_cells_are_repeated_and_a_changed_record_is_found_out(
-    run: Run, pool: Pool, capsys: pytest.CaptureFixture[str]
+    run: Run, executor: LocalExecutor, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outcome = run([{"name": "none"}, {"name": "absmax", "num_bits": [8, 4]}], memory={}, threads=1)
     folder = outcome.run.folder
     before = {path.name: path.read_bytes() for path in folder.glob("*.json")}
-    found = verify(outcome.run, 2, 0, Listening(), pool)
+    found = verify(outcome.run, 2, 0, Listening(), executor)
     assert [one.equal for one in found] == [True, True]
     assert exit_code(found) == 0
     assert {path.name: path.read_bytes() for path in folder.glob("*.json")} == before
@@ -63,7 +63,7 @@ def test_finished_cells_are_repeated_and_a_changed_record_is_found_out(
         samples = json.loads(json.dumps(record.samples))
         samples["perplexity"]["nll"][1] *= 1 + 2**-52
         write_record(folder, replace(record, samples=samples))
-    again = verify(outcome.run, 9, 0, Listening(), pool)
+    again = verify(outcome.run, 9, 0, Listening(), executor)
     assert len(again) == 3
     assert exit_code(again) == 1
     assert all("nll by window" in one.different for one in again)

@@ -1,12 +1,12 @@
-"""`qbench gate --against`: two versions of qbench on one machine in one job, cell by cell and lap by lap.
+"""`qbench gate --against`: two versions of qbench on one machine in one job, cell by cell and block by block.
 
-    with two_sides(here, other) as sides:
-        result = compare(suite, sides, Order(...))
+    with two_versions(here, other) as versions:
+        result = compare(suite, versions, Order(...))
 
-Both plan the suite in their own environment; cells are matched by what they are in words (`pairs.py`).
-Each side's server forks a worker for its end of a cell (`rounds.py`), which runs the deterministic probes
-once and then takes its rounds by turns with the other side's (`sampling.py`). What is deterministic is
-compared exactly, what is timed by a sequential test over laps; both with the thresholds of the suite's
+Both plan the suite in their own environment; cells are matched by model, method and the like (`pairs.py`).
+Each version's server forks a worker for its end of a cell (`rounds.py`), which runs the deterministic probes
+once and then takes its rounds in turns with the other version's (`sampling.py`). What is deterministic is
+compared exactly, what is timed by a sequential test over blocks; both with the thresholds of the suite's
 section `gate`.
 """
 
@@ -20,16 +20,16 @@ from pathlib import Path
 
 from qbench.errors import ResultsError
 from qbench.fields import Rule
+from qbench.gate.ab.environment_differences import Differences, differences
 from qbench.gate.ab.install import Installed
 from qbench.gate.ab.judge import exact, left_out, one_sided, only_shown, timed, words_of
-from qbench.gate.ab.paired_run import Duel
+from qbench.gate.ab.paired_run import PairedRun
 from qbench.gate.ab.pairs import Pair, match
 from qbench.gate.ab.sampling import Sampling
-from qbench.gate.ab.surroundings import Differences, differences
 from qbench.gate.ab.timed_limits import check_kinds, check_sampled, timed_limits
 from qbench.gate.ab.units import units_of
-from qbench.gate.ab.versions import SIDES, Name, Side, opened
-from qbench.gate.ab.workers import Crew
+from qbench.gate.ab.versions import ROLES, Role, Version, opened
+from qbench.gate.ab.workers import Workers
 from qbench.gate.baseline.baseline_cell import BaselineCell, facts_of
 from qbench.gate.timing.timed import TimedComparisons
 from qbench.gate.verdicts.finding import GateResult
@@ -40,80 +40,80 @@ from qbench.run.bases import keep_base_outputs
 from qbench.run.manifest import SCHEMA
 from qbench.suite.spec import Suite
 
-Sides = Mapping[Name, Side]
+Versions = Mapping[Role, Version]
 
 
 @dataclass(frozen=True)
 class Order:
-    """What is asked of one gate beside the suite."""
+    """Settings of one gate beside the suite."""
 
     rules: Sequence[Rule] = ()
     budget_s: float | None = None
-    """Instead of the suite's."""
+    """Budget instead of the suite's."""
     seed: int = 0
-    """Of coins and orders."""
+    """Seed of coins and orders."""
     notes: tuple[str, ...] = ()
-    """What the reader must know of the two sides."""
+    """Notes for the reader on the two versions."""
     keep: Path | None = None
-    """A results folder for the records of both sides, each as a run of its own, with all laps."""
+    """A results folder for the records of both versions, each as a run of its own, with all blocks."""
     confirm: bool = True
-    """Whether what is worse must be confirmed by new processes on new servers; False: one load can say it."""
+    """True where a finding of worse must be confirmed by new processes on new servers."""
     accept: Sequence[str] = ()
     """Facts of the environments that may differ."""
     heard: Callable[[str], None] = lambda line: None
-    """Told what goes on, a line each."""
+    """Called with lines of progress."""
 
 
 @contextlib.contextmanager
-def two_sides(baseline: Installed, candidate: Installed) -> Iterator[dict[Name, Side]]:
+def two_versions(baseline: Installed, candidate: Installed) -> Iterator[dict[Role, Version]]:
     """Both servers, running; gone at the end, however it comes."""
     with opened("baseline", baseline) as first, opened("candidate", candidate) as second:
         yield {"baseline": first, "candidate": second}
 
 
-def compare(suite: Suite, sides: Sides, order: Order) -> GateResult:
-    """Plans, measures, judges. SuiteError where a side cannot plan the suite."""
+def compare(suite: Suite, versions: Versions, order: Order) -> GateResult:
+    """Plans, measures, judges. SuiteError where a version cannot plan the suite."""
     check_kinds(suite)
-    pairs = _planned(suite, sides, order)
+    pairs = _planned(suite, versions, order)
     gpu = any(entry.cell.device != "cpu" for pair in pairs for entry in pair.entries.values())
-    before = differences(sides, order.accept, gpu=gpu)
+    before = differences(versions, order.accept, gpu=gpu)
     if before.deciding:
-        return _refused(suite, sides, before)
-    duels = [_duel(suite, pair) for pair in pairs if pair.whole]
-    family = _family(suite, duels, order.confirm)
+        return _refused(suite, versions, before)
+    paired_runs = [_paired_run(suite, pair) for pair in pairs if pair.whole]
+    family = _family(suite, paired_runs, order.confirm)
     sampling = Sampling(
-        crew=Crew(),
-        sides=sides,
+        workers=Workers(),
+        versions=versions,
         family=family,
-        duels=duels,
+        paired_runs=paired_runs,
         budget_s=order.budget_s or suite.gate.budget_s,
         seed=order.seed,
         suite=suite.name,
-        most=_most(duels),
+        most=_most(paired_runs),
         heard=order.heard,
         fresh=order.confirm,
-        restart_s=sum(side.pool.facts["seconds"] for side in sides.values()),
+        restart_s=sum(one.start_s for one in versions.values()),
     )
-    notes = [*order.notes, *_prepared(sides, duels)]
+    notes = [*order.notes, *_prepared(versions, paired_runs)]
     sampling.run()
-    kept, unkept = _keep(order.keep, suite, sides, duels)
-    after = differences(sides, order.accept, gpu=gpu, records=_that_ran(duels))
+    kept, unkept = _keep(order.keep, suite, versions, paired_runs)
+    after = differences(versions, order.accept, gpu=gpu, records=_that_ran(paired_runs))
     if after.deciding:
-        return _refused(suite, sides, after)
+        return _refused(suite, versions, after)
     findings = (
         *(one for pair in pairs if not pair.whole for one in one_sided(pair)),
-        *exact(suite, duels),
-        *timed(family, duels, sampling),
-        *only_shown(duels, suite.gate),
+        *exact(suite, paired_runs),
+        *timed(family, paired_runs, sampling),
+        *only_shown(paired_runs, suite.gate),
     )
     return GateResult(
         suite=suite.name,
         findings=findings,
-        against=sides["baseline"].installed.version,
+        against=versions["baseline"].installed.version,
         environment=after.all,
         accepted=after.accepted,
-        notes=(*notes, *kept, *_pair_notes(pairs), *_clock_notes(duels)),
-        nothing=_nothing(pairs, duels),
+        notes=(*notes, *kept, *_pair_notes(pairs), *_clock_notes(paired_runs)),
+        nothing=_nothing(pairs, paired_runs),
         alpha=family.alpha,
         correction=family.correction,
         budget_s=sampling.budget_s,
@@ -123,17 +123,17 @@ def compare(suite: Suite, sides: Sides, order: Order) -> GateResult:
     )
 
 
-def _that_ran(duels: Iterable[Duel]) -> dict[Name, list[Record]]:
-    """Records of the cells that both sides came to run, with the number of their threads."""
-    both = [duel.records for duel in duels if len(duel.records) == 2]
+def _that_ran(paired_runs: Iterable[PairedRun]) -> dict[Role, list[Record]]:
+    """Records of the cells that both versions came to run, with the number of their threads."""
+    both = [paired.records for paired in paired_runs if len(paired.records) == 2]
     ran = [one for one in both if all(record.environment.get("threads") for record in one.values())]
-    return {name: [records[name] for records in ran] for name in SIDES}
+    return {name: [records[name] for records in ran] for name in ROLES}
 
 
-def _refused(suite: Suite, sides: Sides, found: Differences) -> GateResult:
+def _refused(suite: Suite, versions: Versions, found: Differences) -> GateResult:
     return GateResult(
         suite=suite.name,
-        against=sides["baseline"].installed.version,
+        against=versions["baseline"].installed.version,
         environment=found.all,
         accepted=found.accepted,
         refused=found.refusal,
@@ -142,20 +142,20 @@ def _refused(suite: Suite, sides: Sides, found: Differences) -> GateResult:
     )
 
 
-def _planned(suite: Suite, sides: Sides, order: Order) -> list[Pair]:
-    for name in SIDES:
-        order.heard(f"planning on the {sides[name].words}")
-        sides[name].plan(suite, order.rules)
-    pairs = match(sides["baseline"].entries, sides["candidate"].entries)
+def _planned(suite: Suite, versions: Versions, order: Order) -> list[Pair]:
+    for name in ROLES:
+        order.heard(f"planning on the {versions[name].words}")
+        versions[name].plan(suite, order.rules)
+    pairs = match(versions["baseline"].entries, versions["candidate"].entries)
     if not order.rules:
         _check_overrides(suite, pairs)
         check_sampled(suite, pairs)
     return pairs
 
 
-def _family(suite: Suite, duels: Sequence[Duel], confirm: bool) -> TimedComparisons:
+def _family(suite: Suite, paired_runs: Sequence[PairedRun], confirm: bool) -> TimedComparisons:
     """All timed comparisons, sampled or not: their number is fixed beforehand."""
-    units = [unit for duel in duels for unit in duel.units if unit.thresholds]
+    units = [unit for paired in paired_runs for unit in paired.units if unit.thresholds]
     return TimedComparisons(
         {unit.key: unit.thresholds for unit in units},
         {unit.key: unit.words for unit in units},
@@ -172,56 +172,58 @@ def _check_overrides(suite: Suite, pairs: Iterable[Pair]) -> None:
 
 
 def _keep(
-    folder: Path | None, suite: Suite, sides: Sides, duels: Sequence[Duel]
+    folder: Path | None, suite: Suite, versions: Versions, paired_runs: Sequence[PairedRun]
 ) -> tuple[list[str], str | None]:
-    """Writes the records of each side as a run. A note that says where; or why not, for the verdict may have
-    taken hours and must not be lost with them."""
+    """Writes the records of each version as a run. Returns a note that says where, or the reason that there
+    are none: the verdict may have taken hours and must not be lost with them."""
     if folder is None:
         return [], None
     stem = new_run_name()
     try:
-        _write(folder, stem, suite, sides, duels)
+        _write(folder, stem, suite, versions, paired_runs)
     except ResultsError as error:  # such as a disk that has filled up since
         return [], str(error)
-    return [f"records of both sides with all laps: {folder / suite.name / stem}-*"], None
+    return [f"records of both versions with all paired rounds: {folder / suite.name / stem}-*"], None
 
 
-def _write(folder: Path, stem: str, suite: Suite, sides: Sides, duels: Sequence[Duel]) -> None:
-    for name in SIDES:
+def _write(
+    folder: Path, stem: str, suite: Suite, versions: Versions, paired_runs: Sequence[PairedRun]
+) -> None:
+    for name in ROLES:
         run = Run(suite.name, f"{stem}-{name}", folder / suite.name / f"{stem}-{name}")
         about = {
             "schema": SCHEMA,
             "suite": suite.name,
             "run": run.name,
             "status": "finished",
-            "environment": sides[name].environment,
+            "environment": versions[name].environment,
             "suite_text": suite.text,
-            "gate": {"side": name, "version": sides[name].installed.version},
+            "gate": {"side": name, "version": versions[name].installed.version},
         }
         write_manifest(run.folder, about)
-        for record in (duel.final(name) for duel in duels):
+        for record in (paired.final(name) for paired in paired_runs):
             if record is not None:
                 write_record(run.folder, dataclasses.replace(record, run=run.name))
 
 
-def _duel(suite: Suite, pair: Pair) -> Duel:
+def _paired_run(suite: Suite, pair: Pair) -> PairedRun:
     cell = pair.cell
     units = units_of(pair, cell.id, words_of(cell), timed_limits(suite.gate, pair))
-    return Duel(pair, cell.id, words_of(cell), units)
+    return PairedRun(pair, cell.id, words_of(cell), units)
 
 
-def _most(duels: Iterable[Duel]) -> int:
+def _most(paired_runs: Iterable[PairedRun]) -> int:
     """Pairs in memory at a time: two workers each, as many as `latency.interleave` says."""
-    asked = [latency["interleave"] for duel in duels if (latency := duel.pair.cell.latency)]
+    asked = [latency["interleave"] for paired in paired_runs if (latency := paired.pair.cell.latency)]
     return max(1, min(asked, default=2) // 2)
 
 
-def _prepared(sides: Sides, duels: Sequence[Duel]) -> list[str]:
-    """Keeps the unquantized models' outputs, on both sides; what went wrong with it."""
+def _prepared(versions: Versions, paired_runs: Sequence[PairedRun]) -> list[str]:
+    """Keeps the unquantized models' outputs, on both versions; returns the problems."""
     found = []
-    for name in SIDES:
-        cells = [duel.pair.entries[name].cell for duel in duels]
-        problems = keep_base_outputs(sides[name].pool, cells, cells, sides[name].made_from)
+    for name in ROLES:
+        cells = [paired.pair.entries[name].cell for paired in paired_runs]
+        problems = keep_base_outputs(versions[name].executor, cells, cells, versions[name].made_from)
         found += [f"{name}: {problem}" for problem in problems]
     return found
 
@@ -231,15 +233,18 @@ def _pair_notes(pairs: Iterable[Pair]) -> list[str]:
     return [f"{words}: {note}" for note, words in found.items()]
 
 
-def _clock_notes(duels: Iterable[Duel]) -> list[str]:
+def _clock_notes(paired_runs: Iterable[PairedRun]) -> list[str]:
     return [
-        f"{unit.words}: {said}" for duel in duels for unit in duel.units if (said := left_out(duel, unit))
+        f"{unit.words}: {said}"
+        for paired in paired_runs
+        for unit in paired.units
+        if (said := left_out(paired, unit))
     ]
 
 
-def _nothing(pairs: Sequence[Pair], duels: Sequence[Duel]) -> str | None:
+def _nothing(pairs: Sequence[Pair], paired_runs: Sequence[PairedRun]) -> str | None:
     if not pairs:
         return "neither version plans a cell"
-    if not duels and not any(pair.runs("baseline") for pair in pairs):
-        return "no cell can run here on both sides"
+    if not paired_runs and not any(pair.runs("baseline") for pair in pairs):
+        return "no cell can run here on both versions"
     return None

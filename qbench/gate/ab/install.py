@@ -44,9 +44,9 @@ class Installed:
     version: str
     """In words, for the reader: `main (0a1b2c3)`."""
     how: str
-    """How it came to be; one sentence."""
+    """Origin of the environment, in one sentence."""
     folder: Path | None = None
-    """Where its package must be found; None: wherever."""
+    """Folder in which its package must be found; None: anywhere."""
 
 
 def here() -> Installed:
@@ -113,7 +113,7 @@ def resolve(ref: str, root: Path) -> str:
 
 
 def changed_since_commit(root: Path) -> bool:
-    """Whether the checkout holds changes of the package that no commit has."""
+    """True where the checkout holds changes of the package that no commit has."""
     return bool(_git(root, "status", "--porcelain", "--", *_source_folders(root)).strip())
 
 

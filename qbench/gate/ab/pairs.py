@@ -1,10 +1,10 @@
-"""Which cell of the candidate is which of the baseline's.
+"""Matches the cells of two versions.
 
 Ids hash everything that can change a number, so that the same cell may have another id in another version.
-Cells are matched by what they are in words: model, label, method and parameters, dtype, device, runtime,
-repetition. A parameter that only one of the versions knows does not part two cells that agree in all others;
-nor does one of another value where the other words name one cell on each side: both read the same suite, so
-a default has changed, and that is under test.
+Cells are matched by the words that describe them: model, label, method and parameters, dtype, device,
+runtime, repetition. A parameter that only one of the versions knows does not part two cells that agree in
+all others; nor does one of another value where the other words name one cell in each version: both read
+the same suite, so a default has changed, and that is under test.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from qbench.cell import Cell
-from qbench.gate.ab.versions import Entry, Name
+from qbench.gate.ab.versions import Entry, Role
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A cell on both sides, or on one of them."""
+    """A cell on both versions, or on one of them."""
 
-    entries: dict[Name, Entry]
+    entries: dict[Role, Entry]
     notes: tuple[str, ...] = field(default=())
-    """What the two plans say differently of it."""
+    """Differences between the two plans of the cell."""
 
     @property
     def cell(self) -> Cell:
@@ -31,15 +31,15 @@ class Pair:
 
     @property
     def whole(self) -> bool:
-        """Whether both sides can run it."""
+        """True where both versions can run it."""
         return len(self.entries) == 2 and all(entry.state != "skip" for entry in self.entries.values())
 
     @property
     def quantizes(self) -> bool:
-        """Whether the method takes time to quantize: a plan names layers only for one that does."""
+        """True where the method takes time to quantize: a plan names layers only for one that does."""
         return bool(self.cell.layers)
 
-    def runs(self, name: Name) -> bool:
+    def runs(self, name: Role) -> bool:
         entry = self.entries.get(name)
         return entry is not None and entry.state != "skip"
 
@@ -84,7 +84,7 @@ def _words(cell: Cell) -> tuple[object, ...]:
 
 
 def _named(entry: Entry, entries: Sequence[Entry]) -> bool:
-    """Whether its words name one cell alone."""
+    """True where its words name one cell alone."""
     return sum(_words(one.cell) == _words(entry.cell) for one in entries) == 1
 
 

@@ -1,7 +1,7 @@
-"""`Schedule`: which pairs the next pass loads.
+"""`Schedule`: the choice of the pairs that the next pass loads.
 
-Whatever it chooses, the laps prove what they prove (`qbench.gate.timing.process_starts`): it is a matter of
-where the seconds go.
+The choice does not change what the blocks prove (`qbench.gate.timing.process_starts`), only where the budget
+goes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from qbench.gate.ab.paired_run import Duel
+from qbench.gate.ab.paired_run import PairedRun
 
 NEAR = 1.0
 """Log ratio of evidence within which pairs are loaded together; what stands out by more goes alone."""
@@ -30,7 +30,7 @@ class Schedule:
     most: int
     """Pairs of a pass after the first."""
     _fair: bool = False
-    """Whether the newest choice was by loads."""
+    """True where the newest choice was by loads."""
     _fair_s: float = 0.0
     _later_s: float = 0.0
     _passes: int = field(default=0)
@@ -42,12 +42,12 @@ class Schedule:
             self._fair_s += took_s if self._fair else 0.0
         self._passes += 1
 
-    def choose(self, urgency: Mapping[Duel, float]) -> list[Duel]:
-        """Of the pairs that are open, by how much each looks worse rather than the same: a log ratio."""
+    def choose(self, urgency: Mapping[PairedRun, float]) -> list[PairedRun]:
+        """Chooses among open pairs by the log ratio of evidence that each is worse rather than the same."""
         top = max(urgency.values(), default=0.0)
         self._fair = top < SURE and self._fair_s < FAIR * self._later_s
-        found = sorted(urgency, key=lambda duel: duel.loads)
+        found = sorted(urgency, key=lambda paired: paired.loads)
         if not self._fair:
-            found = [duel for duel in found if urgency[duel] >= top - NEAR]
-            found.sort(key=lambda duel: -urgency[duel])
+            found = [paired for paired in found if urgency[paired] >= top - NEAR]
+            found.sort(key=lambda paired: -urgency[paired])
         return found[: self.most]

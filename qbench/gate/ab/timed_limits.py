@@ -1,4 +1,4 @@
-"""What the section `gate` asks of the timed metrics, and whether an A/B can give it."""
+"""Thresholds of the timed metrics in the section `gate`, and checks that paired runs can decide them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from qbench.suite.positions import KeyPath
 from qbench.suite.spec import Suite
 
 SAMPLED = frozenset(name for names in METRICS_OF.values() for name in names)
-"""What laps can give of some cell."""
+"""Metrics that blocks of some cell can give."""
 
 
 def timed_limits(gate: GateSpec, pair: Pair) -> dict[str, float]:
@@ -32,13 +32,13 @@ def timed_limits(gate: GateSpec, pair: Pair) -> dict[str, float]:
 
 
 def check_kinds(suite: Suite) -> None:
-    """SuiteError for a threshold of what there is one number of in a load: laps cannot decide it."""
+    """SuiteError for a threshold of a metric with one number a load: blocks cannot decide it."""
     for path, name, _ in _thresholds(suite.gate):
         if name in METRICS and METRICS[name].kind == "timed" and name not in (*SAMPLED, *PEAKS):
             raise suite.error(
                 path,
-                f"{name} is one number a load, and two versions side by side are judged by many laps: "
-                "say false, or leave it out; it is shown all the same",
+                f"{name} is one number a load, and two versions side by side are judged by many paired "
+                "rounds: say false, or leave it out; it is shown all the same",
             )
 
 
@@ -55,7 +55,7 @@ def check_sampled(suite: Suite, pairs: Sequence[Pair]) -> None:
 
 
 def _gives(pair: Pair, metric: str) -> bool:
-    """Of a cell that is skipped the plan may not tell."""
+    """True where the pair measures the metric; also for a cell that is skipped, whose plan may not tell."""
     return not pair.whole or metric in sampled(pair)
 
 

@@ -1,4 +1,4 @@
-"""`Unit`: what is repeated lap by lap for one cell, and the numbers that one repetition gives.
+"""`Unit`: a measurement that is repeated block by block for one cell, and the numbers of one repetition.
 
 A cell has a unit for the rounds of each prompt length × batch size, one for quantizing, and one for energy.
 """
@@ -17,10 +17,11 @@ from qbench.gate.ab.pairs import Pair
 from qbench.results.stats.medians import quantile
 from qbench.results.store.record import Record
 from qbench.results.table.metrics import METRICS
+from qbench.run.worker.requests import Request
 
 Kind = Literal["round", "quantize", "energy"]
 Numbers = dict[str, float | None]
-"""Metric → its value in one lap."""
+"""Metric → its value in one block."""
 
 ROUND_METRICS = (
     "prefill_s",
@@ -46,19 +47,20 @@ class Unit:
     words: str
     kind: Kind
     thresholds: Mapping[str, float]
-    """Metric → the factor from which on it is worse; what is gated."""
+    """Gated metric → the factor from which on it is worse."""
     shown: tuple[str, ...] = ()
     """Metrics that are shown and not gated."""
-    corner: int = 0
+    workload: int = 0
+    """Place of its prompt length × batch size among those of the cell."""
     prompt_length: int = 0
     batch_size: int = 0
 
     @property
-    def errand(self) -> dict[str, Any]:
-        return {"errand": self.kind, "corner": self.corner}
+    def request(self) -> Request:
+        return Request(self.kind, self.workload)
 
     def numbers(self, answer: Any, cell: Cell) -> tuple[Numbers, str | None]:
-        """What a worker's answer says, or why it says nothing."""
+        """The numbers in a worker's answer, or the reason that it has none."""
         if self.kind == "round":
             return self._of_round(answer), None
         if self.kind == "quantize":
@@ -86,7 +88,7 @@ class Unit:
 
 
 def units_of(pair: Pair, cell_id: str, words: str, thresholds: Mapping[str, float]) -> list[Unit]:
-    """The units of a cell that both sides run; `thresholds` are those of its timed metrics.
+    """The units of a cell that both versions run; `thresholds` are those of its timed metrics.
 
     A metric whose threshold is infinite is sampled and shown, not gated; one that has none is not sampled.
     """
@@ -95,7 +97,7 @@ def units_of(pair: Pair, cell_id: str, words: str, thresholds: Mapping[str, floa
 
 
 def sampled(pair: Pair) -> frozenset[str]:
-    """The timed metrics that laps of the pair can give."""
+    """The timed metrics that blocks of the pair can give."""
     return frozenset(name for _, metrics in _possible(pair, "", "") for name in metrics)
 
 

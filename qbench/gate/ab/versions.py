@@ -1,4 +1,4 @@
-"""`Side`: one of the two versions that a gate compares: its environment, its warm server, its plan."""
+"""`Version`: one of the two versions that a gate compares: its environment, its executor, its plan."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,52 +14,64 @@ from qbench.cell import Cell
 from qbench.errors import GateError, QbenchError, SuiteError
 from qbench.fields import Rule
 from qbench.gate.ab.install import Installed
-from qbench.run.executors.local.pool import Job, Pool
+from qbench.run.executors.driver import Driver, run_alone
+from qbench.run.executors.executor import Executor, Job
+from qbench.run.executors.local.executor import LocalExecutor
+from qbench.run.executors.running_job import RunningJob
+from qbench.run.worker.events import Ready
 from qbench.run.worker.protocol import PROTOCOL, SINCE
+from qbench.run.worker.requests import PlanSuite
 from qbench.suite.positions import Document, read
 from qbench.suite.spec import Suite
 
-Name = Literal["baseline", "candidate"]
-SIDES: tuple[Name, Name] = ("baseline", "candidate")
+Role = Literal["baseline", "candidate"]
+ROLES: tuple[Role, Role] = ("baseline", "candidate")
 PLAN_TIMEOUT_S = 600.0
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A cell as one side plans it."""
+    """A cell as one version plans it."""
 
     raw: dict[str, Any]
-    """The cell in the side's own words, which are what its server gets."""
+    """The cell as its version sent it, and gets it back."""
     cell: Cell
-    """The same as this version reads it."""
+    """The same as the running version reads it."""
     state: str
     reason: str | None
-    """Why it is skipped."""
+    """Reason of a skip."""
 
 
 @dataclass(eq=False)
-class Side:
-    name: Name
+class Version:
+    role: Role
     installed: Installed
-    pool: Pool
+    executor: Executor
     entries: list[Entry] = field(default_factory=list)
     environment: dict[str, Any] = field(default_factory=dict)
     made_from: dict[str, str] = field(default_factory=dict)
+    start_s: float = 0.0
+    """Duration of its server's start."""
+    driver: Driver = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.driver = Driver(self.executor)
 
     @property
     def words(self) -> str:
         """`baseline main (0a1b2c3d4e5f)`."""
-        return f"{self.name} {self.installed.version}"
+        return f"{self.role} {self.installed.version}"
 
     def restart(self) -> None:
-        """Another server: its workers share none of the luck that those of this one had."""
-        self.pool.close()
-        self.pool = _started(self.name, self.installed)
+        """Replaces the server: random effects of its process are drawn again for later workers."""
+        self.executor.close()
+        self.executor = _started(self.role, self.installed)
+        self.driver = Driver(self.executor)
 
     def plan(self, suite: Suite, rules: Sequence[Rule]) -> None:
-        """Fills `entries`; SuiteError where this side cannot plan the suite."""
-        asked = {"kind": "plan", "text": text_without_gate(suite), "file": suite.file, "rules": list(rules)}
-        said = ask(self.pool, asked, self.words)
+        """Fills `entries`; SuiteError where this version cannot plan the suite."""
+        work = PlanSuite(text_without_gate(suite), suite.file, list(rules))
+        said = _plan(self.executor, work, self.words)
         try:
             self.environment = said["environment"]
             self.made_from = dict(said["plan"]["made_from"])
@@ -75,33 +87,34 @@ class Side:
 
 
 @contextlib.contextmanager
-def opened(name: Name, installed: Installed) -> Iterator[Side]:
-    """The side with its server running; GateError where it does not start or speaks another protocol."""
-    side = Side(name, installed, _started(name, installed))
+def opened(role: Role, installed: Installed) -> Iterator[Version]:
+    """The version with its server running; GateError where it does not start or speaks another protocol."""
+    executor = _started(role, installed)
+    version = Version(role, installed, executor, start_s=executor.facts.seconds)
     try:
-        yield side
+        yield version
     finally:
-        side.pool.close()
+        version.executor.close()
 
 
-def _started(name: Name, installed: Installed) -> Pool:
-    words = f"{name} {installed.version}"
+def _started(role: Role, installed: Installed) -> LocalExecutor:
+    words = f"{role} {installed.version}"
     try:
-        pool = Pool(installed.python)
+        executor = LocalExecutor(installed.python)
     except QbenchError as error:
         last = str(error).strip().splitlines()[-1:]
         raise GateError(f"{words}: no qbench starts there that a gate can ask ({' '.join(last)})") from error
     try:
-        check_facts(pool.facts, words, installed)
+        check_facts(executor.facts, words, installed)
     except BaseException:
-        pool.close()
+        executor.close()
         raise
-    return pool
+    return executor
 
 
-def check_facts(facts: Mapping[str, Any], words: str, installed: Installed) -> None:
-    """GateError where the server's first word says that it is not the one that was meant."""
-    spoken = facts.get("protocol")
+def check_facts(facts: Ready, words: str, installed: Installed) -> None:
+    """GateError where the server's first message shows that it is not the one that was meant."""
+    spoken = facts.protocol
     if spoken != PROTOCOL:
         older = spoken is None or spoken < PROTOCOL
         known = "none, as all versions before the gate" if spoken is None else spoken
@@ -114,8 +127,8 @@ def check_facts(facts: Mapping[str, Any], words: str, installed: Installed) -> N
             )
         )
     folder = str(installed.folder.resolve()) if installed.folder else None
-    if folder is not None and (facts["folder"] != folder or facts["strange_modules"]):
-        found = ", ".join(facts["strange_modules"][:3]) or facts["folder"]
+    if folder is not None and (facts.folder != folder or facts.strange_modules):
+        found = ", ".join(facts.strange_modules[:3]) or facts.folder
         raise GateError(
             f"{words} lies in {folder}, but its interpreter finds {found}: "
             "is PYTHONPATH set to a checkout, or qbench not installed?"
@@ -123,7 +136,7 @@ def check_facts(facts: Mapping[str, Any], words: str, installed: Installed) -> N
 
 
 def text_without_gate(suite: Suite) -> str:
-    """The suite's text without its section `gate`, which is the parent's matter, and which the older of two
+    """The suite's text without its section `gate`, which only the parent reads, and which the older of two
     versions may not know in full. Every other key keeps its line and column, for the messages of errors."""
     document = read(suite.text, suite.file)
     found = document.value
@@ -150,24 +163,15 @@ def _blanked(document: Document) -> str:
     return document.text[:first] + section + document.text[last:]
 
 
-def ask(pool: Pool, message: dict[str, Any], words: str) -> dict[str, Any]:
-    """One job from its start to its end; what it said, by key. SuiteError or GateError where it fails."""
-    job = pool.start(message, PLAN_TIMEOUT_S)
-    parts: dict[str, Any] = {}
-    while job.exit_code is None:
-        pool.wait()
-        _hear(job, parts, words)
-    _hear(job, parts, words)
-    if job.exit_code != 0:
-        raise GateError(f"{words}: {message['kind']} ended with {job.exit_code}: {job.log_tail(500)}")
-    return parts
-
-
-def _hear(job: Job, parts: dict[str, Any], words: str) -> None:
-    while job.events:
-        event = job.events.popleft()
-        if event["event"] == "part":
-            parts[event["key"]] = event["value"]
-        elif event["event"] == "error":
-            kind = SuiteError if event["type"] == "SuiteError" else GateError
-            raise kind(f"{words} cannot plan the suite: {event['message']}")
+def _plan(executor: Executor, work: PlanSuite, words: str) -> dict[str, Any]:
+    """The parts of a version's plan; SuiteError or GateError where it fails."""
+    running = RunningJob(Job(work, PLAN_TIMEOUT_S))
+    run_alone(executor, running)
+    failure, ended = running.failure, running.ending
+    if failure is not None:
+        kind = SuiteError if failure.type == "SuiteError" else GateError
+        raise kind(f"{words} cannot plan the suite: {failure.message}")
+    if ended is None or ended.exit_code != 0:
+        code, log = (ended.exit_code, ended.log[-500:]) if ended else (None, "")
+        raise GateError(f"{words}: plan ended with {code}: {log}")
+    return running.parts

@@ -1,4 +1,4 @@
-"""Points in time as they stand in records and manifests."""
+"""Points in time in the form of records and manifests."""
 
 from __future__ import annotations
 

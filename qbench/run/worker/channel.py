@@ -1,8 +1,8 @@
-"""What a worker says to its parent, as it happens, so that a crash loses only what was unsaid."""
+"""The worker's end of its socket: events are sent as they happen, so that a crash loses only what was
+unsaid."""
 
 from __future__ import annotations
 
-import json
 import socket
 import time
 from collections.abc import Iterator
@@ -10,27 +10,28 @@ from contextlib import contextmanager
 from typing import Any
 
 from qbench.measure.bench import Turn
+from qbench.run.worker.events import Part, Phase, Release, Want, WireEvent
+from qbench.run.worker.messages import encode
+from qbench.run.worker.requests import Grant, Request, Slot, Work, read_grant, read_work
 
 
 class Channel:
-    """The worker's end of its job socket."""
+    """Typed messages over the worker's socket."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._stream = sock.makefile("rwb")
         self._waited_s = 0.0
-        """For the machine, until now."""
+        """Seconds that it has waited for the machine."""
         self.siblings: tuple[int, ...] = ()
-        """Process ids of qbench's other workers on this device, as of the last time the machine was given."""
+        """Process ids of qbench's other workers on this device, as of the last time the machine was
+        granted."""
 
-    def receive(self) -> dict[str, Any]:
-        line = self._stream.readline()
-        if not line:
-            raise EOFError("the parent is gone")
-        message: dict[str, Any] = json.loads(line)
-        return message
+    def work(self) -> Work:
+        """The worker's job; ValueError where the parent asks for none that this version knows."""
+        return read_work(self._line())
 
-    def send(self, event: str, **data: Any) -> None:
-        self._stream.write(json.dumps({"event": event, **data}, allow_nan=False).encode() + b"\n")
+    def send(self, event: WireEvent) -> None:
+        self._stream.write(encode(event))
         self._stream.flush()
 
     @contextmanager
@@ -40,47 +41,58 @@ class Channel:
         A timed phase has the machine for itself: it waits until no other worker computes.
         """
         if timed:
-            self._await_machine(phase=name)
-        self.send("phase", name=name, timed=timed)
+            self._await_machine(Want(phase=name))
+        self.send(Phase(name, timed))
         started, waited_s = time.perf_counter(), self._waited_s
         try:
             yield
         finally:
             elapsed_s = time.perf_counter() - started - (self._waited_s - waited_s)
-            self.send("part", key="phases", value={name: elapsed_s})
+            self.part("phases", {name: elapsed_s})
             if timed:
-                self.send("release")
+                self.send(Release())
 
     @contextmanager
-    def turn(self, stage: int) -> Iterator[Turn]:
-        """One round that has the machine for itself, in turns with the workers that it is compared with.
+    def slot(self, stage: int) -> Iterator[Turn]:
+        """One round that has the machine for itself, in a slot between those of the cells that it is compared
+        with.
 
-        `stage` says how far this worker is: the parent lets those go first that are furthest behind.
+        `stage` is the progress of this worker: the parent lets those go first that are furthest behind.
         """
-        given = self._await_machine(stage=stage)
+        given = self._await_machine(Want(stage=stage))
+        if not isinstance(given, Slot):
+            raise TypeError(f"the parent granted {given} to a worker that asked for a slot")
         try:
-            yield Turn(given["lap"], given["place"], given["since_s"], given["since_utc"])
+            yield Turn(given.lap, given.place, given.since_s, given.since_utc)
         finally:
-            self.send("release")
+            self.send(Release())
 
     @contextmanager
-    def errand(self) -> Iterator[dict[str, Any]]:
-        """The parent's next wish, with the machine alone until it is done; see `rounds.py`."""
-        word = self._await_machine(stage=0)
+    def request(self) -> Iterator[Request]:
+        """The parent's next request, with the machine alone until it is done; see `rounds.py`."""
+        given = self._await_machine(Want(stage=0))
+        if not isinstance(given, Request):
+            raise TypeError(f"the parent granted {given} to a worker that asked for a request")
         try:
-            yield word
+            yield given
         finally:
-            self.send("release")
+            self.send(Release())
 
     def part(self, key: str, value: Any) -> None:
         """One finished piece of the record: a dict is merged into what was said under `key` before."""
-        self.send("part", key=key, value=value)
+        self.send(Part(key, value))
 
-    def _await_machine(self, **data: Any) -> dict[str, Any]:
-        """Asks for the machine and sleeps until the parent's word to go."""
+    def _await_machine(self, want: Want) -> Grant:
+        """Asks for the machine and sleeps until the parent grants it."""
         started = time.perf_counter()
-        self.send("want", **data)
-        word = self.receive()
+        self.send(want)
+        given = read_grant(self._line())
         self._waited_s += time.perf_counter() - started
-        self.siblings = tuple(word.get("siblings", ()))
-        return word
+        self.siblings = given.siblings
+        return given
+
+    def _line(self) -> bytes:
+        line = self._stream.readline()
+        if not line:
+            raise EOFError("the parent is gone")
+        return line

@@ -25,6 +25,7 @@ from qbench.probes.registry import probes
 from qbench.quant.method import registry
 from qbench.quant.model.convert import bits_per_weight, layer_table, quantize_model
 from qbench.run.worker.channel import Channel
+from qbench.run.worker.events import MemoryNeeds, RoundsOver
 from qbench.run.worker.loading import load
 
 
@@ -35,10 +36,10 @@ def measure(cell: Cell, channel: Channel) -> None:
         if wanted(cell, probe):
             needs.note()
             if probe.clock == "rounds":
-                channel.send("needs", bytes=needs.bytes())
+                channel.send(MemoryNeeds(needs.bytes()))
             run_probe(probe, bench, channel)
             if probe.clock == "rounds":
-                channel.send("rounds_over")
+                channel.send(RoundsOver())
     channel.part("layers", layer_table(bench.model))
 
 
@@ -69,7 +70,7 @@ def made_ready(cell: Cell, channel: Channel) -> tuple[Bench, Needs]:
         "quantize_peak_bytes": quantize_peak,
     }
     bench = _bench(cell, loaded, baseline)
-    bench.turn, bench.siblings = channel.turn, lambda: channel.siblings
+    bench.turn, bench.siblings = channel.slot, lambda: channel.siblings
     return bench, needs
 
 

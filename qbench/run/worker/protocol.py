@@ -1,9 +1,9 @@
-"""`PROTOCOL`: what a parent and the server of another version of qbench must agree on.
+"""`PROTOCOL`: the agreement between a parent and the server of another version of qbench.
 
 `qbench gate` speaks with two servers, one of them of another version. The number stands in the server's
-first word. It covers that word, the messages of `pool.py`, `server.py` and `channel.py`, the jobs `plan`,
-`base` and `rounds`, and the shape of a cell and of what its probes send. It goes up with every change that an
-older parent or server would misread; a new key that the other side may leave out is none.
+first message. It covers `messages.py`, `events.py` and `requests.py`, and the shape of a cell and of what
+its probes send. It goes up with every change that an older parent or server would misread; a new key that
+the other side may leave out is none.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""One side of a cell that is timed against the same cell of another version: the worker's end.
+"""One version's end of a paired run, in its worker.
 
-The worker loads, quantizes, runs the deterministic probes where it is asked to, and warms up. Then it does
-one errand whenever the parent gives it the machine, and says at once what came of it:
+The worker loads, quantizes, runs the deterministic probes where it is asked to, and warms up. Then it carries
+out one request whenever the parent grants it the machine, and sends the answer at once:
 
-- `round`: a lead-in and one timed round of one corner (prompt length × batch size), as in `latency.py`;
+- `round`: a lead-in and one timed round of one workload (prompt length × batch size), as in `timing.py`;
 - `quantize`: the model once more beside the first, quantized and thrown away; the seconds of that alone;
 - `energy`: one trial of the energy probe;
 - `over`: that was the last one.
@@ -30,34 +30,37 @@ from qbench.probes.quality.measure.attention import SplitAttention
 from qbench.quant.method import registry
 from qbench.quant.model.convert import layer_table, quantize_model
 from qbench.run.worker.channel import Channel
+from qbench.run.worker.events import Answer, MemoryNeeds, WarmWorkload
 from qbench.run.worker.loading import load
 from qbench.run.worker.measurement import calibration_windows, made_ready, prepare, run_probe, wanted
+from qbench.run.worker.requests import Request
 
 
-def rounds(cell: Cell, channel: Channel, *, probes: bool, turns: bool) -> None:
-    """Sends what `measure` sends, but of latency only `corners`; then does errands while `turns`."""
+def rounds(cell: Cell, channel: Channel, *, probes: bool, requests: bool) -> None:
+    """Sends what `measure` sends, but of latency only the workloads; then carries out requests, if asked
+    to."""
     bench, needs = made_ready(cell, channel)
     for probe in probe_registry.probes().values() if probes else ():
-        if probe.clock == "none" and wanted(cell, probe):  # the others are taken errand by errand
+        if probe.clock == "none" and wanted(cell, probe):  # the others are taken request by request
             needs.note()
             run_probe(probe, bench, channel)
     bench.turn = free_turns()
     with quiet():
-        corners = _warm_corners(bench, channel)
+        workloads = _warm_workloads(bench, channel)
         if probes:
             channel.part("layers", layer_table(bench.model))
-        channel.send("needs", bytes=needs.bytes())
-        if turns:
-            _Errands(bench, corners, channel).run()
+        channel.send(MemoryNeeds(needs.bytes()))
+        if requests:
+            _Requests(bench, workloads, channel).run()
 
 
 @dataclasses.dataclass(frozen=True)
-class _Corner:
+class _Warm:
     generation: Generation
     tokens: int
 
 
-def _warm_corners(bench: Bench, channel: Channel) -> list[_Corner]:
+def _warm_workloads(bench: Bench, channel: Channel) -> list[_Warm]:
     """Every prompt length × batch size, compiled where the runtime asks for it, and warm."""
     latency = bench.cell.latency
     if latency is None:
@@ -69,43 +72,43 @@ def _warm_corners(bench: Bench, channel: Channel) -> list[_Corner]:
     with channel.phase("warm_up", timed=False):
         for length, batch in itertools.product(latency["prompt_lengths"], latency["batch_sizes"]):
             ids = prompts(bench.model, batch, length, bench.cell.seed, bench.device)
-            corner = _Corner(prepared(bench, ids, tokens, 0), tokens)
-            warmup = warm_up(lambda corner=corner: take_free_turn(bench, corner.generation, tokens, 0))  # type: ignore[misc]
-            corner.generation.finish()
+            warm = _Warm(prepared(bench, ids, tokens, 0), tokens)
+            warmup = warm_up(lambda warm=warm: take_free_turn(bench, warm.generation, tokens, 0))  # type: ignore[misc]
+            warm.generation.finish()
             facts = {"prompt_length": length, "batch_size": batch, "generated_tokens": tokens}
-            channel.send("corner", value={**facts, "warmup": warmup, **corner.generation.facts()})
-            made.append(corner)
+            channel.send(WarmWorkload({**facts, "warmup": warmup, **warm.generation.facts()}))
+            made.append(warm)
     return made
 
 
 @dataclasses.dataclass
-class _Errands:
-    """What the worker does for its parent until it is told that it is over."""
+class _Requests:
+    """The requests of the parent, until it sends the last."""
 
     bench: Bench
-    corners: list[_Corner]
+    workloads: list[_Warm]
     channel: Channel
 
     def run(self) -> None:
         while True:
-            with self.channel.errand() as word:
-                if word["errand"] == "over":
+            with self.channel.request() as request:
+                if request.errand == "over":
                     return
-                self.channel.send("did", errand=word["errand"], value=self._do(word))
+                self.channel.send(Answer(request.errand, self._carry_out(request)))
 
-    def _do(self, word: dict[str, Any]) -> Any:
-        match word["errand"]:
+    def _carry_out(self, request: Request) -> Any:
+        match request.errand:
             case "round":
-                return self._round(self.corners[word["corner"]])
+                return self._round(self.workloads[request.corner or 0])
             case "quantize":
                 return self._quantize()
             case "energy":
                 return self._energy()
-        raise ValueError(f"errand {word['errand']!r} is none of protocol 1")
+        raise ValueError(f"request {request.errand!r} is none of protocol 1")
 
-    def _round(self, corner: _Corner) -> list[float]:
-        lead_in(corner.generation, corner.tokens, self.bench.device)
-        return timed_round(corner.generation, corner.tokens, self.bench.device)
+    def _round(self, warm: _Warm) -> list[float]:
+        lead_in(warm.generation, warm.tokens, self.bench.device)
+        return timed_round(warm.generation, warm.tokens, self.bench.device)
 
     def _quantize(self) -> dict[str, Any]:
         """Seconds, or null with the reason where a second model does not fit beside the first."""
@@ -126,7 +129,7 @@ class _Errands:
 
 
 def _quantized_again(bench: Bench) -> float:
-    """As the first time, from the same seeds."""
+    """Seconds of quantizing a second model, from the same seeds as the first."""
     cell = bench.cell
     prepare(cell)
     loaded = load(cell)

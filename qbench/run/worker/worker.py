@@ -1,7 +1,7 @@
-"""The worker: one forked process that measures one cell and says what it finds.
+"""The process of one job: it measures a cell, or does other work on a model, and sends typed events.
 
 It leads a process group of its own (so that all of it can be killed), writes to a log of its own, and dies
-with the server. Everything finished is sent at once; an exception is sent as typed data.
+with the process that started it. Everything finished is sent at once; an exception is sent as typed data.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,16 @@ import qbench
 from qbench.cell import Cell
 from qbench.measure import inductor
 from qbench.run.worker.channel import Channel
+from qbench.run.worker.events import Done, Failure, Started
+from qbench.run.worker.requests import (
+    KeepBaseOutputs,
+    MeasureCell,
+    MeasurePeakRates,
+    PlanSuite,
+    SaveQuantized,
+    TimeRounds,
+    Work,
+)
 
 PR_SET_PDEATHSIG = 1
 
@@ -35,101 +44,83 @@ def main(job_descriptor: int, log_descriptor: int) -> int:
     os.close(log_descriptor)
     faulthandler.enable(file=sys.__stderr__ or 2)
     channel = Channel(socket.socket(fileno=job_descriptor))
-    channel.send("started")
-    job = channel.receive()
+    channel.send(Started())
     try:
-        JOBS[job["kind"]](job, channel)
+        carry_out(channel.work(), channel)
     except BaseException as error:
-        channel.send("error", **describe(error))
+        channel.send(describe(error))
         return 1
     finally:  # the server ends this process without Python's own exit
         inductor.remove_own(os.getpid())
-    channel.send("done")
+    channel.send(Done())
     return 0
 
 
-def measure_cell(job: dict[str, Any], channel: Channel) -> None:
-    """Load, quantize, probe: the walk of one cell."""
-    cell = _limited(job)
-    from qbench.run.worker.measurement import measure
+def carry_out(work: Work, channel: Channel) -> None:
+    """Does the job; each kind imports what it needs."""
+    match work:
+        case MeasureCell():
+            cell = _limited(work.cell)
+            from qbench.run.worker.measurement import measure
 
-    measure(cell, channel)
+            measure(cell, channel)
+        case KeepBaseOutputs():
+            from qbench.run.worker.measurement import keep_base_outputs
 
+            keep_base_outputs(Cell.from_dict(work.cell), channel)
+        case MeasurePeakRates():
+            _measure_peak_rates(work, channel)
+        case SaveQuantized():
+            cell = _limited(work.cell)
+            from qbench.run.worker.quantization import save
 
-def quantize_cell(job: dict[str, Any], channel: Channel) -> None:
-    """Load, quantize, save: what `qbench quantize` asks for."""
-    cell = _limited(job)
-    from qbench.run.worker.quantization import save
+            save(cell, work.folder, work.origin, channel)
+        case PlanSuite():
+            from qbench.run.worker.remote_plan import plan
 
-    save(cell, job["folder"], job["origin"], channel)
+            plan(work, channel)
+        case TimeRounds():
+            cell = _limited(work.cell)
+            from qbench.run.worker.rounds import rounds
 
-
-def keep_base_outputs(job: dict[str, Any], channel: Channel) -> None:
-    """The unquantized model's outputs, that divergence is measured from."""
-    from qbench.run.worker.measurement import keep_base_outputs
-
-    keep_base_outputs(Cell.from_dict(job["cell"]), channel)
-
-
-def plan_suite(job: dict[str, Any], channel: Channel) -> None:
-    """The cells of a suite as this version sees them, for a parent of another one."""
-    from qbench.run.worker.remote_plan import plan
-
-    plan(job, channel)
-
-
-def time_rounds(job: dict[str, Any], channel: Channel) -> None:
-    """One side of a cell that is timed against another version's."""
-    cell = _limited(job)
-    from qbench.run.worker.rounds import rounds
-
-    rounds(cell, channel, probes=job["probes"], turns=job["turns"])
+            rounds(cell, channel, probes=work.probes, requests=work.turns)
+        case _:
+            raise TypeError(f"a worker has no job {type(work).__name__}")
 
 
-def _limited(job: dict[str, Any]) -> Cell:
+def _limited(values: dict[str, Any]) -> Cell:
     """The job's cell, once its memory limit holds for this process."""
-    cell = Cell.from_dict(job["cell"])
+    cell = Cell.from_dict(values)
     if cell.memory_limit:
         resource.setrlimit(resource.RLIMIT_DATA, (cell.memory_limit, cell.memory_limit))
     return cell
 
 
-def measure_ceilings(job: dict[str, Any], channel: Channel) -> None:
+def _measure_peak_rates(work: MeasurePeakRates, channel: Channel) -> None:
     """The machine's bandwidth and GEMM rates with the threads that cells have, for the manifest."""
     import torch
 
     from qbench.measure.peak_rates import ceilings
 
-    torch.set_num_threads(job.get("threads") or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(work.threads or len(os.sched_getaffinity(0)))
     with channel.phase("ceilings", timed=True):
-        channel.part("ceilings", ceilings(job["device"]))
+        channel.part("ceilings", ceilings(work.device))
 
 
-JOBS: dict[str, Callable[[dict[str, Any], Channel], None]] = {
-    "cell": measure_cell,
-    "ceilings": measure_ceilings,
-    "base": keep_base_outputs,
-    "quantize": quantize_cell,
-    "plan": plan_suite,
-    "rounds": time_rounds,
-}
-
-
-def describe(error: BaseException) -> dict[str, Any]:
-    """An exception as data: `status` failed or oom, type, message, traceback, and the peak until here."""
-    return {
-        "status": "oom" if is_out_of_memory(error) else "failed",
-        "type": type(error).__name__,
-        "message": str(error) or type(error).__name__,
-        "traceback": without_places("".join(traceback.format_exception(error))),
-        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def describe(error: BaseException) -> Failure:
+    """The exception as an event, with the peak of memory until here."""
+    return Failure(
+        status="oom" if is_out_of_memory(error) else "failed",
+        type=type(error).__name__,
+        message=str(error) or type(error).__name__,
+        traceback=without_places("".join(traceback.format_exception(error))),
+        peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         * (1 if sys.platform == "darwin" else 1024),
-    }
+    )
 
 
 def without_places(text: str) -> str:
-    """A traceback whose files are named from the package on: where a machine keeps its packages is nobody's
-    business who is shown the report."""
+    """The traceback with files named from the package on: a report shows no folders of the machine."""
     known = [Path(entry) for entry in sys.path if entry] + [Path(qbench.__file__).parents[1]]
     for place in sorted({str(entry.resolve()) for entry in known}, key=len, reverse=True):
         text = text.replace(f'File "{place}/', 'File "')
@@ -137,7 +128,7 @@ def without_places(text: str) -> str:
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether memory ran out, on the CPU or a GPU, here or in the exception behind this one."""
+    """True where memory ran out, on the CPU or a GPU, in this exception or one behind it."""
     while error is not None:
         if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
             return True

@@ -31,9 +31,8 @@ FAULTS = {
     ],
     "qbench/run/worker/remote_plan.py": [
         (
-            '        for one in planner.plan(job["rules"])\n',
-            '        for one in planner.plan(job["rules"])\n'
-            '        if one.cell.params.get("num_bits") != 6\n',
+            "        for one in planner.plan(work.rules)\n",
+            '        for one in planner.plan(work.rules)\n        if one.cell.params.get("num_bits") != 6\n',
         ),
     ],
 }

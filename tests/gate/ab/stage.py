@@ -1,24 +1,27 @@
-"""Two sides whose workers are scripts on a clock of their own: laps without a second of real time."""
+"""Two versions whose workers are scripts on a clock of their own: laps without a second of real time."""
 
 from __future__ import annotations
 
+import json
 import random
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from qbench.cell import Cell, ModelRef
 from qbench.gate.ab.install import Installed
 from qbench.gate.ab.judge import only_shown, timed
-from qbench.gate.ab.paired_run import Duel
+from qbench.gate.ab.paired_run import PairedRun
 from qbench.gate.ab.pairs import Pair
 from qbench.gate.ab.sampling import Sampling
 from qbench.gate.ab.units import units_of
-from qbench.gate.ab.versions import SIDES, Entry, Name, Side
-from qbench.gate.ab.workers import Crew
+from qbench.gate.ab.versions import ROLES, Entry, Role, Version
+from qbench.gate.ab.workers import Workers
 from qbench.gate.timing.timed import TimedComparisons
 from qbench.gate.verdicts.finding import GateResult
+from qbench.run.executors.executor import Capability, Ended, Event, Executor, Job
+from qbench.run.worker.events import Malformed, Want, worker_event
+from qbench.run.worker.requests import Go, Grant, Request, TimeRounds
 from qbench.suite.gate import GateSpec
 
 THRESHOLDS = {"prefill_s": 1.03, "decode_s_per_token": 1.03, "quantize_s": 1.2}
@@ -47,57 +50,37 @@ class Clock:
         return self.now_s
 
 
-Round = Callable[[Name, str, int], list[float] | None]
-"""Side, label and the number of the round → its seconds; None: the worker dies of it."""
+Round = Callable[[Role, str, int], list[float] | None]
+"""Version, label and the number of the round → its seconds; None: the worker dies of it."""
 
 
 @dataclass(eq=False)
 class Actor:
-    """A worker as a script, with what the parent uses of a `Job`."""
+    """A worker as a script, and how it stands with its executor."""
 
+    job: Job
     script: Iterator[dict[str, Any]]
     pid: int
     exit_code: int | None = None
-    events: deque[dict[str, Any]] = field(default_factory=deque)
-    timed_out: bool = False
-    peak_rss_bytes: int = 0
-    stopped: bool = False
+    suspended: bool = False
     held: bool = False
-    heard: dict[str, Any] | None = None
-
-    def log_tail(self, characters: int = 0) -> str:
-        return ""
-
-    def hold(self) -> None:
-        self.held = True
-
-    def renew(self, seconds: float) -> None:
-        assert self.held
-        assert seconds > 0
-
-    def stop(self) -> None:
-        assert self.held
-        self.stopped = True
-
-    def go_on(self) -> None:
-        self.stopped = self.held = False
-
-    def send(self, message: dict[str, Any]) -> None:
-        assert not self.stopped, "a stopped worker is spoken to"
-        self.heard = message
+    heard: Grant | None = None
 
 
 @dataclass
-class Stage:
-    """One side's pool."""
+class Stage(Executor):
+    """One version's executor."""
 
-    name: Name
+    name = "stage"
+    capabilities = frozenset(Capability)
+
+    role: Role
     clock: Clock
     play: Round
     company: list[Actor]
-    """The workers of both sides."""
+    """The workers of both versions."""
     started: list[tuple[str, bool, bool]] = field(default_factory=list)
-    """Label, probes, turns."""
+    """Label, probes, requests."""
     turns: list[tuple[str, str, float]] = field(default_factory=list)
     load_s: float = 1.0
     lap_s: float = 0.1
@@ -111,39 +94,62 @@ class Stage:
     no_number: Callable[[int], str | None] = lambda number: None
     """Why quantizing gives none, by the number of the errand in its worker."""
 
-    def start(self, message: dict[str, Any], timeout_s: float) -> Actor:
-        label = message["cell"]["label"]
-        self.started.append((label, message["probes"], message["turns"]))
-        actor = Actor(self._script(label, message), 1000 + len(self.company))
-        self.company.append(actor)
-        return actor
+    def start(self, job: Job) -> None:
+        work = job.work
+        assert isinstance(work, TimeRounds)
+        label = work.cell["label"]
+        self.started.append((label, work.probes, work.turns))
+        self.company.append(Actor(job, self._script(label, work), 1000 + len(self.company)))
 
-    def wait(self) -> list[Actor]:
+    def wait(self, timeout_s: float | None = None) -> list[tuple[Job, Event]]:
         """The one worker that may compute says its next word."""
-        able = [one for one in self.company if one.exit_code is None and not one.stopped and not one.held]
+        able = [one for one in self.company if one.exit_code is None and not one.suspended and not one.held]
         assert len(able) == 1, "more than one worker computes, or none"
+        (actor,) = able
         try:
-            able[0].events.append(next(able[0].script))
+            event = worker_event(json.dumps(next(actor.script)).encode())
         except StopIteration as end:
-            able[0].exit_code = end.value
-        return able
+            actor.exit_code = end.value
+            return [(actor.job, Ended(end.value))]
+        assert not isinstance(event, Malformed), event
+        actor.held = isinstance(event, Want)
+        return [(actor.job, event)]
 
-    def _script(self, label: str, message: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def grant(self, job: Job, grant: Grant, timeout_s: float | None = None) -> None:
+        actor = self._of(job)
+        assert actor.held
+        assert (timeout_s is None) == isinstance(grant, Go), "each request has the cell's time"
+        actor.suspended = actor.held = False
+        actor.heard = grant
+
+    def suspend(self, job: Job) -> None:
+        assert self._of(job).held
+        self._of(job).suspended = True
+
+    def process_ids(self, jobs: Iterable[Job]) -> tuple[int, ...]:
+        return tuple(self._of(job).pid for job in jobs)
+
+    def close(self) -> None: ...
+
+    def _of(self, job: Job) -> Actor:
+        return next(one for one in self.company if one.job is job)
+
+    def _script(self, label: str, work: TimeRounds) -> Iterator[dict[str, Any]]:
         actor = yield from self._loading(label)
         if actor is None:
             return 1
-        if message["probes"]:
-            yield {"event": "part", "key": "samples", "value": {"perplexity": {"of": self.name}}}
+        if work.probes:
+            yield {"event": "part", "key": "samples", "value": {"perplexity": {"of": self.role}}}
             yield {"event": "part", "key": "environment", "value": {"threads": 1}}
         yield {"event": "corner", "value": {"prompt_length": 8, "batch_size": 1, "generated_tokens": 3}}
         yield {"event": "needs", "bytes": dict(self.needs)}
         number = asked = 0
-        while message["turns"]:
+        while work.turns:
             yield {"event": "want", "stage": 0}
-            assert actor.heard is not None
-            errand = actor.heard["errand"]
+            assert isinstance(actor.heard, Request)
+            errand = actor.heard.errand
             others = [one for one in self.company if one is not actor and one.exit_code is None]
-            assert all(one.stopped for one in others), "somebody else may compute"
+            assert all(one.suspended for one in others), "somebody else may compute"
             if errand == "over":
                 yield {"event": "release"}
                 break
@@ -157,7 +163,7 @@ class Stage:
                     value = {"seconds": None, "reason": why}
                 asked += 1
             else:
-                value = self.play(self.name, label, number)
+                value = self.play(self.role, label, number)
                 number += 1
                 if value is None:
                     return -11
@@ -171,8 +177,7 @@ class Stage:
         yield {"event": "started"}
         yield {"event": "phase", "name": "quantize", "timed": True}
         yield {"event": "want", "phase": "quantize"}
-        assert actor.heard is not None
-        assert actor.heard.get("go") is True
+        assert isinstance(actor.heard, Go)
         yield {"event": "release"}
         self.clock.now_s += self.load_s
         alive = sum(one.exit_code is None for one in self.company)
@@ -203,7 +208,7 @@ class Needs:
         self.laps.setdefault(cell_id, []).append((dict(baseline), dict(candidate)))
 
 
-def steady(name: Name, label: str, number: int) -> list[float]:
+def steady(name: Role, label: str, number: int) -> list[float]:
     return [0.02, 0.01, 0.01]
 
 
@@ -223,48 +228,55 @@ class Play:
     thresholds: Mapping[str, float] = field(default_factory=lambda: THRESHOLDS)
     confirm: bool | None = None
     """Given: the real family stands instead, confirming or not."""
-    restarts: list[Name] = field(default_factory=list)
+    restarts: list[Role] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         clock, company = Clock(), list[Actor]()
         self.company = company
-        self.stages = {name: Stage(name, clock, self.play, company, **self.settings) for name in SIDES}
+        self.stages = {name: Stage(name, clock, self.play, company, **self.settings) for name in ROLES}
         installed = Installed("python", "v", "")
-        sides = {name: Side(name, installed, self.stages[name]) for name in SIDES}  # type: ignore[arg-type]
-        for side in sides.values():
-            side.restart = lambda name=side.name: self.restarts.append(name)  # type: ignore[method-assign, misc]
-        self.duels = [self._duel(label) for label in self.labels]
+        versions = {name: Version(name, installed, self.stages[name]) for name in ROLES}
+        for version in versions.values():
+            version.restart = lambda name=version.role: self.restarts.append(name)  # type: ignore[method-assign, misc]
+        self.paired_runs = [self._paired_run(label) for label in self.labels]
         if self.confirm is not None:
-            units = [unit for duel in self.duels for unit in duel.units if unit.thresholds]
+            units = [unit for paired in self.paired_runs for unit in paired.units if unit.thresholds]
             limits = {unit.key: unit.thresholds for unit in units}
             names = {unit.key: unit.words for unit in units}
             self.family = TimedComparisons(limits, names, confirm=self.confirm)  # type: ignore[assignment]
         self.sampling = Sampling(
-            Crew(clock), sides, self.family, self.duels, self.budget_s, self.seed, "tiny", self.most
+            Workers(clock),
+            versions,
+            self.family,
+            self.paired_runs,
+            self.budget_s,
+            self.seed,
+            "tiny",
+            self.most,
         )
 
     def run(self) -> Play:
         self.sampling.run()
-        assert self.sampling.crew.lanes == [], "a worker is left"
+        assert self.sampling.workers.handles == [], "a worker is left"
         assert all(actor.exit_code is not None for actor in self.company)
         return self
 
-    def _duel(self, label: str) -> Duel:
+    def _paired_run(self, label: str) -> PairedRun:
         planned = cell(label, **({} if self.quantizes else {"layers": {}}))
         entry = Entry(planned.to_dict(), planned, "run", None)
         pair = Pair({"baseline": entry, "candidate": entry})
-        return Duel(pair, label, label, units_of(pair, label, label, self.thresholds))
+        return PairedRun(pair, label, label, units_of(pair, label, label, self.thresholds))
 
     def result(self) -> GateResult:
         """What is timed of it, judged."""
         family: TimedComparisons = self.family  # type: ignore[assignment]
-        found = (*timed(family, self.duels, self.sampling), *only_shown(self.duels, GateSpec()))
+        found = (*timed(family, self.paired_runs, self.sampling), *only_shown(self.paired_runs, GateSpec()))
         return GateResult("tiny", found)
 
     @property
-    def turns(self) -> list[tuple[Name, str, str]]:
-        """Side, label and errand of every turn, in the order in which they were."""
-        every = [(began, name, *rest) for name in SIDES for *rest, began in self.stages[name].turns]
+    def turns(self) -> list[tuple[Role, str, str]]:
+        """Version, label and errand of every turn, in the order in which they were."""
+        every = [(began, name, *rest) for name in ROLES for *rest, began in self.stages[name].turns]
         return [(name, label, errand) for _, name, label, errand in sorted(every)]  # type: ignore[misc]
 
 
@@ -272,7 +284,7 @@ def noisy(factor: float, seed: int = 0) -> Round:
     """Rounds of 20 ms and 10 ms a step with 2 % noise; the candidate's steps take `factor` times as long."""
     chance = random.Random(seed)
 
-    def play(name: Name, label: str, number: int) -> list[float]:
+    def play(name: Role, label: str, number: int) -> list[float]:
         slow = factor if name == "candidate" else 1.0
         return [0.02 * chance.lognormvariate(0, 0.02)] + [
             0.01 * slow * chance.lognormvariate(0, 0.02) for _ in range(2)

@@ -18,10 +18,10 @@ from qbench.cli.app import app
 from qbench.errors import SuiteError
 from qbench.gate.ab import compare as ab
 from qbench.gate.ab import install
-from qbench.gate.ab.versions import Name, Side, opened
-from qbench.gate.ab.workers import Crew, Lane
+from qbench.gate.ab.versions import Role, Version, opened
+from qbench.gate.ab.workers import WorkerHandle, Workers
 from qbench.gate.verdicts.finding import Finding, GateResult
-from qbench.run.executors.local.pool import Pool
+from qbench.run.executors.local.executor import LocalExecutor
 from qbench.suite.load import parse_suite
 from qbench.suite.spec import Suite
 from tests.gate.ab.faulty import FAULTS, copied
@@ -32,10 +32,13 @@ UNTIMED = {"prefill_s": False, "decode_s_per_token": False}
 
 
 @pytest.fixture
-def twins(pool: Pool) -> dict[Name, Side]:
-    """Both sides on one warm server."""
+def twins(executor: LocalExecutor) -> dict[Role, Version]:
+    """Both versions on one warm server."""
     here = install.here()
-    return {"baseline": Side("baseline", here, pool), "candidate": Side("candidate", here, pool)}
+    return {
+        "baseline": Version("baseline", here, executor),
+        "candidate": Version("candidate", here, executor),
+    }
 
 
 def by_cell(result: GateResult) -> dict[tuple[str, str], Finding]:
@@ -50,23 +53,27 @@ def gate_suite(folder: Path, methods: list[dict[str, Any]], **changes: Any) -> S
 
 
 @pytest.fixture(scope="module")
-def faulty(tmp_path_factory: pytest.TempPathFactory, pool: Pool) -> Iterator[dict[Name, Side]]:
+def faulty(
+    tmp_path_factory: pytest.TempPathFactory, executor: LocalExecutor
+) -> Iterator[dict[Role, Version]]:
     """This tree against the copy in which everything is wrong."""
     copy = copied(tmp_path_factory.mktemp("faulty") / "candidate", FAULTS)
     with opened("candidate", copy) as candidate:
-        yield {"baseline": Side("baseline", install.here(), pool), "candidate": candidate}
+        yield {"baseline": Version("baseline", install.here(), executor), "candidate": candidate}
 
 
 @pytest.fixture
 def warm_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Later passes fork from the servers that there are, since starting new ones takes ten times as long; and
     few laps of a load are enough, however noisy the machine."""
-    monkeypatch.setattr(Side, "restart", lambda side: None)
-    monkeypatch.setattr("qbench.gate.timing.process_starts.TARGET_ERROR", 1.0)
+    monkeypatch.setattr(Version, "restart", lambda side: None)
+    monkeypatch.setattr("qbench.gate.timing.process_starts.FINE", 1.0)
 
 
 @pytest.mark.slow
-def test_every_kind_of_regression_is_found_and_nothing_else(tmp_path: Path, faulty: dict[Name, Side]) -> None:
+def test_every_kind_of_regression_is_found_and_nothing_else(
+    tmp_path: Path, faulty: dict[Role, Version]
+) -> None:
     slow = {"match": {"num_bits": "8"}, "decode_s_per_token": 1.3}
     narrow = {"match": {"num_bits": "7"}, "quantize_s": 4.0}
     loaded = gate_suite(
@@ -115,7 +122,7 @@ def slowed_suite(folder: Path) -> Suite:
 @pytest.mark.slow
 @pytest.mark.usefixtures("warm_servers")
 def test_a_slowdown_is_confirmed_by_processes_that_were_started_afterwards(
-    tmp_path: Path, faulty: dict[Name, Side]
+    tmp_path: Path, faulty: dict[Role, Version]
 ) -> None:
     lines: list[str] = []
     result = ab.compare(slowed_suite(tmp_path), faulty, ab.Order(heard=lines.append))
@@ -130,31 +137,32 @@ def test_a_slowdown_is_confirmed_by_processes_that_were_started_afterwards(
 @pytest.mark.slow
 @pytest.mark.usefixtures("warm_servers")
 def test_a_baseline_that_is_killed_in_a_later_load_is_no_candidate_that_is_fine(
-    tmp_path: Path, faulty: dict[Name, Side], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, faulty: dict[Role, Version], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lanes: list[Lane] = []
-    start = Crew.start
+    handles: list[WorkerHandle] = []
+    start = Workers.start
 
-    def noted(crew: Crew, *arguments: Any, **options: Any) -> Lane:
-        lanes.append(start(crew, *arguments, **options))
-        return lanes[-1]
+    def noted(workers: Workers, *arguments: Any, **options: Any) -> WorkerHandle:
+        handles.append(start(workers, *arguments, **options))
+        return handles[-1]
 
     def heard(line: str) -> None:
         if line.startswith("pass 3"):
-            newest = next(lane for lane in reversed(lanes) if lane.side.name == "baseline")
-            os.kill(newest.job.pid, signal.SIGKILL)
+            newest = next(handle for handle in reversed(handles) if handle.version.role == "baseline")
+            (pid,) = newest.version.executor.process_ids([newest.running.job])
+            os.kill(pid, signal.SIGKILL)
 
-    monkeypatch.setattr(Crew, "start", noted)
+    monkeypatch.setattr(Workers, "start", noted)
     result = ab.compare(slowed_suite(tmp_path), faulty, ab.Order(heard=heard))
     found = by_cell(result)
     decode = found["absmax num_bits=8", "decode_s_per_token"]
     assert (decode.verdict, decode.gated, result.exit_code) == ("undecided", True, 3)
     assert "the baseline's worker ended in load 3: failed: the worker was killed by SIGKILL" in decode.reason
     assert found["absmax num_bits=8", "perplexity"].verdict == "same"
-    assert len(lanes) == 6
+    assert len(handles) == 6
 
 
-class Elsewhere(Side):
+class Elsewhere(Version):
     """A side whose plan says that it has another torch."""
 
     def plan(self, suite: Suite, rules: Any) -> None:
@@ -163,17 +171,17 @@ class Elsewhere(Side):
 
 
 def test_another_environment_is_refused_unless_it_is_accepted(
-    tmp_path: Path, twins: dict[Name, Side]
+    tmp_path: Path, twins: dict[Role, Version]
 ) -> None:
-    other = Elsewhere("candidate", install.here(), twins["baseline"].pool)
-    sides: dict[Name, Side] = {**twins, "candidate": other}
+    other = Elsewhere("candidate", install.here(), twins["baseline"].executor)
+    versions: dict[Role, Version] = {**twins, "candidate": other}
     loaded = gate_suite(tmp_path, [{"name": "none"}], gate=UNTIMED, quality=False)
-    refused = ab.compare(loaded, sides, ab.Order())
+    refused = ab.compare(loaded, versions, ab.Order())
     assert (refused.exit_code, refused.findings) == (2, ())
     assert refused.verdict.startswith("refused: baseline (A) and candidate (B) run in different environments")
     assert "B: 1.0" in refused.verdict
     assert "--accept-environment packages.torch" in refused.verdict
-    taken = ab.compare(loaded, sides, ab.Order(accept=["packages.torch"]))
+    taken = ab.compare(loaded, versions, ab.Order(accept=["packages.torch"]))
     assert taken.refused is None
     assert [line.partition(":")[0] for line in taken.accepted] == ["packages.torch"]
 
@@ -195,7 +203,7 @@ def test_the_command_line_accepts_environments(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.slow
-def test_a_version_against_itself_is_green(tmp_path: Path, twins: dict[Name, Side]) -> None:
+def test_a_version_against_itself_is_green(tmp_path: Path, twins: dict[Role, Version]) -> None:
     gate = {"prefill_s": 4.0, "decode_s_per_token": 4.0, "quantize_s": 4.0, "budget_s": 900.0}
     loaded = gate_suite(tmp_path, [{"name": "none"}, {"name": "absmax", "num_bits": 4}], gate=gate)
     lines: list[str] = []
@@ -221,13 +229,17 @@ def test_a_version_against_itself_is_green(tmp_path: Path, twins: dict[Name, Sid
     assert set(kept["latency_repetitions"]) == {one.samples for one in timed}
 
 
-def test_a_suite_of_which_no_cell_can_run_measured_nothing(tmp_path: Path, twins: dict[Name, Side]) -> None:
+def test_a_suite_of_which_no_cell_can_run_measured_nothing(
+    tmp_path: Path, twins: dict[Role, Version]
+) -> None:
     result = ab.compare(gate_suite(tmp_path, [{"name": "none"}], devices=["cuda:7"]), twins, ab.Order())
     assert result.exit_code == 3
-    assert result.verdict == "nothing measured: no cell can run here on both sides"
+    assert result.verdict == "nothing measured: no cell can run here on both versions"
 
 
-def test_records_that_cannot_be_kept_do_not_cost_the_verdict(tmp_path: Path, twins: dict[Name, Side]) -> None:
+def test_records_that_cannot_be_kept_do_not_cost_the_verdict(
+    tmp_path: Path, twins: dict[Role, Version]
+) -> None:
     (tmp_path / "tiny").write_text("stands where the suite's folder should be made")
     result = ab.compare(
         gate_suite(tmp_path, [{"name": "none"}], devices=["cuda:7"]), twins, ab.Order(keep=tmp_path)
@@ -237,7 +249,7 @@ def test_records_that_cannot_be_kept_do_not_cost_the_verdict(tmp_path: Path, twi
     assert str(tmp_path / "tiny") in result.unkept
 
 
-def test_a_suite_that_a_side_cannot_plan_is_an_error(tmp_path: Path, twins: dict[Name, Side]) -> None:
+def test_a_suite_that_a_side_cannot_plan_is_an_error(tmp_path: Path, twins: dict[Role, Version]) -> None:
     wrong = gate_suite(tmp_path, [{"name": "absmax", "num_bits": 99}])
     with pytest.raises(SuiteError, match=r"baseline qbench .* cannot plan the suite"):
         ab.compare(wrong, twins, ab.Order())
@@ -247,7 +259,7 @@ def test_a_suite_that_a_side_cannot_plan_is_an_error(tmp_path: Path, twins: dict
 
 
 def test_an_error_of_the_other_side_points_at_the_line_of_the_file(
-    tmp_path: Path, twins: dict[Name, Side]
+    tmp_path: Path, twins: dict[Role, Version]
 ) -> None:
     text = yaml.safe_dump({"gate": {"prefill_s": 1.5}, **QUICK}, sort_keys=False)
     text += "methods:\n- {name: none}\n- {name: absmax, num_bits: 99}\n"

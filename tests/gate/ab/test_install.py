@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -187,14 +188,18 @@ def test_an_environment_without_qbench_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_package_that_shadows_the_laid_out_one_is_an_error(tmp_path: Path) -> None:
+    from qbench.run.worker.events import Ready
     from qbench.run.worker.protocol import PROTOCOL
 
     installed = install.Installed("python", "v1", "", tmp_path / "qbench")
-    facts = {"protocol": PROTOCOL, "folder": str(tmp_path / "qbench"), "strange_modules": []}
+    facts = Ready(protocol=PROTOCOL, folder=str(tmp_path / "qbench"))
     check_facts(facts, "baseline v1", installed)
-    for wrong in ({"folder": "/repo/qbench"}, {"strange_modules": ["qbench.methods.absmax"]}):
+    for wrong in (
+        replace(facts, folder="/repo/qbench"),
+        replace(facts, strange_modules=("qbench.methods.absmax",)),
+    ):
         with pytest.raises(GateError, match="PYTHONPATH"):
-            check_facts({**facts, **wrong}, "baseline v1", installed)
+            check_facts(wrong, "baseline v1", installed)
     mine = here().folder
     assert mine is not None
     assert (mine / "gate" / "ab" / "install.py").samefile(install.__file__)

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from qbench.errors import SuiteError
+from qbench.gate.ab.environment_differences import differences
 from qbench.gate.ab.install import Installed
 from qbench.gate.ab.paired_run import MOST_JUMPS, MOST_LACKS
 from qbench.gate.ab.pairs import Pair
-from qbench.gate.ab.sampling import SHOWN_LAPS
-from qbench.gate.ab.surroundings import differences
+from qbench.gate.ab.sampling import SHOWN_BLOCKS
 from qbench.gate.ab.timed_limits import check_kinds, check_sampled, timed_limits
-from qbench.gate.ab.versions import Entry, Name, Side
+from qbench.gate.ab.versions import Entry, Role, Version
 from qbench.gate.verdicts.finding import Finding
 from qbench.results.store.record import Record
 from qbench.suite.load import parse_suite
@@ -40,7 +40,7 @@ def test_a_slower_candidate_does_not_push_itself_out(budget_s: float, verdict: s
     assert (found.verdict, found.gated, played.result().exit_code) == (verdict, True, code)
     assert found.samples is not None
     assert found.samples > 5, "it is judged by what the baseline takes"
-    assert played.duels[0].closed == {}
+    assert played.paired_runs[0].closed == {}
 
 
 def test_a_slower_candidate_does_not_wait_for_what_cannot_be_decided() -> None:
@@ -52,7 +52,7 @@ def test_a_slower_candidate_does_not_wait_for_what_cannot_be_decided() -> None:
     decided = len(errands) - errands[::-1].index("quantize")
     while_open = "".join("q" if errand == "quantize" else "r" for errand in errands[:decided])
     assert "r" * (2 * 2 + 1) not in while_open, (
-        "it waits for rounds, of which each turn takes one on both sides"
+        "it waits for rounds, of which each turn takes one on both versions"
     )
 
 
@@ -72,7 +72,7 @@ def test_what_takes_long_waits_for_the_others_and_has_what_is_left(
     assert errands[:last_round].count("quantize") <= 4, "one lap of each, which tells what it takes"
 
 
-def lacks(*names: Name, until: int = 10**6) -> Play:
+def lacks(*names: Role, until: int = 10**6) -> Play:
     played = Play(["a"], quantizes=True, thresholds={**QUANTIZE, **DECODE}, confirm=False)
     for name in names:
         played.stages[name].no_number = lambda number: "no memory" if number < until else None
@@ -87,7 +87,7 @@ def lacks(*names: Name, until: int = 10**6) -> Play:
         (["baseline", "candidate"], "undecided", 3),
     ],
 )
-def test_a_side_that_gives_no_number(names: list[Name], verdict: str, code: int) -> None:
+def test_a_side_that_gives_no_number(names: list[Role], verdict: str, code: int) -> None:
     played = lacks(*names)
     found = of(played, "quantize_s")
     assert (found.verdict, found.gated, played.result().exit_code) == (verdict, True, code)
@@ -116,10 +116,10 @@ def test_two_sides_that_do_not_fit_together_leave_what_is_timed_undecided() -> N
     assert "do not fit in memory together" in found.reason
 
 
-def dying(load: int, number: int, factor: float) -> Callable[[Name, str, int], list[float] | None]:
-    loads, rounds = Counter[tuple[Name, str]](), noisy(factor)
+def dying(load: int, number: int, factor: float) -> Callable[[Role, str, int], list[float] | None]:
+    loads, rounds = Counter[tuple[Role, str]](), noisy(factor)
 
-    def play(name: Name, label: str, at: int) -> list[float] | None:
+    def play(name: Role, label: str, at: int) -> list[float] | None:
         loads[name, label] += at == 0
         if (name, label, loads[name, label], at) == ("baseline", "a", load, number):
             return None
@@ -141,38 +141,38 @@ def test_a_baseline_that_dies_amid_its_laps_leaves_the_comparison_undecided(load
     )
     assert of(played, "decode_s_per_token", "b").verdict == "same"
     assert played.result().exit_code == 3
-    (duel,) = [duel for duel in played.duels if duel.words == "a"]
-    assert duel.loads == load, "it is not loaded again"
-    assert duel.records["baseline"].status == ("ok" if load > 1 else "failed"), "the first record stays"
+    (paired,) = [paired for paired in played.paired_runs if paired.words == "a"]
+    assert paired.loads == load, "it is not loaded again"
+    assert paired.records["baseline"].status == ("ok" if load > 1 else "failed"), "the first record stays"
 
 
 def test_a_clock_that_jumps_now_and_then_costs_laps_that_are_counted() -> None:
-    def jumps(name: Name, label: str, number: int) -> list[float]:
+    def jumps(name: Role, label: str, number: int) -> list[float]:
         return [3600.0, 0.01, 0.01] if number % 2 and name == "baseline" else steady(name, label, number)
 
     played = Play(["a"], play=jumps, thresholds=DECODE, confirm=True).run()
-    (duel,) = played.duels
+    (paired,) = played.paired_runs
     found = of(played, "decode_s_per_token")
-    assert (found.verdict, duel.closed) == ("same", {})
-    assert duel.jumps["a 0"] >= 3
-    assert f"left out {duel.jumps['a 0']} laps" in found.reason
-    assert found.samples == duel.laps["a 0"]
+    assert (found.verdict, paired.closed) == ("same", {})
+    assert paired.jumps["a 0"] >= 3
+    assert f"left out {paired.jumps['a 0']} paired rounds" in found.reason
+    assert found.samples == paired.blocks["a 0"]
 
 
 def test_many_jumps_end_nothing_while_some_laps_can_be_believed() -> None:
-    def jumps(name: Name, label: str, number: int) -> list[float]:
+    def jumps(name: Role, label: str, number: int) -> list[float]:
         return [math.nan, 0.01, 0.01] if number % 2 else steady(name, label, number)
 
     played = Play(["a"], play=jumps, family=Needs(3 * MOST_JUMPS)).run()
     assert len(played.family.laps["a 0"]) == 3 * MOST_JUMPS
-    assert played.duels[0].jumps["a 0"] > MOST_JUMPS
+    assert played.paired_runs[0].jumps["a 0"] > MOST_JUMPS
 
 
 def test_a_clock_that_always_jumps_decides_nothing() -> None:
     played = Play(["a"], play=lambda *_: [0.02, -1.0, 0.01], thresholds=DECODE, confirm=True).run()
     found = of(played, "decode_s_per_token")
     assert (found.verdict, found.gated, played.result().exit_code) == ("undecided", True, 3)
-    assert f"left out {MOST_JUMPS} laps" in found.reason
+    assert f"left out {MOST_JUMPS} paired rounds" in found.reason
     assert played.sampling.spent_s < 10, "nor does it eat the budget"
 
 
@@ -180,14 +180,18 @@ def test_what_the_suite_does_not_gate_is_shown() -> None:
     off = {"prefill_s": math.inf}
     beside = Play(["a"], play=noisy(1.5), thresholds={**off, "decode_s_per_token": 1.03}, confirm=False).run()
     found = of(beside, "prefill_s")
-    assert (found.verdict, found.gated, found.samples) == ("undecided", False, beside.duels[0].laps["a 0"])
+    assert (found.verdict, found.gated, found.samples) == (
+        "undecided",
+        False,
+        beside.paired_runs[0].blocks["a 0"],
+    )
     assert found.change == pytest.approx(1, abs=0.05)
     assert of(beside, "decode_s_per_token").verdict == "worse"
     alone = Play(
         ["a"], play=noisy(1.5), thresholds={**off, "decode_s_per_token": math.inf}, confirm=True
     ).run()
     shown = of(alone, "decode_s_per_token")
-    assert (shown.gated, shown.samples, alone.duels[0].loads) == (False, SHOWN_LAPS, 1)
+    assert (shown.gated, shown.samples, alone.paired_runs[0].loads) == (False, SHOWN_BLOCKS, 1)
     assert shown.change == pytest.approx(1.5, abs=0.1)
     assert shown.baseline == pytest.approx(0.01, rel=0.1)
 
@@ -195,7 +199,7 @@ def test_what_the_suite_does_not_gate_is_shown() -> None:
 def test_nothing_is_loaded_again_for_what_is_only_shown() -> None:
     slow = Play(["a"], thresholds={"prefill_s": math.inf}, budget_s=10, settings={"lap_s": 1.0}, confirm=True)
     found = of(slow.run(), "prefill_s")
-    assert (found.samples, slow.duels[0].loads) == (3, 1)
+    assert (found.samples, slow.paired_runs[0].loads) == (3, 1)
 
 
 def test_what_is_only_shown_takes_laps_of_the_first_load_alone() -> None:
@@ -203,9 +207,9 @@ def test_what_is_only_shown_takes_laps_of_the_first_load_alone() -> None:
     played = Play(["a"], play=noisy(1), thresholds=thresholds, budget_s=30, quantizes=True, confirm=True)
     played.stages["candidate"].quantize_turn_s = 5.0
     played.run()
-    (duel,) = played.duels
-    assert duel.loads > 1
-    assert of(played, "quantize_s").samples == duel.laps["a quantize"] < SHOWN_LAPS
+    (paired,) = played.paired_runs
+    assert paired.loads > 1
+    assert of(played, "quantize_s").samples == paired.blocks["a quantize"] < SHOWN_BLOCKS
     costly = Play(["a"], thresholds={"quantize_s": math.inf}, budget_s=30, quantizes=True, confirm=True)
     costly.stages["baseline"].quantize_turn_s = 0.5
     assert of(costly.run(), "quantize_s").samples == 1
@@ -265,10 +269,10 @@ def test_false_means_shown_and_no_word_means_not_sampled() -> None:
     assert timed_limits(narrow, pair(method="none")) == {"prefill_s": 1.03, "decode_s_per_token": 1.03}
 
 
-def world(**changes: Any) -> Side:
+def world(**changes: Any) -> Version:
     packages = {"torch": "2.13.0", "pandas": "3.0"} | changes.pop("packages", {})
     known = {"python": "3.11.7", "qbench": "1", "git": {"commit": "a"}, "packages": packages, **changes}
-    return Side("baseline", Installed("python", "v", ""), None, environment=known)  # type: ignore[arg-type]
+    return Version("baseline", Installed("python", "v", ""), None, environment=known)  # type: ignore[arg-type]
 
 
 def ran(threads: int) -> list[Record]:
@@ -277,30 +281,33 @@ def ran(threads: int) -> list[Record]:
 
 def test_another_torch_is_refused_and_another_pandas_told() -> None:
     other = world(packages={"torch": "2.14.0", "pandas": "3.1"}, git={"commit": "b"}, qbench="2")
-    sides: dict[Name, Side] = {"baseline": world(), "candidate": other}
-    found = differences(sides, (), gpu=False)
+    versions: dict[Role, Version] = {"baseline": world(), "candidate": other}
+    found = differences(versions, (), gpu=False)
     assert found.deciding == ("packages.torch: A: 2.13.0; B: 2.14.0",)
     assert found.others == ("packages.pandas: A: 3.0; B: 3.1",)
     assert found.refusal is not None
     assert "packages.torch: A: 2.13.0; B: 2.14.0." in found.refusal
     assert found.refusal.endswith("--accept-environment packages.torch")
-    accepted = differences(sides, ["packages"], gpu=False)
+    accepted = differences(versions, ["packages"], gpu=False)
     assert (accepted.refusal, accepted.accepted) == (None, found.deciding)
     assert set(accepted.all) == set(found.all)
 
 
 def test_variables_that_a_version_sets_by_itself_are_told() -> None:
-    sides: dict[Name, Side] = {"baseline": world(), "candidate": world(variables={"OMP_NUM_THREADS": "1"})}
-    found = differences(sides, (), gpu=False)
+    versions: dict[Role, Version] = {
+        "baseline": world(),
+        "candidate": world(variables={"OMP_NUM_THREADS": "1"}),
+    }
+    found = differences(versions, (), gpu=False)
     assert (found.refusal, found.others) == (None, ("variables.OMP_NUM_THREADS: A: –; B: 1",))
 
 
 def test_another_python_and_other_threads_are_refused() -> None:
-    sides: dict[Name, Side] = {"baseline": world(), "candidate": world(python="3.12.1")}
-    assert differences(sides, (), gpu=False).deciding == ("python: A: 3.11.7; B: 3.12.1",)
-    assert differences(sides, ["python"], gpu=False).refusal is None
-    same: dict[Name, Side] = {"baseline": world(), "candidate": world()}
-    records: dict[Name, list[Record]] = {"baseline": ran(2), "candidate": ran(1)}
+    versions: dict[Role, Version] = {"baseline": world(), "candidate": world(python="3.12.1")}
+    assert differences(versions, (), gpu=False).deciding == ("python: A: 3.11.7; B: 3.12.1",)
+    assert differences(versions, ["python"], gpu=False).refusal is None
+    same: dict[Role, Version] = {"baseline": world(), "candidate": world()}
+    records: dict[Role, list[Record]] = {"baseline": ran(2), "candidate": ran(1)}
     assert differences(same, (), gpu=False, records=records).deciding == ("threads: A: 2; B: 1",)
     assert differences(same, ["threads"], gpu=False, records=records).refusal is None
     assert differences(same, (), gpu=False).all == ()

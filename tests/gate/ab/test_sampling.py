@@ -8,8 +8,8 @@ from collections import Counter
 
 import pytest
 
-from qbench.gate.ab.sampling import WORTH_LAPS
-from qbench.gate.ab.versions import SIDES, Name
+from qbench.gate.ab.sampling import WORTH_BLOCKS
+from qbench.gate.ab.versions import ROLES, Role
 from qbench.gate.ab.workers import believable
 from qbench.gate.timing.timed import TimedComparisons
 from tests.gate.ab.stage import THRESHOLDS, Needs, Play, noisy, steady
@@ -53,7 +53,7 @@ def test_what_is_decided_takes_no_more_laps_and_the_others_go_on() -> None:
 def test_no_lap_begins_after_the_budget(budget_s: float) -> None:
     played = Play(["a", "b", "c"], family=Needs(10**6), budget_s=budget_s, most=2).run()
     assert min(budget_s, budget_s - 0.25 * 6) <= played.sampling.spent_s <= budget_s + 0.2 + 1e-9
-    reloads = sum(duel.loads - 1 for duel in played.duels)
+    reloads = sum(paired.loads - 1 for paired in played.paired_runs)
     assert played.sampling.spent_s == pytest.approx(0.1 * len(played.turns) + 2 * reloads)
 
 
@@ -78,15 +78,17 @@ def test_the_budget_is_shared_by_batches_and_what_stays_open_is_loaded_anew() ->
 
 
 def test_a_cell_that_dies_on_one_side_ends_alone() -> None:
-    def dies(name: Name, label: str, number: int) -> list[float] | None:
+    def dies(name: Role, label: str, number: int) -> list[float] | None:
         return None if (name, label, number) == ("candidate", "b", 4) else steady(name, label, number)
 
     played = Play(["a", "b", "c"], play=dies).run()
     assert {key: len(kept) for key, kept in played.family.laps.items()} == {"a 0": 10, "b 0": 4, "c 0": 10}
-    dead = next(duel for duel in played.duels if duel.words == "b")
+    dead = next(paired for paired in played.paired_runs if paired.words == "b")
     assert dead.statuses() == {"baseline": "ok", "candidate": "failed"}
     assert dead.records["candidate"].reason == "the worker was killed by SIGSEGV in phase quantize"
-    assert {tuple(duel.statuses().values()) for duel in played.duels if duel is not dead} == {("ok", "ok")}
+    assert {tuple(paired.statuses().values()) for paired in played.paired_runs if paired is not dead} == {
+        ("ok", "ok")
+    }
 
 
 def test_a_cell_that_fails_while_it_loads_takes_no_lap() -> None:
@@ -101,7 +103,7 @@ def test_a_cell_that_fails_while_it_loads_takes_no_lap() -> None:
     played.stages["baseline"].errors = {"b": error}
     played.run()
     assert set(played.family.laps) == {"a 0"}
-    assert next(d for d in played.duels if d.words == "b").statuses() == {
+    assert next(d for d in played.paired_runs if d.words == "b").statuses() == {
         "baseline": "failed",
         "candidate": "ok",
     }
@@ -110,29 +112,29 @@ def test_a_cell_that_fails_while_it_loads_takes_no_lap() -> None:
 def test_a_cell_that_dies_in_a_later_load_failed() -> None:
     seen: Counter[str] = Counter()
 
-    def dies(name: Name, label: str, number: int) -> list[float] | None:
+    def dies(name: Role, label: str, number: int) -> list[float] | None:
         seen[name] += number == 0
         return None if seen["candidate"] == 2 and name == "candidate" else steady(name, label, number)
 
-    (duel,) = Play(["a"], play=dies, family=Needs(10**6), budget_s=20).run().duels
-    assert duel.loads == 2
-    assert duel.statuses() == {"baseline": "ok", "candidate": "failed"}
+    (paired,) = Play(["a"], play=dies, family=Needs(10**6), budget_s=20).run().paired_runs
+    assert paired.loads == 2
+    assert paired.statuses() == {"baseline": "ok", "candidate": "failed"}
 
 
 def test_records_hold_the_rounds_of_all_loads() -> None:
     played = Play(["a"], family=Needs(10**6), budget_s=20).run()
-    (duel,) = played.duels
-    assert duel.loads > 1
-    places = [duel.final(name).samples["latency"]["runs"][0]["place"] for name in SIDES]  # type: ignore[union-attr]
+    (paired,) = played.paired_runs
+    assert paired.loads > 1
+    places = [paired.final(name).samples["latency"]["runs"][0]["place"] for name in ROLES]  # type: ignore[union-attr]
     assert {first + second for first, second in zip(*places, strict=True)} == {1}
-    for name in SIDES:
-        record = duel.final(name)
+    for name in ROLES:
+        record = paired.final(name)
         assert record is not None
         (run,) = record.samples["latency"]["runs"]
         assert run["prompt_length"] == 8
         assert len(run["prefill_s"]) == len(run["decode_s"]) == len(played.family.laps["a 0"])
         assert run["lap"] == list(range(len(run["lap"])))
-        assert set(run["load"]) == set(range(1, duel.loads + 1))
+        assert set(run["load"]) == set(range(1, paired.loads + 1))
         assert record.samples["perplexity"] == {"of": name}, "of the first load"
 
 
@@ -141,15 +143,15 @@ def test_records_hold_the_rounds_of_all_loads() -> None:
     [([0.1, 0.2], True), ([0.1, 0.95], False), ([0.1, -0.1], False), ([0.1, math.nan], False), ([], False)],
 )
 def test_believable(seconds: list[float], true: bool) -> None:
-    assert believable(seconds, turn_s=1.0) is true
+    assert believable(seconds, slot_s=1.0) is true
 
 
 def test_quantizing_is_sampled_where_enough_laps_can_be_had() -> None:
     rich = Play(["a"], budget_s=1000, quantizes=True).run()
     assert len(rich.family.laps["a quantize"]) == 10
     assert rich.family.laps["a quantize"][0] == ({"quantize_s": 0.2}, {"quantize_s": 0.2})
-    assert rich.duels[0].closed == {}
-    poor = Play(["a"], budget_s=0.2 * WORTH_LAPS * 2, quantizes=True).run()
+    assert rich.paired_runs[0].closed == {}
+    poor = Play(["a"], budget_s=0.2 * WORTH_BLOCKS * 2, quantizes=True).run()
     assert {key: len(laps) for key, laps in poor.family.laps.items()} == {"a 0": 10, "a quantize": 10}
     last = [errand for *_, errand in poor.turns][-18:]
     assert set(last) == {"quantize"}, "after one lap of it the rounds come first"
@@ -160,16 +162,16 @@ def test_a_pair_that_finds_no_memory_beside_others_is_measured_in_the_next_batch
     assert {key: len(kept) for key, kept in played.family.laps.items()} == dict.fromkeys(
         ("a 0", "b 0", "c 0"), 10
     )
-    assert all(set(duel.statuses().values()) == {"ok"} for duel in played.duels)
-    assert all(duel.apart is None for duel in played.duels)
+    assert all(set(paired.statuses().values()) == {"ok"} for paired in played.paired_runs)
+    assert all(paired.apart is None for paired in played.paired_runs)
 
 
 def test_two_sides_that_do_not_fit_together_are_measured_apart_and_not_timed() -> None:
     played = Play(["a"], settings={"most_in_memory": 1}).run()
-    (duel,) = played.duels
-    assert duel.statuses() == {"baseline": "ok", "candidate": "ok"}
-    assert duel.apart is not None
-    assert "do not fit in memory together" in duel.apart
+    (paired,) = played.paired_runs
+    assert paired.statuses() == {"baseline": "ok", "candidate": "ok"}
+    assert paired.apart is not None
+    assert "do not fit in memory together" in paired.apart
     assert played.family.laps == {}
     assert played.turns == []
 
@@ -183,7 +185,7 @@ def test_the_real_family_decides_a_slowdown_and_an_equal_pair_within_the_budget(
         )
         played = Play(["a"], play=noisy(factor), family=family, budget_s=120).run()  # type: ignore[arg-type]
         verdicts[factor] = {one.metric: one.verdict for one in family.findings()}
-        loads[factor] = played.duels[0].loads
+        loads[factor] = played.paired_runs[0].loads
     assert verdicts[1.0] == {"prefill_s": "same", "decode_s_per_token": "same"}
     assert verdicts[1.05] == {"prefill_s": "same", "decode_s_per_token": "worse"}
     assert loads[1.0] <= 3
@@ -193,7 +195,7 @@ def test_the_real_family_decides_a_slowdown_and_an_equal_pair_within_the_budget(
 def test_the_luck_of_one_load_is_no_regression() -> None:
     loads: Counter[str] = Counter()
 
-    def lucky(name: Name, label: str, number: int) -> list[float]:
+    def lucky(name: Role, label: str, number: int) -> list[float]:
         loads[name] += number == 0
         slow = 1.06 if name == "candidate" and loads[name] == 1 else 1.0
         return [0.02 * slow, 0.01 * slow, 0.01 * slow]
@@ -201,4 +203,4 @@ def test_the_luck_of_one_load_is_no_regression() -> None:
     family = TimedComparisons({"a 0": {"decode_s_per_token": 1.03}}, {"a 0": "a"}, confirm=True)
     played = Play(["a"], play=lucky, family=family, budget_s=120).run()  # type: ignore[arg-type]
     assert [one.verdict for one in family.findings()] == ["same"]
-    assert played.duels[0].loads > 2
+    assert played.paired_runs[0].loads > 2

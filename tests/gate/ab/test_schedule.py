@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from qbench.gate.ab.paired_run import Duel
+from qbench.gate.ab.paired_run import PairedRun
 from qbench.gate.ab.schedule import FAIR, NEAR, SURE, Schedule
 
 
-def _duels(*loads: int) -> list[Duel]:
-    return [Duel(cast(Any, None), str(n), str(n), [], loads=count) for n, count in enumerate(loads)]
+def _duels(*loads: int) -> list[PairedRun]:
+    return [PairedRun(cast(Any, None), str(n), str(n), [], loads=count) for n, count in enumerate(loads)]
 
 
 def test_what_stands_out_is_loaded_alone() -> None:

@@ -22,11 +22,11 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from qbench.gate.ab.paired_run import Duel
+from qbench.gate.ab.paired_run import PairedRun
 from qbench.gate.ab.sampling import Sampling
 from qbench.gate.ab.units import Unit
-from qbench.gate.ab.versions import Name
-from qbench.gate.ab.workers import Crew
+from qbench.gate.ab.versions import Role
+from qbench.gate.ab.workers import Workers
 from qbench.gate.timing.timed import Key, TimedComparisons
 from qbench.gate.verdicts.finding import Verdict
 
@@ -40,7 +40,7 @@ OTHERS = ("load_s", "quantize_s", "compile_s", "energy_j_per_token")
 DEFAULT, EIGHT = ROUND[:2], (*ROUND, *OTHERS)
 SLOWED = "decode_s_per_token"
 LOAD_S, RESTART_S = 1.5, 6.0
-"""To load a cell on both sides, and to start both servers anew, from the second pass on."""
+"""To load a cell on both versions, and to start both servers anew, from the second pass on."""
 HANDOVER_S = 0.005
 LEAD_IN_S = 0.1
 """Longest untimed lead-in of a round, which else is as long as the round."""
@@ -122,28 +122,30 @@ def simulate(scenario: Scenario, seed: int) -> Outcome:
         correction=scenario.correction,
         confirm=scenario.confirm,
     )
-    duels = [_Duel(cast(Any, None), cell, cell, [Unit(cell, cell, cell, "round", limits)]) for cell in cells]
+    paired_runs = [
+        _PairedRun(cast(Any, None), cell, cell, [Unit(cell, cell, cell, "round", limits)]) for cell in cells
+    ]
     sampling = _Sampling(
-        Crew(), {}, family, duels, scenario.budget_s, seed, "simulated", TOGETHER,
+        Workers(), {}, family, paired_runs, scenario.budget_s, seed, "simulated", TOGETHER,
         fresh=scenario.confirm, restart_s=RESTART_S,
     )  # fmt: skip
     sampling.simulated(scenario, seed)
     sampling.run()
-    loads = {duel.cell_id: duel.loads for duel in duels}
+    loads = {paired.cell_id: paired.loads for paired in paired_runs}
     return Outcome(family.verdicts(), sampling.spent_s, sampling.passes, loads)
 
 
-class _Duel(Duel):
+class _PairedRun(PairedRun):
     """A pair without workers."""
 
     @property
     def alive(self) -> bool:
         return True
 
-    def statuses(self) -> dict[Name, str]:
+    def statuses(self) -> dict[Role, str]:
         return {"baseline": "ok", "candidate": "ok"}
 
-    def land(self, crew: Crew, suite: str) -> None:
+    def land(self, workers: Workers, suite: str) -> None:
         pass
 
 
@@ -154,8 +156,12 @@ class _Sampling(Sampling):
         rng = np.random.default_rng([20261121, seed])
         known = recordings(scenario.noise)
         self._rng, self._scenario = rng, scenario
-        self._laps = {duel.cell_id: _laps(known, scenario, duel.cell_id, rng) for duel in self.duels}
-        self._lap_s = {duel.cell_id: known[int(duel.cell_id) % len(known)].lap_s for duel in self.duels}
+        self._laps = {
+            paired.cell_id: _laps(known, scenario, paired.cell_id, rng) for paired in self.paired_runs
+        }
+        self._lap_s = {
+            paired.cell_id: known[int(paired.cell_id) % len(known)].lap_s for paired in self.paired_runs
+        }
         self._factors: dict[str, Array] = {}
         self._slow = {cell: scenario.slow for cell, _ in scenario.hurt(seed)}
 
@@ -165,22 +171,22 @@ class _Sampling(Sampling):
     def _room(self) -> bool:
         return True
 
-    def _load(self, duel: Duel) -> None:
-        duel.loads += 1
-        duel.load_s = LOAD_S
+    def _load(self, paired: PairedRun) -> None:
+        paired.loads += 1
+        paired.load_s = LOAD_S
         if self.passes > 1:
             self.spent_s += LOAD_S
         factors = np.exp(self._scenario.process_effect * self._rng.standard_normal((2, len(EIGHT))))
-        factors[1, EIGHT.index(SLOWED)] *= self._slow.get(duel.cell_id, 1.0)
-        self._factors[duel.cell_id] = factors
+        factors[1, EIGHT.index(SLOWED)] *= self._slow.get(paired.cell_id, 1.0)
+        self._factors[paired.cell_id] = factors
 
-    def _lap(self, duel: Duel, unit: Unit) -> None:
-        places, order = next(self._laps[duel.cell_id]), self._order()
-        times = self._factors[duel.cell_id] * (places if order[0] == "baseline" else places[::-1])
-        sides = [dict(zip(EIGHT, row, strict=True)) for row in times.tolist()]
-        self.family.add_block(unit.key, sides[0], sides[1], duel.loads)
-        self.spent_s += self._lap_s[duel.cell_id]
-        duel.lap_times[unit.key] = self._lap_s[duel.cell_id]
+    def _block(self, paired: PairedRun, unit: Unit) -> None:
+        places, order = next(self._laps[paired.cell_id]), self._order()
+        times = self._factors[paired.cell_id] * (places if order[0] == "baseline" else places[::-1])
+        versions = [dict(zip(EIGHT, row, strict=True)) for row in times.tolist()]
+        self.family.add_block(unit.key, versions[0], versions[1], paired.loads)
+        self.spent_s += self._lap_s[paired.cell_id]
+        paired.block_times[unit.key] = self._lap_s[paired.cell_id]
 
 
 def _laps(known: list[Recording], scenario: Scenario, cell: str, rng: np.random.Generator) -> Iterator[Array]:

@@ -13,7 +13,7 @@ import qbench
 from qbench.cell import Cell, ModelRef
 from qbench.results.store.folders import Store
 from qbench.run import bases
-from qbench.run.executors.local.pool import Pool
+from qbench.run.executors.local.executor import LocalExecutor
 from qbench.run.quantize import Order, quantize
 from qbench.run.runner import Outcome, run_suite
 from qbench.run.verify import verify
@@ -34,11 +34,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def go(cache: Path, tmp_path: Path) -> Iterator[Go]:
     """Runs methods with a server that knows this cache, each time afresh."""
-    with Pool() as pool:
+    with LocalExecutor() as executor:
 
         def run(methods: list[dict[str, Any]], listener: Any = None, **changes: Any) -> Outcome:
             loaded = suite(methods, tmp_path, **changes)
-            return run_suite(loaded, tmp_path / "results", listener or Listening(), pool=pool, fresh=True)
+            return run_suite(
+                loaded, tmp_path / "results", listener or Listening(), executor=executor, fresh=True
+            )
 
         yield run
 
@@ -75,7 +77,7 @@ def test_a_base_that_cannot_be_kept_costs_divergence_only(go: Go, cache: Path) -
 
 def test_who_lends_a_checkpoint_its_base(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Cell] = []
-    monkeypatch.setattr(bases, "_run", lambda pool, cell: made.append(cell))
+    monkeypatch.setattr(bases, "_run", lambda executor, cell: made.append(cell))
     quality = {**factory.cell().quality, "divergence": True}  # type: ignore[dict-item]
     none = factory.cell(quality=quality)
     saved = factory.cell("saved", quality=quality, model=ModelRef("q", "./q", "sha256:q"), params={})
@@ -87,14 +89,14 @@ def test_who_lends_a_checkpoint_its_base(monkeypatch: pytest.MonkeyPatch) -> Non
         factory.cell(quality=quality, threads=9),
     ]
     keep = bases.keep_base_outputs
-    pool: Any = None
-    assert keep(pool, [saved], [saved, *strangers, none], origin) == []
+    executor: Any = None
+    assert keep(executor, [saved], [saved, *strangers, none], origin) == []
     assert made == [none]
     made.clear()
-    keep(pool, [saved], [saved, *strangers], origin)
-    keep(pool, [saved], [saved, none], {})
+    keep(executor, [saved], [saved, *strangers], origin)
+    keep(executor, [saved], [saved, none], {})
     assert made == []
-    keep(pool, [saved, none], [saved, none], origin)
+    keep(executor, [saved, none], [saved, none], origin)
     assert made == [none], "once for both"
 
 
@@ -102,22 +104,22 @@ def test_who_lends_a_checkpoint_its_base(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_checkpoint_has_its_base_although_no_other_cell_runs(cache: Path, tmp_path: Path) -> None:
     """Its model's own cell ended in an earlier launch, and what was kept is gone."""
     models = [{"source": "builtin:austen-6m"}, {"source": "./made"}]
-    with Pool() as pool:
-        quantize(Order("builtin:austen-6m", "absmax", {"num_bits": 4}), tmp_path / "made", pool=pool)
+    with LocalExecutor() as executor:
+        quantize(Order("builtin:austen-6m", "absmax", {"num_bits": 4}), tmp_path / "made", executor=executor)
         whole = suite([{"name": "none"}, {"name": "saved"}], tmp_path, models=models)
         first = run_suite(
-            whole, tmp_path / "results", Listening(), pool=pool, rules=[parse_filter("method=none")]
+            whole, tmp_path / "results", Listening(), executor=executor, rules=[parse_filter("method=none")]
         )
         assert [record.cell.method for record in first.records if record.status == "ok"] == ["none"]
         shutil.rmtree(cache / "base")
-        outcome = run_suite(whole, tmp_path / "results", Listening(), pool=pool)
+        outcome = run_suite(whole, tmp_path / "results", Listening(), executor=executor)
         (saved,) = [record for record in outcome.records if record.status == "ok"]
         assert saved.cell.method == "saved"
         assert sum(saved.samples["perplexity"]["divergence"]["kl"]) > 0
         shutil.rmtree(cache / "base")
-        found = verify(outcome.run, 9, 0, Listening(), pool)
+        found = verify(outcome.run, 9, 0, Listening(), executor)
         assert [one.different for one in found] == [[], []]
         shutil.rmtree(cache / "base")
         alone = suite([{"name": "saved"}], tmp_path, models=models[1:], name="alone")
-        (record,) = run_suite(alone, tmp_path / "results", Listening(), pool=pool).records
+        (record,) = run_suite(alone, tmp_path / "results", Listening(), executor=executor).records
         assert "no cell of the weights" in record.samples["perplexity"]["divergence"]["reason"]

@@ -21,7 +21,7 @@ from qbench.cache import cache_folder
 from qbench.cli.progress import LiveTable
 from qbench.results.store.record import Record
 from qbench.results.table.metrics import METRICS
-from qbench.run.executors.local.pool import Pool
+from qbench.run.executors.local.executor import LocalExecutor
 from qbench.run.runner import run_suite
 from qbench.suite.load import load_suite
 from tests.run.conftest import PLUGIN, QUICK, Listening, Run
@@ -133,7 +133,9 @@ def test_one_cell_at_a_time_is_another_cell(run: Run) -> None:
     assert reasons == [["latency.interleave 1: it took turns with others"]] * 2
 
 
-def test_stopped_workers_die_with_a_killed_parent_and_the_run_resumes(tmp_path: Path, pool: Pool) -> None:
+def test_stopped_workers_die_with_a_killed_parent_and_the_run_resumes(
+    tmp_path: Path, executor: LocalExecutor
+) -> None:
     note = tmp_path / "note"
     process = _start(tmp_path, note)
     deadline = time.monotonic() + 100
@@ -149,7 +151,9 @@ def test_stopped_workers_die_with_a_killed_parent_and_the_run_resumes(tmp_path: 
     while any(map(_alive, [server, *workers])) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert [pid for pid in [server, *workers] if _alive(pid)] == []
-    resumed = run_suite(load_suite(str(tmp_path / "tiny.yaml")), tmp_path / "results", Listening(), pool=pool)
+    resumed = run_suite(
+        load_suite(str(tmp_path / "tiny.yaml")), tmp_path / "results", Listening(), executor=executor
+    )
     assert [resumed.run.folder] == list((tmp_path / "results" / "tiny").iterdir())
     assert [len(record.samples["latency"]["interleaved_with"]) for record in resumed.records] == [2, 2, 2]
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from qbench.measure.process import Needs, Peak
-from qbench.run.executors.local import memory_admission as room
+from qbench.run.executors import memory_admission as room
 
 GIB = 1 << 30
 

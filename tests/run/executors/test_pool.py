@@ -9,46 +9,55 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from qbench.run.executors.local.pool import Job, Pool
+from qbench.run.executors.local.executor import LocalExecutor
+from qbench.run.executors.local.pool import Pool
+from qbench.run.executors.local.process import WorkerProcess
+from qbench.run.worker.events import Done, Failure, Started, Want, WireEvent
+from qbench.run.worker.requests import Go, MeasurePeakRates, Work
 
-CEILINGS = {"kind": "ceilings", "device": "cpu"}
+PEAK_RATES = MeasurePeakRates("cpu")
 
 
-def _until(pool: Pool, job: Job, event: str) -> dict[str, Any]:
+class Nothing(Work):
+    """A job that no worker knows."""
+
+    kind = "nothing"
+
+
+def _until(pool: Pool, job: WorkerProcess, event: type[WireEvent]) -> WireEvent:
     while job.exit_code is None:
         pool.wait()
         while job.events:
             said = job.events.popleft()
-            if said["event"] == event:
+            if isinstance(said, event):
                 return said
-    raise AssertionError(f"the worker ended without {event!r}: {job.log_tail()}")
+    raise AssertionError(f"the worker ended without {event.__name__}: {job.log_tail()}")
 
 
 def test_the_server_has_one_thread_and_starts_workers_in_an_instant() -> None:
     with Pool() as pool:
-        assert pool.facts["threads"] == 1, "a process with threads must not fork"
+        assert pool.facts.threads == 1, "a process with threads must not fork"
         seconds = []
         for _ in range(5):
             started = time.perf_counter()
-            job = pool.start({"kind": "nothing"}, 60)
-            _until(pool, job, "started")
+            job = pool.start(Nothing(), 60)
+            _until(pool, job, Started)
             seconds.append(time.perf_counter() - started)
-            _until(pool, job, "error")
+            _until(pool, job, Failure)
         assert statistics.median(seconds) < 0.3
-        assert statistics.median(seconds) < pool.facts["seconds"] / 5
+        assert statistics.median(seconds) < pool.facts.seconds / 5
 
 
 def test_the_parent_sleeps_while_a_worker_measures() -> None:
     with Pool() as pool:
-        job = pool.start(CEILINGS, 60)
-        _until(pool, job, "want")
+        job = pool.start(PEAK_RATES, 60)
+        _until(pool, job, Want)
         before, started = time.process_time(), time.perf_counter()
-        job.send({"go": True})
-        _until(pool, job, "done")
+        job.send(Go())
+        _until(pool, job, Done)
         used, elapsed = time.process_time() - before, time.perf_counter() - started
     assert elapsed > 0.3
     assert used < 0.02 * elapsed + 0.01
@@ -58,8 +67,9 @@ def test_workers_and_server_die_with_a_killed_parent(tmp_path: Path) -> None:
     script = (
         "import sys, time\n"
         "from qbench.run.executors.local.pool import Pool\n"
+        "from qbench.run.worker.messages import MeasurePeakRates\n"
         "pool = Pool()\n"
-        f"job = pool.start({CEILINGS!r}, 600)\n"
+        "job = pool.start(MeasurePeakRates('cpu'), 600)\n"
         "while job.pid is None: pool.wait()\n"
         "print(pool._process.pid, job.pid, flush=True)\n"
         "time.sleep(600)\n"
@@ -77,7 +87,7 @@ def test_workers_and_server_die_with_a_killed_parent(tmp_path: Path) -> None:
 
 def test_a_worker_that_never_answers_is_killed_at_its_deadline() -> None:
     with Pool() as pool:
-        job = pool.start(CEILINGS, 0.5)  # it waits for a word to go that never comes
+        job = pool.start(PEAK_RATES, 0.5)  # it waits for a word to go that never comes
         started = time.monotonic()
         while job.exit_code is None:
             pool.wait()
@@ -89,11 +99,11 @@ def test_a_worker_that_never_answers_is_killed_at_its_deadline() -> None:
 def test_a_death_that_is_heard_before_the_last_words_leaves_no_ear_behind() -> None:
     with Pool() as pool:
         for _ in range(3):
-            job = pool.start({"kind": "nothing"}, 60)
+            job = pool.start(Nothing(), 60)
             time.sleep(1)  # it speaks and dies; both wait to be heard
             while job.exit_code is None:
                 pool._control_news()  # the server's word first
-            assert [event["event"] for event in job.events] == ["started", "error"]
+            assert [type(event) for event in job.events] == [Started, Failure]
             assert len(pool._selector.get_map()) == 1
 
 
@@ -112,11 +122,13 @@ def _alive(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-def test_a_worker_never_reads_a_source_that_was_edited_since_the_server_began(pool: Pool) -> None:
+def test_a_worker_never_reads_a_source_that_was_edited_since_the_server_began(
+    executor: LocalExecutor,
+) -> None:
     """All of qbench that a cell can need is imported before the first fork."""
     from qbench.run.executors.local import server
 
-    loaded = set(pool.facts["modules"])
+    loaded = set(executor.facts.modules)
     asked = set(server._own_modules())
     assert {
         "qbench.methods.gptq",

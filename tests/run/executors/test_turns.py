@@ -1,11 +1,12 @@
-"""Laps and groups: whose turn it is, simulated with workers that warm up slowly, die, and wait."""
+"""Blocks and groups: the order of slots, simulated with workers that warm up slowly, die, and wait."""
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from hypothesis import strategies as st
 from qbench.cell import Cell, ModelRef
 from qbench.results.store.folders import Run
 from qbench.results.store.record import Record
-from qbench.run.executors.local import memory_admission as room
-from qbench.run.executors.local import scheduler as scheduling
-from qbench.run.executors.local.scheduler import Schedule
-from qbench.run.executors.local.turns import groups
+from qbench.run.executors import memory_admission as room
+from qbench.run.executors import scheduler as scheduling
+from qbench.run.executors.executor import Capability, Ended, Event, Executor, Job
+from qbench.run.executors.scheduler import Scheduler
+from qbench.run.executors.slots import groups
+from qbench.run.worker.events import Done, Want, WorkerEvent, worker_event
+from qbench.run.worker.requests import Grant, MeasureCell, Slot
 from tests.run.conftest import Listening
 
 LATENCY = {"prompt_lengths": [8], "interleave": 8}
@@ -39,47 +43,34 @@ def cell(number: int, *, interleave: int = 8, **changes: Any) -> Cell:
     return Cell(**{**values, **changes})
 
 
+Word = dict[str, Any]
+
+
 @dataclass(eq=False)
 class Actor:
-    """A worker as a script, and the job through which the scheduler speaks with it."""
+    """A worker as a script."""
 
-    script: Iterator[dict[str, Any]]
-    peak_rss_bytes: int = 0
+    job: Job
+    script: Iterator[Word]
     pid: int = 1
-    timed_out: bool = False
     exit_code: int | None = None
-    events: Any = field(default_factory=list)
-    stopped: bool = False
-    clock_runs: bool = True
+    suspended: bool = False
     asked: bool = False
     doomed: bool = False
     """It dies where it stands, even while it waits."""
+    heard: Grant | None = None
 
-    def log_tail(self) -> str:
-        return ""
-
-    def hold(self) -> None:
-        self.clock_runs = False
-
-    def stop(self) -> None:
-        self.stopped = True
-
-    def go_on(self) -> None:
-        self.stopped, self.clock_runs = False, True
-
-    def send(self, message: dict[str, Any]) -> None:
-        assert not self.stopped
-        self.asked = False
-        self.heard = message
+    @property
+    def slot(self) -> Slot:
+        assert isinstance(self.heard, Slot)
+        return self.heard
 
 
-class Queue(list[dict[str, Any]]):
-    def popleft(self) -> dict[str, Any]:
-        return self.pop(0)
+class Stage(Executor):
+    """An executor of actors; in each wait one that can act says its next word."""
 
-
-class Stage:
-    """A pool of actors; in each wait one that can act says its next word."""
+    name = "stage"
+    capabilities = frozenset(Capability)
 
     def __init__(self, scripts: dict[str, Any], chance: random.Random) -> None:
         self.scripts, self.chance = scripts, chance
@@ -87,31 +78,57 @@ class Stage:
         self.most = 0
         self.rounds: list[tuple[str, int, int, int]] = []
 
-    def start(self, message: dict[str, Any], timeout_s: float) -> Actor:
-        actor = Actor(iter(()), events=Queue())
-        actor.script = self.scripts[message["cell"]["label"]](actor, self)
+    def start(self, job: Job) -> None:
+        assert isinstance(job.work, MeasureCell)
+        actor = Actor(job, iter(()))
+        actor.script = self.scripts[job.work.cell["label"]](actor, self)
         self.actors.append(actor)
         self.most = max(self.most, len(self.living))
-        return actor
 
     @property
     def living(self) -> list[Actor]:
         return [actor for actor in self.actors if actor.exit_code is None]
 
-    def wait(self, timeout_s: float | None) -> list[Actor]:
+    def of(self, job: Job) -> Actor:
+        return next(actor for actor in self.actors if actor.job is job)
+
+    def wait(self, timeout_s: float | None = None) -> list[tuple[Job, Event]]:
         free = [actor for actor in self.living if actor.doomed or not actor.asked]
         assert free, "everybody waits: nobody will ever say a word again"
         actor = self.chance.choice(free)
         if actor.doomed:
             actor.exit_code = -9
-            return [actor]
-        assert not actor.stopped, "a stopped worker was left to compute"
-        assert actor.clock_runs
-        word = next(actor.script, {"event": "done"})
-        actor.exit_code = 0 if word["event"] == "done" else None
-        actor.asked = word["event"] == "want"
-        actor.events.append(word)
-        return [actor]
+            return [(actor.job, Ended(-9))]
+        assert not actor.suspended, "a suspended worker was left to compute"
+        said = _typed(next(actor.script, {"event": "done"}))
+        actor.asked = isinstance(said, Want)
+        if not isinstance(said, Done):
+            return [(actor.job, said)]
+        actor.exit_code = 0
+        return [(actor.job, said), (actor.job, Ended(0))]
+
+    def stop(self, job: Job) -> None:
+        raise AssertionError("no actor says what cannot be understood")
+
+    def suspend(self, job: Job) -> None:
+        assert self.of(job).asked, "a worker that computes is suspended"
+        self.of(job).suspended = True
+
+    def grant(self, job: Job, grant: Grant, timeout_s: float | None = None) -> None:
+        actor = self.of(job)
+        assert actor.asked
+        assert timeout_s is None, "waiting costs a cell no time and gives it none"
+        actor.suspended = actor.asked = False
+        actor.heard = grant
+
+    def process_ids(self, jobs: Iterable[Job]) -> tuple[int, ...]:
+        return tuple(self.of(job).pid for job in jobs)
+
+    def close(self) -> None: ...
+
+
+def _typed(word: Word) -> WorkerEvent:
+    return worker_event(json.dumps(word).encode())
 
 
 GIB = 1 << 30
@@ -122,20 +139,20 @@ def worker(label: str, warm: int, dies_after: int | None = None, energy: bool = 
 
     def script(actor: Actor, stage: Stage) -> Iterator[dict[str, Any]]:
         yield {"event": "want", "phase": "quantize"}
-        assert all(other.stopped for other in stage.living if other is not actor)
+        assert all(other.suspended for other in stage.living if other is not actor)
         yield {"event": "release"}
         yield {"event": "needs", "bytes": {"host": GIB}}
         for number in range(warm + REPETITIONS):
             at = int(number >= warm)
             yield {"event": "want", "stage": at}
-            assert all(other.stopped for other in stage.living if other is not actor)
-            stage.rounds.append((label, at, actor.heard["lap"], actor.heard["place"]))
+            assert all(other.suspended for other in stage.living if other is not actor)
+            stage.rounds.append((label, at, actor.slot.lap, actor.slot.place))
             yield {"event": "release"}
         yield {"event": "part", "key": "samples", "value": {"latency": {"runs": []}}}
         yield {"event": "rounds_over"}
         if energy:
             yield {"event": "want", "phase": "energy"}
-            assert all(other.stopped for other in stage.living if other is not actor)
+            assert all(other.suspended for other in stage.living if other is not actor)
             yield {"event": "release"}
 
     def mortal(actor: Actor, stage: Stage) -> Iterator[dict[str, Any]]:
@@ -156,9 +173,9 @@ def play(
     stage: Stage | None = None,
 ) -> tuple[Stage, dict[str, Record]]:
     stage = stage or Stage(scripts, random.Random(seed))
-    schedule = Schedule(Run("s", "r", tmp_path), Listening(), jobs)
-    schedule.work(stage, cells, done)  # type: ignore[arg-type]
-    return stage, {record.cell.label: record for record in schedule.records}
+    scheduler = Scheduler(Run("s", "r", tmp_path), Listening(), jobs)
+    scheduler.work(stage, cells, done)
+    return stage, {record.cell.label: record for record in scheduler.records}
 
 
 def timed(stage: Stage) -> dict[str, list[int]]:
@@ -366,7 +383,7 @@ def test_a_worker_that_has_the_machine_knows_its_siblings_on_the_device(folder: 
             for word in worker(label, 1)(actor, stage):
                 yield word
                 if word["event"] == "want" and len(stage.living) == 3:
-                    told.append((label, set(actor.heard["siblings"])))
+                    told.append((label, set(actor.heard.siblings)))
 
         return say
 

@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def _own_version() -> dict[str, object]:
-    """What a parent of another version has to know of this one."""
+    """Facts of this version for a parent of another one."""
     import qbench
     from qbench.run.worker.protocol import PROTOCOL
 

@@ -1,4 +1,7 @@
-"""Whether the machine has memory for one more worker beside those that wait for their turns."""
+"""Admission of one more worker beside those in memory: what it may take, against what is free.
+
+Only for executors whose workers run on this machine.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 MARGIN = 0.25
-"""Of the largest worker so far: the next method may need more than those before it."""
+"""Share of the largest worker so far: the next method may need more than those before it."""
 HOST_SPARE = 256 << 20
 DEVICE_SPARE = 1 << 30
-"""Beside what torch holds of a GPU's memory: a CUDA context, its kernels, a library's workspace."""
+"""GPU memory that torch does not count: a CUDA context, its kernels, a library's workspace."""
 
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
@@ -17,10 +20,10 @@ OWN_CGROUP = Path("/proc/self/cgroup")
 
 
 def lacking(needs: Sequence[dict[str, int | None]]) -> str | None:
-    """Why one more worker like these does not fit, or None; `needs` is what each has said (`Needs.bytes`).
+    """Reason that one more worker like these does not fit, or None; `needs` holds the bytes of each worker.
 
-    What nobody has said or the system does not tell counts as room. A GPU's free memory is the worker's own
-    word, so that the parent touches no device.
+    Needs that no worker has sent, and memory that the system does not tell, count as free. A GPU's free
+    memory is told by the workers, so that the parent touches no device.
     """
     host = _most(needs, "host")
     if host is not None:
@@ -52,7 +55,7 @@ def _machine() -> Iterator[int]:
 
 
 def _cgroups() -> Iterator[int]:
-    """What each cgroup around this process leaves; page cache that can be dropped counts as free."""
+    """Free bytes of each cgroup around this process; page cache that can be dropped counts as free."""
     for folder, limit, used in _memory_folders():
         values = [next(iter(_lines(folder / name)), "") for name in (limit, used)]
         if all(value.isdigit() for value in values):

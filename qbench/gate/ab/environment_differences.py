@@ -1,7 +1,8 @@
-"""What differs between the environments of two versions on one machine, and what of it decides.
+"""Differences between the environments of two versions on one machine, and those that forbid a comparison.
 
-The machine and its variables are the same. What computes (torch, its libraries, Python, the threads) must be
-so too: else its doing would count as that of the version under test. Whatever else differs is told.
+The machine and its variables are the same. The software that computes (torch, its libraries, Python, the
+threads) must be so too: else its effect would count as that of the version under test. Other differences are
+reported.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from qbench.gate.ab.versions import SIDES, Name, Side
+from qbench.gate.ab.versions import ROLES, Role, Version
 from qbench.results.compare.comparable import check_accepted, compared
 from qbench.results.store.manifest_facts import differing, facts
 from qbench.results.store.record import Record
@@ -19,7 +20,7 @@ ALSO = frozenset({"python"})
 INHERITED = "variables."
 """Both servers inherit those of the gate: where they differ a version sets them itself, and is tested so."""
 OWN = ("git", "qbench")
-"""Of what is under test itself."""
+"""Facts of what is under test itself."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Differences:
 
     @property
     def refusal(self) -> str | None:
-        """Why the two are not compared, with the way out."""
+        """Reason that the two are not compared, with the way out."""
         if not self.deciding:
             return None
         keys = ",".join(line.partition(": ")[0] for line in self.deciding)
@@ -47,18 +48,18 @@ class Differences:
 
 
 def differences(
-    sides: Mapping[Name, Side],
+    versions: Mapping[Role, Version],
     accept: Iterable[str],
     *,
     gpu: bool,
-    records: Mapping[Name, Iterable[Record]] | None = None,
+    records: Mapping[Role, Iterable[Record]] | None = None,
 ) -> Differences:
     """`records`: where they are there already, also the threads that they ran with.
 
-    GateError where a fact is accepted that neither side has.
+    GateError where a fact is accepted that neither version has.
     """
     ran = records or {}
-    known = [facts({"environment": sides[name].environment}, ran.get(name, ())) for name in SIDES]
+    known = [facts({"environment": versions[name].environment}, ran.get(name, ())) for name in ROLES]
     allowed = tuple(accept)
     check_accepted(allowed, *known)
     left, taken = (

@@ -1,4 +1,4 @@
-"""What `qbench run --verify` says: each repeated cell, and every number that was not the same."""
+"""Output of `qbench run --verify`: each repeated cell, and every number that differs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def say(verified: Sequence[Verified], file: Path, *, quiet: bool, json: bool) -> None:
-    """Lines for a reader, one JSON object for a program, nothing where only the path was asked for."""
+    """Prints lines for a reader, one JSON object for a program, nothing where only the path was asked for."""
     if json:
         cells = [one.to_dict() for one in verified]
         print(json_.dumps({"event": "verified", "file": str(file), "cells": cells}), flush=True)

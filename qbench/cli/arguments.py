@@ -1,4 +1,4 @@
-"""Words of a command line as the values that a suite would hold; SuiteError names the word that is wrong."""
+"""Arguments of a command line as the values of a suite; SuiteError names an argument that is wrong."""
 
 from __future__ import annotations
 

@@ -1,15 +1,18 @@
-"""`Group`: cells whose latencies are compared, and in which order their workers take turns.
+"""`Group`: cells whose latencies are compared, and the order in which their workers get slots for their
+rounds.
 
 Measured one after the other, two cells meet another temperature, another clock and other neighbours on the
-machine, and what drifts in between reads as a difference of the methods. So the members of a group are loaded
-at the same time and take turns: a lap is one round of every member, in an order drawn anew for each lap. What
-drifts over minutes then falls on all of them alike, and rounds of one lap are neighbours in time, which makes
+machine, and a drift in between reads as a difference of the methods. So the members of a group are loaded at
+the same time and take turns: a block is one round of every member, in an order drawn anew for each block. A
+drift over minutes then affects all of them alike, and rounds of one block are neighbours in time, which makes
 a paired comparison possible.
 
-A member says with every turn that it asks for at which stage it is (`latency.STAGES`: compiling, where its
-runtime asks for it, warm-up, rounds and the seconds outside the layers of its first prompt length and batch
-size are stages 0 to 3, those of the next 4 to 7, and so on). Only the members that are furthest behind take
-part in a lap: all wait until the last one is compiled and warm, and then time the same laps.
+A member names its stage with every slot that it asks for (`timing.STAGES`: compiling, where its runtime asks
+for it, warm-up, rounds and the seconds outside the layers of its first workload are stages 0 to 3, those of
+the next 4 to 7, and so on). Only the members that are furthest behind take part in a block: all wait until
+the last one is compiled and warm, and then time the same blocks.
+
+An executor without turns pairs nothing: each cell is then a group of its own.
 """
 
 from __future__ import annotations
@@ -25,12 +28,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qbench.cell import Cell
-from qbench.run.executors.local.running_cell import Flight
+from qbench.run.executors.running_cell import RunningCell
+from qbench.run.executors.state import BEFORE_ROUNDS_END
 from qbench.run.provenance.clock import utc_now
+from qbench.run.worker.requests import Slot
 
 
 def compared_key(cell: Cell, made_from: Mapping[str, str]) -> str:
-    """Equal for cells whose latencies are compared; of its own for one that times nothing.
+    """Key that is equal for cells whose latencies are compared; unique for one that times nothing.
 
     `made_from` names the unquantized weights behind those of a quantized checkpoint.
     """
@@ -47,49 +52,50 @@ class Group:
     key: str
     waiting: deque[Cell]
     apart: dict[str, str] = field(default_factory=dict)
-    """Cells that are compared with these and took no turns with them: id → why."""
-    members: dict[str, Flight] = field(default_factory=dict)
+    """Cells that are compared with these and took no turns with them: id → reason."""
+    members: dict[str, RunningCell] = field(default_factory=dict)
     """Live ones by cell id; a member that ends, however it does, leaves."""
     retried: str | None = None
-    """Why its one cell, which ran out of memory beside others, runs again without any other in memory."""
+    """Reason that its one cell, which ran out of memory beside others, runs again alone in memory."""
     took_turns: set[str] = field(default_factory=set)
-    lap: int = -1
+    block: int = -1
     _order: list[str] = field(default_factory=list)
-    """Who is still to come in this lap, the next one last."""
+    """Members still to come in this block, the next one last."""
     _place: int = 0
     _since_s: float | None = None
-    """When the first lap began, on the clock that all processes share, and beside it as UTC."""
+    """Beginning of the first block, on the clock that all processes of the machine share."""
     _since_utc: str = ""
 
     @property
     def most(self) -> int:
-        """How many workers these cells may have in memory at once (`latency.interleave`)."""
+        """Limit of workers of these cells in memory at once (`latency.interleave`)."""
         latency = self.waiting[0].latency if self.waiting else None
         return latency["interleave"] if latency else 1
 
     def ready(self) -> bool:
-        """Whether all that have rounds to come wait for a turn, and none is still to be started."""
-        stages = [flight.stage for flight in self.members.values() if not flight.through]
+        """True once all that have rounds to come wait for a slot, and none is still to be started."""
+        stages = [one.stage for one in self.members.values() if one.state in BEFORE_ROUNDS_END]
         return not self.waiting and bool(stages) and None not in stages
 
     @property
-    def amid_lap(self) -> bool:
-        """Whether a lap has begun and is not over."""
+    def amid_block(self) -> bool:
+        """True while a block has begun and is not over."""
         return any(name in self.members for name in self._order)
 
-    def next_turn(self) -> tuple[Flight, dict[str, Any]]:
-        """Whose turn it is, and what to tell it; only for a group that is ready."""
+    def next_slot(self) -> tuple[RunningCell, Slot]:
+        """The member whose slot is next, and the grant; only for a group that is ready."""
         self._order = [name for name in self._order if name in self.members]
         if not self._order:
-            self._begin_lap()
+            self._begin_block()
         name = self._order.pop()
         self.took_turns.add(name)
-        turn = {"lap": self.lap, "place": self._place, "since_s": self._since_s, "since_utc": self._since_utc}
+        assert self._since_s is not None, "a block has begun"
+        slot = Slot(self.block, self._place, self._since_s, self._since_utc)
         self._place += 1
-        return self.members[name], turn
+        return self.members[name], slot
 
     def leave(self, cell: Cell) -> dict[str, Any]:
-        """Takes a member out; what its record says of the others."""
+        """Takes a member out; returns the entries of its record on the others."""
         del self.members[cell.id]
         others = sorted(self.took_turns - {cell.id}) if cell.id in self.took_turns else []
         apart = {name: why for name, why in self.apart.items() if name not in (cell.id, *others)}
@@ -110,23 +116,27 @@ class Group:
         self.waiting = deque()
         return rest
 
-    def _begin_lap(self) -> None:
+    def _begin_block(self) -> None:
         if self._since_s is None:
             self._since_s, self._since_utc = time.perf_counter(), utc_now()
-        self.lap, self._place = self.lap + 1, 0
-        stages = {name: flight.stage for name, flight in self.members.items() if flight.stage is not None}
+        self.block, self._place = self.block + 1, 0
+        stages = {name: running.stage for name, running in self.members.items() if running.stage is not None}
         behind = min(stages.values())
         self._order = sorted(name for name, stage in stages.items() if stage == behind)
         seed = next(iter(self.members.values())).cell.seed
-        random.Random(f"{seed} {self.lap} {self.key}").shuffle(self._order)
+        random.Random(f"{seed} {self.block} {self.key}").shuffle(self._order)
 
 
 def groups(
-    cells: Sequence[Cell], done: Sequence[Cell] = (), made_from: Mapping[str, str] | None = None
+    cells: Sequence[Cell],
+    done: Sequence[Cell] = (),
+    made_from: Mapping[str, str] | None = None,
+    alone: str | None = None,
 ) -> list[Group]:
     """The cells in groups of at most `latency.interleave`, as even as can be, by the place of their first.
 
-    `done` are cells that have their record from an earlier launch: they are not measured again.
+    `done` are cells that have their record from an earlier launch: they are not measured again. `alone`: the
+    reason that no cell can take turns with another.
     """
     known = made_from or {}
     alike: dict[str, list[Cell]] = {}
@@ -135,17 +145,19 @@ def groups(
     before: dict[str, dict[str, str]] = {}
     for cell in done:
         before.setdefault(compared_key(cell, known), {})[cell.id] = "it was measured in an earlier launch"
-    found = [group for key, members in alike.items() for group in _chunks(key, members, before.get(key, {}))]
+    found = [
+        group for key, members in alike.items() for group in _chunks(key, members, before.get(key, {}), alone)
+    ]
     place = {cell.id: index for index, cell in enumerate(cells)}
     return sorted(found, key=lambda group: place[group.waiting[0].id])
 
 
-def _chunks(key: str, cells: list[Cell], before: dict[str, str]) -> list[Group]:
+def _chunks(key: str, cells: list[Cell], before: dict[str, str], alone: str | None) -> list[Group]:
     latency = cells[0].latency
-    most = latency["interleave"] if latency else 1
+    most = latency["interleave"] if latency and not alone else 1
     count = math.ceil(len(cells) / most)
     ends = [round(index * len(cells) / count) for index in range(count + 1)]
-    why = f"latency.interleave {most}: it took turns with others"
+    why = alone or f"latency.interleave {most}: it took turns with others"
     made = []
     for start, end in itertools.pairwise(ends):
         apart = {cell.id: why for cell in [*cells[:start], *cells[end:]]}

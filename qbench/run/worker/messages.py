@@ -1,0 +1,29 @@
+"""Form of a message on the wire: one JSON object on a line.
+
+Events carry their name under `event` (`events.py`), requests for a job theirs under `kind`, grants neither
+(`requests.py`): their keys are protocol 1's, which servers of older versions speak too. A key that a message
+does not know is ignored; a field whose default is None is left out while it is None.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message; its fields are the keys of its JSON object."""
+
+    def to_wire(self) -> dict[str, Any]:
+        """The JSON object of the message."""
+        values = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        optional = {one.name for one in dataclasses.fields(self) if one.default is None}
+        return {name: value for name, value in values.items() if value is not None or name not in optional}
+
+
+def encode(message: Message) -> bytes:
+    """The message as a line; ValueError where it holds a number that JSON has not."""
+    return json.dumps(message.to_wire(), allow_nan=False).encode() + b"\n"
