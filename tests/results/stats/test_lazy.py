@@ -1,4 +1,4 @@
-"""SciPy is imported where a number of it is needed, and not before: it takes longer than the help of qbench."""
+"""SciPy is imported late: it takes longer to load than the help of qbench."""
 
 from __future__ import annotations
 
