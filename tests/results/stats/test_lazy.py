@@ -1,4 +1,4 @@
-"""SciPy is imported where a number of it is needed, and not before: that takes longer than `qbench --help`."""
+"""SciPy is imported where a number of it is needed: importing it takes longer than `qbench --help`."""
 
 from __future__ import annotations
 
