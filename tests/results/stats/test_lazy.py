@@ -1,4 +1,4 @@
-"""SciPy is imported late: it takes longer to load than the help of qbench."""
+"""SciPy is imported where a number of it is needed: importing it takes longer than `qbench --help`."""
 
 from __future__ import annotations
 
