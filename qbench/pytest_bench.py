@@ -1,4 +1,4 @@
-"""What stands behind the pytest plugin once it has something to do: the fixture, progress, names.
+"""Implementation of the pytest plugin, loaded when it has something to do: fixture, progress, names.
 
 `pytest_plugin.py` loads this when a suite is collected or the fixture is asked for, and not before.
 """
@@ -55,7 +55,7 @@ class Told:
 
 
 class Bench:
-    """What the fixture `qbench` gives: runs of suites in one folder, with one warm server."""
+    """Object of the fixture `qbench`: runs suites in one folder, with one warm server."""
 
     def __init__(self, config: pytest.Config, results: Path) -> None:
         self._config = config

@@ -2,7 +2,7 @@
 
 `frozen_cells.json` holds the table of cells, value by value; `frozen_samples.json` and `frozen_layers.json`
 hold sums and hashes of the columns of the two long tables. All were written by the code of before the
-modules moved to where they stand now. A column may be added; a number, a unit or a name of then may not change.
+modules moved to where they stand now. A column may be added; no number, unit or name of then may change.
 """
 
 from __future__ import annotations
