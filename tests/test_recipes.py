@@ -17,7 +17,7 @@ BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 SEEN = {
     "A metric": ("Worst layer", "0.007821"),
     "A probe": ("tokenizer", "tokenizer_s"),
-    "A kernel": ("whole_gemm", "an example: not measured"),
+    "A kernel": ("whole_gemm (cached)", "an example"),
     "A method": ("Conformance of nearest8", "nearest8"),
     "An executor": ("ok",),
 }
