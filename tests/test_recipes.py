@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,15 @@ SEEN = {
     "An executor": ("ok",),
 }
 """Words that the commands of a recipe print."""
+
+SEAMS = {
+    "A metric": "qbench.results.columns.column",
+    "A probe": "qbench.section",
+    "A kernel": "qbench.quant.kernels.registry",
+    "A method": "qbench.quant.method.registry",
+    "An executor": "qbench.run.executors.executor",
+}
+"""Module behind each recipe; a tree without it has not got that far."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +83,17 @@ def run(command: str, place: Path) -> str:
     return done.stdout
 
 
+def test_every_recipe_is_tried_or_shown_only() -> None:
+    titles = re.findall(r"^### (.+)$", TEXT.split("\n## Recipes\n")[1].split("\n## ")[0], re.MULTILINE)
+    assert set(titles) == {*SEEN, "A page"}
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("title", SEEN)
 def test_a_recipe_works_as_it_is_printed(title: str, tmp_path: Path) -> None:
+    if find_spec(SEAMS[title]) is None:
+        pytest.skip(f"{SEAMS[title]} is not there yet")
     found = recipe(title)
     assert found.files
     assert found.commands
