@@ -1,4 +1,4 @@
-"""Where qbench keeps what it can make or fetch again: models, compiled kernels."""
+"""The cache folder, for what qbench can make or fetch again: models, compiled kernels."""
 
 from __future__ import annotations
 

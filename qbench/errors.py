@@ -1,13 +1,13 @@
-"""Every error that qbench raises on purpose, as one tree.
+"""All errors that qbench raises on purpose, as one tree.
 
 QbenchError
-├── SuiteError      a suite file is wrong: names file, line, key, value and the way out
+├── SuiteError      an invalid suite file: names file, line, key, value and the remedy
 ├── MethodError     an unknown method, a bad parameter, or a layer that a method cannot quantize
 ├── ModelError      a model or a corpus cannot be found, is refused, or does not load
 ├── KernelError     no kernel runs this layer on this device, dtype and number of rows
 ├── DeviceError     a device is named that this machine does not have
 ├── ResultsError    a results folder or record cannot be read, or is held by another run
-└── GateError       the two sides of a gate cannot be had, or do not understand each other
+└── GateError       a side of a gate is missing or does not start, or the two do not share a protocol
 
 The command line turns each of them into one message and exit code 2; inside a cell they become a
 `failed` record.
@@ -22,15 +22,15 @@ MAX_CHOICES = 20
 
 
 class QbenchError(Exception):
-    """Root of all errors that a user can mend."""
+    """Root of all errors that a user can fix."""
 
 
 class SuiteError(QbenchError):
-    """A suite file is wrong."""
+    """A suite file is invalid."""
 
 
 class MethodError(QbenchError):
-    """A method is unknown, its parameters are wrong, or it cannot quantize a layer."""
+    """A method is unknown, its parameters are invalid, or it cannot quantize a layer."""
 
     def __init__(self, message: str, parameter: str | None = None) -> None:
         super().__init__(message)
@@ -55,7 +55,7 @@ class ResultsError(QbenchError):
 
 
 class GateError(QbenchError):
-    """One of the two versions that a gate compares cannot be had, started, or spoken with."""
+    """A version that a gate compares is missing, does not start, or speaks another protocol."""
 
 
 def did_you_mean(word: object, choices: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""What values of a suite file may be: names, paths, counts, sizes, switches, texts. Used by its sections."""
+"""Types of values in a suite file: names, paths, counts, sizes, switches, texts."""
 
 from __future__ import annotations
 

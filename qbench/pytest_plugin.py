@@ -199,8 +199,8 @@ def qbench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """Runs suites and reads results; see `qbench.pytest_bench.Bench`. Its server ends with the session."""
     from qbench.pytest_bench import Bench
 
-    kept = request.config.getoption("qbench_results")
-    return Bench(request.config, Path(kept) if kept else tmp_path_factory.mktemp("qbench"))
+    folder = request.config.getoption("qbench_results")
+    return Bench(request.config, Path(folder) if folder else tmp_path_factory.mktemp("qbench"))
 
 
 def _numbers(record: Record) -> list[tuple[str, object]]:

@@ -1,4 +1,4 @@
-"""The command line: one file per verb, each nothing but arguments and calls.
+"""The command line: one file per verb, with arguments and calls only.
 
 Importing it imports neither torch nor pandas: `qbench --help` answers at once.
 """
@@ -10,10 +10,10 @@ import traceback
 
 
 def main() -> None:
-    """Entry point of `qbench`. Every error that a user can mend becomes one message and exit code 2.
+    """Entry point of `qbench`. Every error that a user can fix becomes one message and exit code 2.
 
-    Any other is a defect of qbench: its traceback, and 2 as well. Python's own 1 would say what 1 says of
-    `run`, `check` and `gate`: something was measured, and found failed or worse.
+    Any other is a defect of qbench: its traceback is printed, and the exit code is 2 as well. Python's own 1
+    means for `run`, `check` and `gate` that something was measured and found failed or worse.
     """
     from qbench.cli.app import app
     from qbench.errors import QbenchError

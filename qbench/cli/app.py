@@ -1,4 +1,4 @@
-"""The `qbench` program: its verbs, in the order in which a newcomer meets them."""
+"""The `qbench` program and its verbs, in the order of first use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`qbench check`: does a method keep what it promises?"""
+"""`qbench check`: the conformance suite of one method."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the command line prints tables: no wider than the terminal, and wide where the output is a file."""
+"""Output of the command line: tables as wide as the terminal, wider where the output is a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FILE_WIDTH = 200
 
 
 def console() -> Console:
-    """A console on standard output; what is printed is text, never markup."""
+    """A console on standard output that prints plain text, never markup."""
     return Console(width=None if sys.stdout.isatty() else FILE_WIDTH, highlight=False, markup=False)
 
 
@@ -27,7 +27,7 @@ def table(first: str, *columns: str, title: str | None = None) -> Table:
 
 
 def put(text: str, output: Path | None) -> None:
-    """To standard output as it is, or whole into a file, whose name is then printed."""
+    """Prints the text, or writes it atomically to a file and prints that file's name."""
     if output is None:
         sys.stdout.write(text)
         return

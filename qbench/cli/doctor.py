@@ -1,4 +1,4 @@
-"""`qbench doctor`: what this machine can measure."""
+"""`qbench doctor`: examination of this machine."""
 
 from __future__ import annotations
 

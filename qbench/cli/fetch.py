@@ -1,4 +1,4 @@
-"""`qbench fetch`: bring a built-in model into the cache."""
+"""`qbench fetch`: download of a built-in model into the cache."""
 
 from __future__ import annotations
 

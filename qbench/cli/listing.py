@@ -10,7 +10,7 @@ import typer
 from qbench.cli.options import JsonOption
 
 _COLUMNS = {"kernels": ("name", "devices", "num_bits", "activations", "here", "summary")}
-"""What a terminal has room for; JSON has it all."""
+"""Columns that fit a terminal; JSON has all."""
 
 
 def list_(

@@ -1,4 +1,4 @@
-"""`qbench plan`: the matrix, cell by cell, before anything is measured."""
+"""`qbench plan`: the cells of a suite, without measuring."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ def show(
         str | None,
         typer.Option(metavar="COLUMN", help="Sort by a column of qbench.load(); -COLUMN: largest first."),
     ] = None,
-    filter_: FilterOption = [],  # noqa: B006 - typer reads the default and never changes it
+    filter_: FilterOption = [],  # noqa: B006 - typer never changes the default
     columns: Annotated[
         str, typer.Option(metavar="A,B,…", help="Columns of qbench.load() to show; see docs/columns.md.")
     ] = "",

@@ -1,4 +1,4 @@
-"""What this machine can measure, for `qbench doctor`: hardware, counters, ceilings, versions, kernels."""
+"""Examination of this machine for `qbench doctor`: hardware, counters, ceilings, versions, kernels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from qbench.run.listing import kernels
-from qbench.run.provenance.environment import environment, gpus
+from qbench.run.provenance.environment import environment, gpus, microarchitecture
 
 
 def examine() -> dict[str, Any]:
@@ -15,6 +15,7 @@ def examine() -> dict[str, Any]:
     from qbench.probes.energy.measure.trials import sources
 
     found = environment()
+    found["cpu"]["microarchitecture"] = microarchitecture()
     found["gpu_reason"] = gpus()[1]
     devices = ["cpu", *(gpu["device"] for gpu in found["gpus"])]
     found["ceilings"] = {device: ceilings(device) for device in devices}
@@ -27,7 +28,8 @@ def lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """The same for a reader: a name and a sentence each."""
     cpu = found["cpu"]
     yield "qbench", f"{found['qbench']}{_git(found['git'])}, Python {found['python']}, {found['os']}"
-    yield "CPU", f"{cpu['model']}, {cpu['cores']} cores, {found['memory_bytes'] / 2**30:.1f} GiB"
+    size = f"{cpu['cores']} cores, {found['memory_bytes'] / 2**30:.1f} GiB"
+    yield "CPU", f"{cpu['model']} (features of {cpu['microarchitecture']}), {size}"
     known = ("amx_int8", "amx_bf16", "avx512_vnni", "avx512_bf16", "avx_vnni", "avx512f", "avx2")
     yield (
         "CPU features",

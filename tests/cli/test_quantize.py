@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from qbench.cell import ModelRef
@@ -18,7 +19,7 @@ from qbench.cli.arguments import calibration_spec, layers_spec, pairs, size
 from qbench.errors import MethodError, ModelError, QbenchError, SuiteError
 from qbench.models.builtin import DATA, MODELS
 from qbench.run import quantize as parent
-from qbench.run.worker.model_card import card, suite_text
+from qbench.run.worker.model_card import model_card, suite_text
 from qbench.suite.load import parse_suite
 
 AUSTEN = "builtin:austen-6m"
@@ -178,6 +179,7 @@ ORIGIN = {
     "source": "builtin:smollm2-135m",
     "note": parent._note("builtin:smollm2-135m"),
     "label": "absmax",
+    "method": "absmax",
     "dtype": "bf16",
     "layers_quantized": 3,
     "bits_per_weight": {"quantized": 8.06, "all": 9.0},
@@ -185,11 +187,38 @@ ORIGIN = {
 
 
 def test_the_card_of_a_model_that_came_quantized_says_so() -> None:
-    text = card("somewhere/it", ORIGIN)
+    text = model_card("somewhere/it", ORIGIN)
     assert "its weights already went through 4 bits, groups of 32" in text
     assert parent._note("builtin:austen-6m") == MODELS["austen-6m"].note
     assert "lost this checkpoint lost too" in (parent._note("x/model.gguf") or "").replace(",", "")
     assert parent._note("owner/name") is None
+
+
+def _header(text: str) -> dict[str, object]:
+    """The card's metadata, read as a hub does it: YAML between the first two lines of dashes."""
+    opening, header, body = text.split("---\n", 2)
+    assert opening == ""
+    assert body.startswith("\n# ")
+    found = yaml.safe_load(header)
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize("base", ["owner/name", "owner/no", "123/456"])
+def test_the_cards_header_names_the_base_of_a_hub(base: str) -> None:
+    origin = {**ORIGIN, "source": base, "weights": f"hub:{base}@c0ffee"}
+    assert _header(model_card("somewhere/it", origin)) == {
+        "base_model": base, "base_model_relation": "quantized", "library_name": "qbench",
+        "pipeline_tag": "text-generation", "tags": ["qbench", "quantized", "absmax"],
+    }  # fmt: skip
+
+
+def test_the_cards_header_names_no_base_that_a_hub_would_refuse(
+    made: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    header = _header((made[0] / "new" / "austen-4bit" / "README.md").read_text())
+    assert "base_model" not in header
+    assert header["tags"] == ["qbench", "quantized", "absmax"]
 
 
 @pytest.mark.parametrize("name", ["plain", "ünï cödé: [x]*", "-" * 80, "...a", "'quoted\"", "austen-6m"])

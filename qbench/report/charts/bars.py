@@ -1,11 +1,11 @@
-"""Bars beside the base: how far each cell is from the unquantized model, with intervals."""
+"""Bars relative to the base, the unquantized model, with intervals."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from qbench.report.charts.chart import Json, Picture, Row, Undrawn, View, kept, table, words
+from qbench.report.charts.chart import Chart, Json, Row, Undrawn, View, rounded, table, words
 from qbench.report.charts.costs import why_not
 from qbench.report.charts.group import Group
 from qbench.report.charts.marks import faint
@@ -22,14 +22,14 @@ from qbench.report.view.digits import with_interval
 
 SECTION = "Beside the base"
 BAR = 24
-"""CSS pixels for each bar, and the gap above it."""
+"""CSS pixels for each bar and the gap above it."""
 THICK = 0.66
-"""Share of that which is bar."""
+"""Share of `BAR` that the bar itself takes."""
 
 
 @dataclass(frozen=True)
 class Relative:
-    """A number relative to the base's as value, low and high; `one` is where the base stands."""
+    """A number relative to the base's as value, low and high; `one` is the place of the base."""
 
     title: str
     measure: Measure
@@ -39,7 +39,7 @@ class Relative:
 
 
 def _of(measure: Measure) -> Callable[[Row, Row | None], tuple[float, float, float] | None]:
-    """The frame's own ratio."""
+    """Reader of a ratio that the frame has."""
 
     def read(row: Row, base: Row | None) -> tuple[float, float, float] | None:
         value = measure.value(row)
@@ -49,7 +49,7 @@ def _of(measure: Measure) -> Callable[[Row, Row | None], tuple[float, float, flo
 
 
 def _added(row: Row, base: Row | None) -> tuple[float, float, float] | None:
-    """Perplexity added to the base's, in percent: zero is the base, as a bar's foot has to be."""
+    """Perplexity added to the base's, in percent: bars begin at zero, the base."""
     value = RATIO.value(row)
     if value is None:
         return None
@@ -58,7 +58,7 @@ def _added(row: Row, base: Row | None) -> tuple[float, float, float] | None:
 
 
 def _over_base(measure: Measure) -> Callable[[Row, Row | None], tuple[float, float, float] | None]:
-    """Over the base's; the interval is the cell's own, the base taken as it is."""
+    """Reader of the quotient by the base's value; the interval is the cell's own."""
 
     def read(row: Row, base: Row | None) -> tuple[float, float, float] | None:
         above, below = measure.value(row), measure.value(base) if base else None
@@ -80,12 +80,12 @@ RELATIVES = (
 )
 
 
-def bars(group: Group) -> list[Picture | Undrawn]:
-    """One picture for each number that has a base."""
+def bars(group: Group) -> list[Chart | Undrawn]:
+    """One chart for each number that has a base."""
     return [_bars(group, relative) for relative in RELATIVES]
 
 
-def _bars(group: Group, relative: Relative) -> Picture | Undrawn:
+def _bars(group: Group, relative: Relative) -> Chart | Undrawn:
     bases = {row["cell_id"]: row for row in group.rows if row["method"] == "none"}
     points = [
         (row, found)
@@ -100,7 +100,7 @@ def _bars(group: Group, relative: Relative) -> Picture | Undrawn:
         interval += ", the base taken as it is"
     protocol = f"{group.protocols}; " if relative.measure is RATIO else ""
     note = f"{protocol}{relative.better}{f'; lines: {interval}' if interval else ''}{group.cut_note}"
-    return Picture(SECTION, relative.title, note, [_view(group, relative, points)])
+    return Chart(SECTION, relative.title, note, [_view(group, relative, points)])
 
 
 def _reason(group: Group, relative: Relative) -> str:
@@ -152,10 +152,10 @@ def _trace(group: Group, method: str, chosen: list[tuple[int, Row, tuple[float, 
     values = [found for _, _, found in chosen]
     return {
         "type": "bar", "orientation": "h", "width": THICK, "name": words(method),
-        "y": [place for place, _, _ in chosen], "x": [kept(value) for value, _, _ in values],
+        "y": [place for place, _, _ in chosen], "x": [rounded(value) for value, _, _ in values],
         "error_x": {
-            "type": "data", "array": [kept(high - value) for value, _, high in values],
-            "arrayminus": [kept(value - low) for value, low, _ in values], "thickness": 1.3, "width": 3,
+            "type": "data", "array": [rounded(high - value) for value, _, high in values],
+            "arrayminus": [rounded(value - low) for value, low, _ in values], "thickness": 1.3, "width": 3,
         },
         "text": [words(group.name(row), 60) for _, row, _ in chosen], "textposition": "none",
         "customdata": [f"{row['run']}/{row['cell_id']}" for _, row, _ in chosen],

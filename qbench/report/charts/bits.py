@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 
-from qbench.report.charts.chart import Json, Picture, Row, Undrawn, View, table, words
+from qbench.report.charts.chart import Chart, Json, Row, Undrawn, View, table, words
 from qbench.report.charts.costs import quality_of
 from qbench.report.charts.group import Group
 from qbench.report.charts.marks import DASHES, FILLS, faint
@@ -18,7 +18,7 @@ Family = tuple[str, str]
 """Method, and the parameters that do not vary along its line as JSON."""
 
 
-def bits(group: Group) -> list[Picture | Undrawn]:
+def bits(group: Group) -> list[Chart | Undrawn]:
     views = [view for quality in quality_of(group) if (view := _view(group, quality))]
     if not views:
         return [Undrawn(SECTION, "fewer than two quantized cells have both a quality and bits per weight")]
@@ -26,7 +26,7 @@ def bits(group: Group) -> list[Picture | Undrawn]:
         f"{group.protocols}; metadata counts as bits; bars: 95 % interval; a line joins the cells of one "
         f"method that differ in num_bits alone{group.cut_note}"
     )
-    return [Picture(SECTION, SECTION, note, views, wide=True)]
+    return [Chart(SECTION, SECTION, note, views, wide=True)]
 
 
 def families(rows: list[Row]) -> dict[Family, list[Row]]:

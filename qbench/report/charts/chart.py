@@ -1,8 +1,8 @@
-"""What a picture is: views of plain plotly, a line that says how to read it, and the table behind it.
+"""Charts as data: views of plain plotly, a line on how to read them, and the table of their numbers.
 
-Every text that came from a record goes through `words`, because plotly reads a little HTML in names, ticks
-and hover texts; numbers that plotly draws are those of the frame, rounded to `KEPT` digits. The table behind
-a picture is built by `table` from the same points, and holds plain text that the page shows as text.
+Every text of a record goes through `words`, because plotly reads a little HTML in names, ticks and hover
+texts; numbers that plotly draws are those of the frame, rounded to `DIGITS` digits. The table of a chart is
+built by `table` from the same points, and holds plain text that the page shows as text.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ Row = dict[str, Any]
 Json = dict[str, Any]
 Point = TypeVar("Point")
 
-KEPT = 6
-"""Significant digits of a number in a picture; the record keeps all of them."""
+DIGITS = 6
+"""Significant digits of a number in a chart; the record has all of them."""
 MOST = 50
-"""Cells in one picture; with more, those that lose least are drawn, and the note says so."""
+"""Cells in one chart; of more, those that lose least are drawn, and the note says so."""
 _LABEL = 44
 
 
 @dataclass(frozen=True)
 class View:
-    """One way to look at a picture: plotly's traces and layout, and the numbers as a table."""
+    """One view of a chart: plotly's traces and layout, and the numbers as a table."""
 
     name: str
     data: list[Json]
@@ -35,7 +35,7 @@ class View:
     height: int = 380
     """CSS pixels."""
     least_width: int = 0
-    """CSS pixels under which the picture scrolls sideways; 0: it shrinks."""
+    """CSS pixels under which the chart scrolls sideways; 0: it shrinks."""
 
     def json(self) -> Json:
         return {
@@ -45,8 +45,8 @@ class View:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """`section` is the heading under which it stands; of several `views` the reader chooses one."""
+class Chart:
+    """A chart under the heading `section`; of several `views` the reader chooses one."""
 
     section: str
     title: str
@@ -54,7 +54,7 @@ class Picture:
     views: list[View]
     wide: bool = False
     lead: str = ""
-    """How to read this and every other picture of the section; said once, above them."""
+    """How to read the charts of the section; printed once, above them."""
 
     def json(self) -> Json:
         views = [view.json() for view in self.views]
@@ -66,7 +66,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Undrawn:
-    """A picture that there is nothing for, and why."""
+    """A chart without data, and the reason."""
 
     title: str
     reason: str
@@ -76,7 +76,7 @@ class Undrawn:
 
 
 def table(points: Iterable[Point], columns: Sequence[tuple[str, Callable[[Point], str], bool]]) -> Json:
-    """The table behind a picture: `columns` are title, text of a point, whether it is a number."""
+    """The table of a chart's numbers: `columns` are title, text of a point, whether it is a number."""
     return {
         "columns": [{"title": title, "number": number} for title, _, number in columns],
         "rows": [[text(point) for _, text, _ in columns] for point in points],
@@ -84,7 +84,7 @@ def table(points: Iterable[Point], columns: Sequence[tuple[str, Callable[[Point]
 
 
 def words(text: object, longest: int = _LABEL) -> str:
-    """Safe where plotly reads HTML: cut, one line, markup escaped."""
+    """Text that is safe where plotly reads HTML: cut, one line, markup escaped."""
     return html.escape(cut(text, longest))
 
 
@@ -97,8 +97,8 @@ def cut(text: object, longest: int = _LABEL) -> str:
     return f"{line[: longest - 1]}…"
 
 
-def kept(value: float | None) -> float | None:
-    """The number with `KEPT` significant digits; None where there is none that can be drawn."""
+def rounded(value: float | None) -> float | None:
+    """The number with `DIGITS` significant digits; None for null, infinity and NaN."""
     if value is None or not math.isfinite(value):
         return None
-    return float(f"{value:.{KEPT}g}")
+    return float(f"{value:.{DIGITS}g}")

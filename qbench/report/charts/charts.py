@@ -1,60 +1,62 @@
-"""All pictures of a report, packed by group, so that a page with many of them stays light."""
+"""All charts of a report, compressed by group, so that a page with many of them stays small."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from qbench.report.charts import bars, bits, costs, heat, memory, multiples, power, times
-from qbench.report.charts.chart import Json, Picture, Row, Undrawn
-from qbench.report.charts.collect import Gathered
+from qbench.report.charts.chart import Chart, Json, Row, Undrawn
+from qbench.report.charts.collect import Collected
 from qbench.report.charts.group import Group, group_rows
 from qbench.report.html.compressed_payload import pack
 
 SUBJECTS = (
     costs.costs, bars.bars, bits.bits, times.times, memory.memory, heat.layers, power.power,
 )  # fmt: skip
-"""What is drawn of a group, in the page's order."""
+"""Functions that draw a group, in the page's order."""
 GROUPS = 80
-"""Groups whose pictures a page carries."""
+"""Groups whose charts a page carries."""
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """The pictures of one group, or those of all groups together."""
+    """The charts of one group, or those of all groups together."""
 
     title: str
-    packed: str
-    """Of `{"pictures": […], "undrawn": […]}`."""
+    payload: str
+    """`{"pictures": […], "undrawn": […]}`, compressed."""
 
 
 @dataclass(frozen=True)
-class Album:
+class ChartSet:
+    """The charts of a page."""
+
     chapters: list[Chapter] = field(default_factory=list)
     note: str = ""
-    """What was left out of the page, and why."""
+    """Names what was left out of the page, and why."""
 
     def data(self) -> list[Json]:
-        """For the page's script."""
-        return [{"title": chapter.title, "packed": chapter.packed} for chapter in self.chapters]
+        """The chapters as the page's script reads them."""
+        return [{"title": chapter.title, "packed": chapter.payload} for chapter in self.chapters]
 
 
-def album(rows: list[Row], gathered: Gathered) -> Album:
-    """Every picture that the rows (of the frame, as dicts, nulls as None) have something for.
+def chart_set(rows: list[Row], collected: Collected) -> ChartSet:
+    """Every chart that these rows (of the frame, as dicts, nulls as None) have data for.
 
-    Nothing where no two cells have finished: a single number is no picture.
+    None where no two cells have finished: a chart needs two numbers.
     """
-    groups = group_rows(rows, gathered)
+    groups = group_rows(rows, collected)
     if sum(len(group.rows) for group in groups) < 2:
-        return Album()
+        return ChartSet()
     able = [group for group in groups if len(group.rows) > 1]
     chapters = [
         _chapter(group.title, [one for subject in SUBJECTS for one in subject(group)])
         for group in able[:GROUPS]
     ]
     together = multiples.multiples(groups)
-    if any(isinstance(one, Picture) for one in together):
+    if any(isinstance(one, Chart) for one in together):
         chapters.append(_chapter(multiples.SECTION, together))
-    return Album([chapter for chapter in chapters if chapter is not None], _left_out(groups, able))
+    return ChartSet([chapter for chapter in chapters if chapter is not None], _left_out(groups, able))
 
 
 def _left_out(groups: list[Group], able: list[Group]) -> str:
@@ -69,8 +71,8 @@ def _left_out(groups: list[Group], able: list[Group]) -> str:
     return " ".join(said)
 
 
-def _chapter(title: str, drawn: list[Picture | Undrawn]) -> Chapter | None:
-    pictures = [one.json() for one in drawn if isinstance(one, Picture)]
+def _chapter(title: str, drawn: list[Chart | Undrawn]) -> Chapter | None:
+    pictures = [one.json() for one in drawn if isinstance(one, Chart)]
     if not pictures:
         return None
     undrawn = [one.json() for one in drawn if isinstance(one, Undrawn)]

@@ -1,7 +1,7 @@
-"""What pictures need of records beyond the frame, taken while they pass by on their way into it.
+"""Data of charts that the frame lacks, collected from records while the frame is built.
 
-    gathered = Gathered()
-    frame = from_records(gathered.watch(records))
+    collected = Collected()
+    frame = from_records(collected.watch(records))
 
 Held for each cell: the layers' errors and kernels, latency by prompt length and batch size where there is
 more than one, and of a few cells the energy windows. Nothing of it grows with the length of a text.
@@ -24,12 +24,12 @@ from qbench.results.store.record import Record
 Key = tuple[str, str]
 """Run and cell id."""
 ENERGY_CELLS = 200
-"""Cells of a report whose energy windows are kept for their picture."""
+"""Cells of a report whose energy windows are drawn."""
 
 
 @dataclass(frozen=True)
 class Layers:
-    """Of one cell's quantized layers, in the model's order."""
+    """One cell's quantized layers, in the model's order."""
 
     names: tuple[str, ...]
     errors: array[float]
@@ -49,8 +49,8 @@ class Timed:
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What one record gives; small enough to come from another process."""
+class ChartFacts:
+    """Data of one record for charts; small enough to be sent by another process."""
 
     key: Key
     layers: Layers | None
@@ -59,7 +59,9 @@ class Taken:
 
 
 @dataclass
-class Gathered:
+class Collected:
+    """Data of all records for charts, by cell."""
+
     layers: dict[Key, Layers] = field(default_factory=dict)
     timed: dict[Key, list[Timed]] = field(default_factory=dict)
     energy: dict[Key, dict[str, Any]] = field(default_factory=dict)
@@ -67,13 +69,13 @@ class Gathered:
     _names: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
 
     def watch(self, records: Iterable[Record]) -> Iterator[Record]:
-        """The same records, each looked at as it passes."""
+        """Yields the records unchanged, and collects from each."""
         for record in records:
-            self.take(taken(record))
+            self.add(chart_facts(record))
             yield record
 
-    def take(self, found: Taken | None) -> None:
-        """Adds what `taken` gave."""
+    def add(self, found: ChartFacts | None) -> None:
+        """Adds what `chart_facts` returned."""
         if found is None:
             return
         if found.layers:
@@ -87,15 +89,15 @@ class Gathered:
             self.energy_left_out += 1
 
 
-def taken(record: Record) -> Taken | None:
-    """What pictures need of the record; None unless it is ok."""
+def chart_facts(record: Record) -> ChartFacts | None:
+    """The record's data for charts; None unless it is ok."""
     if record.status != "ok":
         return None
     several = len(probe(record, "latency").get("runs") or ()) > 1
-    return Taken(
+    return ChartFacts(
         key=(record.run, record.cell.id),
         layers=_layers(record) if record.layers else None,
-        timed=[_timed(corner) for corner in corners(record)] if several else [],
+        timed=[_timed(workload) for workload in corners(record)] if several else [],
         energy=dict(probe(record, "energy")),
     )
 
@@ -114,9 +116,9 @@ def _kernels(layer: dict[str, Any]) -> str:
     return " + ".join(dict.fromkeys(str(run["kernel"])[:60] for run in ran))
 
 
-def _timed(corner: Corner) -> Timed:
-    length, batch = int(corner.run["prompt_length"]), int(corner.run["batch_size"])
-    return Timed(length, batch, _spread(corner.prefill), _spread(corner.decode))
+def _timed(workload: Corner) -> Timed:
+    length, batch = int(workload.run["prompt_length"]), int(workload.run["batch_size"])
+    return Timed(length, batch, _spread(workload.prefill), _spread(workload.decode))
 
 
 def _spread(seconds: list[float]) -> tuple[float, float, float] | None:

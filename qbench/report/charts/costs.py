@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qbench.report.charts.chart import Json, Picture, Row, Undrawn, View, kept, table, words
+from qbench.report.charts.chart import Chart, Json, Row, Undrawn, View, rounded, table, words
 from qbench.report.charts.group import Group
 from qbench.report.charts.marks import GREY, Mark, faint
 from qbench.report.charts.measures import (
@@ -26,7 +26,7 @@ SECTION = "Quality against cost"
 COSTS = (WEIGHTS, DECODE, ENERGY, MODELLED)
 FADED = 0.35
 POINTS = 300
-"""Cells in one picture; a thicker cloud says no more."""
+"""Cells in one chart; more points would only overlap."""
 _LEAD = (
     "Nearer the lower left is better. The dotted line joins the cells that none beats in both numbers; faded "
     "are those that another beats in both by more than their intervals. A number without an interval counts "
@@ -36,7 +36,7 @@ _LEAD = (
 
 @dataclass(frozen=True)
 class Place:
-    """A cell as a point of a picture."""
+    """A cell as a point of a chart."""
 
     row: Row
     on_front: bool
@@ -47,19 +47,19 @@ class Place:
         return "on the front" if self.on_front else "beaten" if self.beaten else "within the intervals"
 
 
-def costs(group: Group) -> list[Picture | Undrawn]:
-    """One picture for each cost, with a view for each measure of quality."""
+def costs(group: Group) -> list[Chart | Undrawn]:
+    """One chart for each cost, with a view for each measure of quality."""
     return [_against(group, cost) for cost in COSTS]
 
 
 def quality_of(group: Group) -> list[Measure]:
-    """What says quality in this group: the ratio, without a base perplexity itself, and the divergence."""
+    """Measures of quality in this group: the ratio (without a base: perplexity) and the divergence."""
     related = any(row[RATIO.name] is not None for row in group.rows)
     return [RATIO if related else PERPLEXITY, KL]
 
 
 def places(rows: list[Row], x: Measure, y: Measure) -> list[Place]:
-    """The cells that have both numbers, and how they stand to each other.
+    """The cells that have both numbers, each marked as on the front, beaten, or neither.
 
     Of more than `POINTS`, those on the front and those with the least `y`.
     """
@@ -73,7 +73,7 @@ def places(rows: list[Row], x: Measure, y: Measure) -> list[Place]:
     return [Place(row, index in best, worse[index] and index not in best) for index, row in enumerate(both)]
 
 
-def _against(group: Group, cost: Measure) -> Picture | Undrawn:
+def _against(group: Group, cost: Measure) -> Chart | Undrawn:
     views = [view for quality in quality_of(group) if (view := scatter(group, cost, quality, quality.title))]
     title = f"Quality against {cost.title[0].lower()}{cost.title[1:]}"
     if not views:
@@ -84,11 +84,11 @@ def _against(group: Group, cost: Measure) -> Picture | Undrawn:
     note = f"{group.protocols}; bars up: {RATIO.bars if views[0].name == RATIO.title else PERPLEXITY.bars}"
     left = len(group.rows) - POINTS
     cut = f"; the front and the {POINTS} cells that lose least, of {len(group.rows)}" if left > 0 else ""
-    return Picture(SECTION, title, f"{note}{bars}{cut}", views, lead=_LEAD)
+    return Chart(SECTION, title, f"{note}{bars}{cut}", views, lead=_LEAD)
 
 
 def why_not(group: Group, cost: Measure) -> str:
-    """Why fewer than two cells have this cost beside a quality."""
+    """The reason for which fewer than two cells have both this cost and a quality."""
     lacking = [row for row in group.rows if row[cost.name] is None and row["missing"].get(cost.name)]
     reasons = sorted({reason_of(row, cost.name) for row in lacking})
     if reasons:
@@ -170,7 +170,7 @@ def _hover(group: Group, place: Place, x: Measure, y: Measure, scales: tuple[Sca
 
 
 def limits(values: list[float]) -> list[float]:
-    """A range with some room on both sides, for axes that several pictures share."""
+    """A range with a margin on both sides, for axes that several charts share."""
     low, high = min(values), max(values)
     room = 0.06 * (high - low) or 0.06 * abs(high) or 1.0
-    return [kept(low - room) or 0.0, kept(high + room) or 0.0]
+    return [rounded(low - room) or 0.0, rounded(high + room) or 0.0]

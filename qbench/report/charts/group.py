@@ -1,4 +1,4 @@
-"""The cells that stand in one picture: of one run, model, dtype, device, runtime and protocol."""
+"""Groups of cells that one chart compares: one run, model, dtype, device, runtime and protocol."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from qbench.report.charts.chart import MOST, Row, cut, words
-from qbench.report.charts.collect import Gathered
+from qbench.report.charts.collect import Collected
 from qbench.report.charts.labels import short_labels
 from qbench.report.charts.marks import Marks
 from qbench.report.view.context import compared
@@ -18,39 +18,41 @@ _LONG_NAME = 200
 
 @dataclass
 class Group:
+    """Cells that one chart compares."""
+
     title: str
     rows: list[Row]
     """Finished cells, the base first, then by bits."""
     marks: Marks
-    gathered: Gathered
+    collected: Collected
 
     @cached_property
     def protocols(self) -> str:
-        """The perplexity protocol, which every picture of quality names."""
+        """The perplexity protocol, named by every chart of quality."""
         found = sorted({row["perplexity_protocol"] for row in self.rows if row["perplexity_protocol"]})
         return cut("; ".join(found), 2 * _LONG_NAME) or "no perplexity protocol"
 
     @cached_property
     def shown(self) -> list[Row]:
-        """The cells of pictures with a line or a bar for each: at most `MOST`, those that lose least."""
+        """Cells of charts with a line or a bar for each: at most `MOST`, those that lose least."""
         if len(self.rows) <= MOST:
             return self.rows
-        kept = {id(row) for row in sorted(self.rows, key=_loss)[:MOST]}
-        return [row for row in self.rows if id(row) in kept]
+        least = {id(row) for row in sorted(self.rows, key=_loss)[:MOST]}
+        return [row for row in self.rows if id(row) in least]
 
     @property
     def cut_note(self) -> str:
-        """What stands at the end of a note where cells were left out."""
+        """End of a note where cells were left out; else empty."""
         left = len(self.rows) - len(self.shown)
         return f"; the {MOST} cells that lose least, {left} more stand in the leaderboard" if left else ""
 
     def name(self, row: Row) -> str:
-        """The cell's label, with its repetition where the label is there more than once; plain text."""
+        """The cell's label, with its repetition where several cells have that label; plain text."""
         label = cut(name_of(row), _LONG_NAME)
         return f"{label} #{row['repetition'] + 1}" if self._labels[row["label"]] > 1 else label
 
     def tick(self, row: Row, longest: int = 36) -> str:
-        """The same where plotly reads it, short enough to stand at an axis."""
+        """The label as plotly reads it, short enough for an axis."""
         label = cut(name_of(row), _LONG_NAME)
         again = f" #{row['repetition'] + 1}" if self._labels[row["label"]] > 1 else ""
         return words(f"{self._short.get(label, label)}{again}", longest)
@@ -64,11 +66,13 @@ class Group:
         return Counter(row["label"] for row in self.rows)
 
 
-def group_rows(rows: list[Row], gathered: Gathered) -> list[Group]:
+def group_rows(rows: list[Row], collected: Collected) -> list[Group]:
     """The finished cells of each group that the page compares."""
     marks = Marks(row["method"] for row in rows)
     found = [(title, [row for row in members if row["status"] == "ok"]) for title, members in compared(rows)]
-    return [Group(title, sorted(members, key=_order), marks, gathered) for title, members in found if members]
+    return [
+        Group(title, sorted(members, key=_order), marks, collected) for title, members in found if members
+    ]
 
 
 def _order(row: Row) -> tuple[bool, float, str]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from math import ceil, floor, isnan, log10
 
 from qbench.report.charts.bars import BAR, cells_axis
-from qbench.report.charts.chart import Json, Picture, Row, Undrawn, View, kept, words
+from qbench.report.charts.chart import Chart, Json, Row, Undrawn, View, rounded, words
 from qbench.report.charts.collect import Layers
 from qbench.report.charts.group import Group
 from qbench.report.charts.marks import GREY, PALETTE
@@ -28,11 +28,11 @@ _KERNEL = "Kernel that ran by layer"
 Found = list[tuple[Row, Layers]]
 
 
-def layers(group: Group) -> list[Picture | Undrawn]:
+def layers(group: Group) -> list[Chart | Undrawn]:
     found = [
         (row, own)
         for row in group.shown
-        if (own := group.gathered.layers.get((row["run"], row["cell_id"]))) is not None
+        if (own := group.collected.layers.get((row["run"], row["cell_id"]))) is not None
     ]
     if not found:
         reason = "no cell with a per-layer table has finished"
@@ -44,10 +44,10 @@ def layers(group: Group) -> list[Picture | Undrawn]:
     return [
         Undrawn(_ERROR, "no layer has a recorded error")
         if errors is None
-        else Picture(SECTION, _ERROR, f"‖w − ŵ‖ / ‖w‖, logarithmic; {note}", [errors], wide=True),
+        else Chart(SECTION, _ERROR, f"‖w − ŵ‖ / ‖w‖, logarithmic; {note}", [errors], wide=True),
         Undrawn(_KERNEL, "no layer has a kernel that ran")
         if kernels is None
-        else Picture(SECTION, _KERNEL, f"a + b: a for few rows, b for many; {note}", [kernels], wide=True),
+        else Chart(SECTION, _KERNEL, f"a + b: a for few rows, b for many; {note}", [kernels], wide=True),
     ]
 
 
@@ -76,7 +76,7 @@ def _errors(group: Group, found: Found, names: list[str]) -> View | None:
     ticks = list(range(low, high + 1))
     trace = {
         "type": "heatmap", "x": list(range(len(names))), "y": list(range(len(found))),
-        "z": [[kept(log10(value)) if value else None for value in line] for line in values],
+        "z": [[rounded(log10(value)) if value else None for value in line] for line in values],
         **_cells(found), "colorscale": "Cividis", "xgap": 0, "ygap": 1,
         "colorbar": {
             "tickvals": ticks, "ticktext": [f"{10.0**power:g}" for power in ticks], "thickness": 12,
@@ -89,7 +89,7 @@ def _errors(group: Group, found: Found, names: list[str]) -> View | None:
 
 
 def _positive(value: float | None) -> float | None:
-    """What has a logarithm; an error of zero is drawn as none, and stands in the table."""
+    """The value if it has a logarithm; an error of zero is not drawn, and stands in the table."""
     return None if value is None or isnan(value) or value <= 0 else value
 
 
@@ -115,7 +115,7 @@ def _kernels(group: Group, found: Found, names: list[str]) -> View | None:
 
 
 def _cells(found: Found) -> Json:
-    """Which cell each line is. The page's script makes the hover texts from the table: pages stay light."""
+    """The cell of each line. The page's script makes hover texts from the table: pages stay small."""
     return {
         "customdata": [f"{row['run']}/{row['cell_id']}" for row, _ in found],
         "hovertemplate": "%{text}<extra></extra>",

@@ -1,4 +1,4 @@
-"""Labels short enough to stand beside a bar: without what all cells of their method share."""
+"""Short labels for axes: without the words that all cells of a method share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _BITS = re.compile(r"\d+-bit")
 
 
 def short_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    """Label → a shorter one that still tells it from all others; `labels` maps each to its method.
+    """Maps each label to a shorter one that is still unique; `labels` maps each to its method.
 
     `gptq 4-bit g64` becomes `gptq 4-bit` where every gptq has groups of 64. Where a short one would not be
     the only one of its kind, the label stays.

@@ -1,4 +1,4 @@
-"""Colour, symbol and dash of each method, the same in every picture of a page.
+"""Colour, symbol and dash of each method, the same in every chart of a page.
 
 Okabe and Ito's colours, which the colour-blind can tell apart, less the yellow that white swallows and the
 black that the dark theme does ("Color Universal Design", 2008). Symbol and dash say the same a second time.
@@ -13,7 +13,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY = "#7F7F7F"
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down", "star")
 FILLS = ("", "-open", "-dot", "-open-dot")
-"""Of a symbol, for the lines of one method: of one point alone no dash can be seen."""
+"""Suffixes of a symbol, for the lines of one method: a line of one point shows no dash."""
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 PATTERNS = ("", "/", "x", ".", "\\", "-")
 BASE = "none"
@@ -21,13 +21,15 @@ BASE = "none"
 
 @dataclass(frozen=True)
 class Mark:
+    """Colour, symbol and dash of a method."""
+
     colour: str
     symbol: str
     dash: str
 
 
 class Marks:
-    """Handed out by the methods' alphabet; the base is grey. 42 methods differ in colour or symbol."""
+    """Marks of methods, given in alphabetical order; the base is grey. 42 differ in colour or symbol."""
 
     def __init__(self, methods: Iterable[str]) -> None:
         self._places = {method: place for place, method in enumerate(sorted(set(methods) - {BASE}))}
@@ -41,10 +43,10 @@ class Marks:
         return Mark(PALETTE[colour], SYMBOLS[other % len(SYMBOLS)], DASHES[other % len(DASHES)])
 
     def ordered(self, methods: Iterable[str]) -> list[str]:
-        """The base first."""
+        """The methods in order, the base first."""
         return sorted(set(methods), key=lambda method: (method != BASE, method))
 
 
 def faint(colour: str, opacity: float = 0.55) -> str:
-    """The same with some of the ground showing through, as plotly writes it."""
+    """The colour with this opacity, as plotly writes it."""
     return f"rgba({', '.join(str(part) for part in bytes.fromhex(colour[1:]))}, {opacity})"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from qbench.report.charts.chart import Json, Row, kept
+from qbench.report.charts.chart import Json, Row, rounded
 from qbench.report.view.digits import Scale, scale_for, significant, with_interval
 
 WIDE_RANGE = 8.0
 """Largest over smallest from which an axis is logarithmic."""
 WIDE_QUALITY = 3.0
-"""The same for qualities: one method that ruins the model must not flatten all others to a line."""
+"""The same for qualities: one method that ruins the model must not hide the differences of the others."""
 _DECADES = 1e4
 
 
@@ -29,23 +29,23 @@ class Measure:
     per: str = ""
     digits: int = 3
     bars: str = ""
-    """What the error bars are; empty where there are none."""
+    """Meaning of the error bars; empty where there are none."""
     wide: float = WIDE_RANGE
-    """From which range its axis is logarithmic."""
+    """Largest over smallest from which its axis is logarithmic."""
 
     def value(self, row: Row) -> float | None:
         found = row[self.name]
         return None if found is None else float(found)
 
     def ends(self, row: Row) -> tuple[float, float]:
-        """Of the interval; where there is none the extremes, and without those the value itself."""
+        """Ends of the interval; without one the extremes, and without those the value itself."""
         for low, high in ((self.low, self.high), (self.least, self.most)):
             if low and row[low] is not None and row[high] is not None:
                 return float(row[low]), float(row[high])
         return float(row[self.name]), float(row[self.name])
 
     def scale(self, rows: Iterable[Row]) -> Scale:
-        """The unit to draw these rows in."""
+        """The unit for these rows."""
         found = scale_for([row[self.name] for row in rows if row[self.name] is not None], self.unit)
         return found.per(self.per) if self.per else found
 
@@ -62,7 +62,7 @@ class Measure:
         return f"{shown} {spread}" if spread else shown
 
     def drawn(self, rows: list[Row], scale: Scale) -> list[float | None]:
-        return [kept(None if row[self.name] is None else row[self.name] / scale.factor) for row in rows]
+        return [rounded(None if row[self.name] is None else row[self.name] / scale.factor) for row in rows]
 
     def error(self, rows: list[Row], scale: Scale) -> Json | None:
         """plotly's error bars; None where no row has any width."""
@@ -79,7 +79,7 @@ class Measure:
             return 0.0, 0.0
         low, high = self.ends(row)
         above, below = max(0.0, high - row[self.name]), max(0.0, row[self.name] - low)
-        return kept(above / scale.factor) or 0.0, kept(below / scale.factor) or 0.0
+        return rounded(above / scale.factor) or 0.0, rounded(below / scale.factor) or 0.0
 
 
 _WINDOWS = "95 % interval, bootstrap over windows"
@@ -128,7 +128,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def is_wide(values: Iterable[float | None], wide: float = WIDE_RANGE) -> bool:
-    """Whether these numbers want a logarithmic axis: all above zero, and far apart."""
+    """True for numbers that are all above zero and span more than `wide`: their axis is logarithmic."""
     found = [value for value in values if value is not None]
     return bool(found) and min(found) > 0 and max(found) / min(found) > wide
 

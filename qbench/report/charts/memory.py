@@ -1,4 +1,4 @@
-"""Memory stacked by part: what the resident bytes of a cell are made of."""
+"""Resident bytes of each cell, stacked by part."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from qbench.report.charts.bars import BAR, THICK, cells_axis
-from qbench.report.charts.chart import Json, Picture, Row, Undrawn, View, kept, table, words
+from qbench.report.charts.chart import Chart, Json, Row, Undrawn, View, rounded, table, words
 from qbench.report.charts.costs import why_not
 from qbench.report.charts.group import Group
 from qbench.report.charts.marks import GREY, PALETTE, PATTERNS
@@ -18,6 +18,8 @@ SECTION = "Memory by part"
 
 @dataclass(frozen=True)
 class Part:
+    """One part of the memory: its title, its bytes, its colour."""
+
     title: str
     read: Callable[[Row], float | None]
     colour: str
@@ -29,7 +31,7 @@ def _column(name: str) -> Callable[[Row], float | None]:
 
 
 def _rest(row: Row) -> float | None:
-    """What is neither quantized nor an embedding; with the embeddings where they are not told apart."""
+    """Bytes that are neither quantized nor an embedding; with the embeddings where those are not counted."""
     if row["rest_bytes"] is None:
         return None
     return float(row["rest_bytes"] - (row["embedding_bytes"] or 0))
@@ -45,7 +47,7 @@ PARTS = (
 )
 
 
-def memory(group: Group) -> list[Picture | Undrawn]:
+def memory(group: Group) -> list[Chart | Undrawn]:
     rows = [row for row in group.shown if row["weight_bytes"] is not None]
     if not rows:
         return [Undrawn(SECTION, why_not(group, WEIGHTS))]
@@ -56,11 +58,11 @@ def memory(group: Group) -> list[Picture | Undrawn]:
         "resident bytes of the weights by part, and on top KV cache and activations of the run that "
         f"measured memory{missing}{group.cut_note}"
     )
-    return [Picture(SECTION, SECTION, note, [_view(group, rows, parts)], wide=True)]
+    return [Chart(SECTION, SECTION, note, [_view(group, rows, parts)], wide=True)]
 
 
 def total(row: Row) -> float:
-    """All parts that are known."""
+    """Sum of the known parts."""
     return sum(part.read(row) or 0.0 for part in PARTS)
 
 
@@ -95,7 +97,7 @@ def _trace(group: Group, rows: list[Row], part: Part, scale: Scale) -> Json:
     values = [part.read(row) for row in rows]
     return {
         "type": "bar", "orientation": "h", "width": THICK, "name": part.title, "y": list(range(len(rows))),
-        "x": [kept(None if value is None else value / scale.factor) for value in values],
+        "x": [rounded(None if value is None else value / scale.factor) for value in values],
         "text": [words(group.name(row), 60) for row in rows], "textposition": "none",
         "customdata": [f"{row['run']}/{row['cell_id']}" for row in rows],
         "hovertemplate": f"<b>%{{text}}</b><br>{part.title}: %{{x}} {scale.unit}<extra></extra>",

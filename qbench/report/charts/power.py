@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from qbench.probes.energy.windows import idle_w, worked
-from qbench.report.charts.chart import Json, Picture, Row, Undrawn, View, kept, table
+from qbench.report.charts.chart import Chart, Json, Row, Undrawn, View, rounded, table
 from qbench.report.charts.collect import ENERGY_CELLS
 from qbench.report.charts.costs import why_not
 from qbench.report.charts.group import Group
@@ -20,13 +20,13 @@ from qbench.report.charts.measures import ENERGY, number
 SECTION = "Energy over time"
 CELLS = 12
 SAMPLES = 200
-"""Power samples of a window that are drawn; of more, every so-many-th."""
+"""Power samples of a window that are drawn; of more, an even selection."""
 PARTS = {"decode": "decoding", "prefill": "prefill"}
 
 
 @dataclass(frozen=True)
 class Window:
-    """One trial. Seconds from the begin of the work."""
+    """One trial, in seconds from the begin of the work."""
 
     trial: int
     work_s: float
@@ -37,13 +37,13 @@ class Window:
     edges: tuple[float, float] | None
     """The steps between which the counter's difference is taken."""
     energy_j: float
-    """Of the work alone, as `energy_windows.worked` has it."""
+    """Energy of the work alone, as `windows.worked` returns it."""
 
 
 def energy_windows(sample: Mapping[str, Any], part: str) -> list[Window]:
-    """Every window of `part` (`prefill`, `decode`) that kept its samples."""
+    """Every window of `part` (`prefill`, `decode`) whose samples are recorded."""
     found = sample.get(part) or {}
-    if "work_s" not in found:  # written before windows kept what was seen inside
+    if "work_s" not in found:  # an older record, without the samples
         return []
     joules = [window.energy_j for window in worked(sample, part)]
     if len(joules) != len(found["work_s"]):
@@ -65,22 +65,22 @@ def _window(part: Mapping[str, Any], place: int, energy_j: float) -> Window:
     )
 
 
-def power(group: Group) -> list[Picture | Undrawn]:
-    held = [row for row in group.shown if (row["run"], row["cell_id"]) in group.gathered.energy]
+def power(group: Group) -> list[Chart | Undrawn]:
+    held = [row for row in group.shown if (row["run"], row["cell_id"]) in group.collected.energy]
     views = [view for row in held[:CELLS] for view in _views(group, row)]
     if not views:
-        left = group.gathered.energy_left_out and f"only the first {ENERGY_CELLS} cells' windows are kept"
+        left = group.collected.energy_left_out and f"only the first {ENERGY_CELLS} cells' windows are kept"
         return [Undrawn(SECTION, left or why_not(group, ENERGY))]
     more = f"; the first {CELLS} of {len(held)} cells" if len(held) > CELLS else ""
     note = (
         "points: power samples; steps: mean power between two steps of the counter; upright lines: edges of "
         f"the window and of the work in it; second 0 is the begin of the work{more}"
     )
-    return [Picture(SECTION, SECTION, note, views, wide=True)]
+    return [Chart(SECTION, SECTION, note, views, wide=True)]
 
 
 def _views(group: Group, row: Row) -> Iterator[View]:
-    sample = group.gathered.energy[row["run"], row["cell_id"]]
+    sample = group.collected.energy[row["run"], row["cell_id"]]
     for part, title in PARTS.items():
         windows = energy_windows(sample, part)
         if windows:
@@ -101,7 +101,7 @@ def _view(name: str, windows: list[Window], rest: list[float]) -> View:
 
 
 def _behind(windows: list[Window]) -> Json:
-    """Every number that is drawn: what it is, when, and how much."""
+    """Every number that is drawn, with its kind and time."""
     rows: list[tuple[int, str, float, str]] = []
     for window in windows:
         drawn = _thinned(window.power)
@@ -157,7 +157,7 @@ def _edges(window: Window, colour: str) -> Json:
 def _line(name: str, x: list[Any], y: list[Any], colour: str, dash: str) -> Json:
     return {
         "type": "scatter", "mode": "lines", "name": name,
-        "x": [kept(value) for value in x], "y": [kept(value) for value in y],
+        "x": [rounded(value) for value in x], "y": [rounded(value) for value in y],
         "line": {"color": colour, "dash": dash, "width": 1.4},
         "hovertemplate": "%{x:.3f} s, %{y:.4~r} W<extra></extra>",
     }  # fmt: skip

@@ -1,8 +1,8 @@
-"""Latency by prompt length and batch size: a line for each cell, from every corner that was timed.
+"""Latency by prompt length and batch size: a line for each cell, a point for each workload.
 
-Drawn over the base's median first: what a method gains or costs is a few percent, and what a longer prompt
-costs is many times that. One disturbed round must not flatten the rest, so that the axis ends soon above the
-largest median and longer bars run out of it; the table behind the picture has them whole.
+The first view is relative to the base's median: a method gains or costs a few percent, a longer prompt many
+times that. One disturbed round must not flatten the rest, so the axis ends soon above the largest median and
+longer bars are cut; the table of the chart has them whole.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from qbench.report.charts.chart import Json, Picture, Row, Undrawn, View, kept, table, words
+from qbench.report.charts.chart import Chart, Json, Row, Undrawn, View, rounded, table, words
 from qbench.report.charts.collect import Timed
 from qbench.report.charts.group import Group
 from qbench.report.charts.marks import DASHES, faint
@@ -21,16 +21,18 @@ from qbench.report.view.digits import Scale, scale_for, with_interval
 
 SECTION = "Latency by prompt length and batch size"
 LINES = 12
-"""Lines that an eye can follow; the table behind the picture has all that are drawn, the records the rest."""
+"""Lines in a chart; its table has all that are drawn, the records have the rest."""
 DODGE = 0.35
-"""All lines of one length stand within this share of the way to the next, so that bars can be told apart."""
+"""Points of one length are spread over this share of the way to the next: bars must not overlap."""
 CLIP = 1.5
-"""Where the axis ends, over the largest median."""
+"""End of the axis, over the largest median."""
 Spread = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Part:
+    """A phase of the latency, and its time."""
+
     title: str
     read: Callable[[Timed], Spread | None]
     per: str
@@ -44,6 +46,8 @@ PARTS = (
 
 @dataclass(frozen=True)
 class Point:
+    """One cell at one prompt length or batch size."""
+
     row: Row
     at: int
     """Prompt length, or batch size where only that varies."""
@@ -53,8 +57,8 @@ class Point:
 Lines = list[tuple[Row, list[Point]]]
 
 
-def times(group: Group) -> list[Picture | Undrawn]:
-    rows = [row for row in group.shown if _corners(group, row)]
+def times(group: Group) -> list[Chart | Undrawn]:
+    rows = [row for row in group.shown if _workloads(group, row)]
     if not rows:
         return [Undrawn(SECTION, "no cell was timed at more than one prompt length or batch size")]
     drawn = _followed(rows)
@@ -65,26 +69,26 @@ def times(group: Group) -> list[Picture | Undrawn]:
         "gives one token to every sequence of the batch; × base: over the base's median; where a bar is "
         f"longer, the axis ends at {CLIP:g} × the largest median{left}"
     )
-    return [Picture(SECTION, SECTION, note, views, wide=True)]
+    return [Chart(SECTION, SECTION, note, views, wide=True)]
 
 
 def _followed(rows: list[Row]) -> list[Row]:
     """The base and those that lose least, in their order."""
     ranked = sorted(rows, key=lambda row: (row["method"] != "none", row["perplexity_ratio"] or float("inf")))
-    kept_rows = {id(row) for row in ranked[:LINES]}
-    return [row for row in rows if id(row) in kept_rows]
+    followed = {id(row) for row in ranked[:LINES]}
+    return [row for row in rows if id(row) in followed]
 
 
-def _corners(group: Group, row: Row) -> list[Timed]:
-    return group.gathered.timed.get((row["run"], row["cell_id"]), [])
+def _workloads(group: Group, row: Row) -> list[Timed]:
+    return group.collected.timed.get((row["run"], row["cell_id"]), [])
 
 
 def _views(group: Group, rows: list[Row], part: Part) -> Iterator[View]:
-    """One for each batch size; where only that varies, one over batch sizes."""
-    timed = [corner for row in rows for corner in _corners(group, row)]
-    batches = sorted({corner.batch_size for corner in timed})
-    if len({corner.prompt_length for corner in timed}) == 1:
-        yield from _view(group, rows, part, "", "Batch size", lambda corner: corner.batch_size)
+    """A view for each batch size; where only that varies, one over batch sizes."""
+    timed = [workload for row in rows for workload in _workloads(group, row)]
+    batches = sorted({workload.batch_size for workload in timed})
+    if len({workload.prompt_length for workload in timed}) == 1:
+        yield from _view(group, rows, part, "", "Batch size", lambda workload: workload.batch_size)
         return
     for batch in batches:
         which = f", batch {batch}" if len(batches) > 1 else ""
@@ -92,13 +96,13 @@ def _views(group: Group, rows: list[Row], part: Part) -> Iterator[View]:
 
 
 def _length_at(batch: int) -> Callable[[Timed], int | None]:
-    return lambda corner: corner.prompt_length if corner.batch_size == batch else None
+    return lambda workload: workload.prompt_length if workload.batch_size == batch else None
 
 
 def _view(
     group: Group, rows: list[Row], part: Part, which: str, title: str, at: Callable[[Timed], int | None]
 ) -> Iterator[View]:
-    """Over the base's, where that was timed too, and in seconds."""
+    """A view relative to the base, where that was timed too, and one in seconds."""
     lines = [(row, points) for row in rows if (points := _points(group, row, part, at))]
     if not lines:
         return
@@ -155,7 +159,7 @@ def _drawn(group: Group, lines: Lines, name: str, which: str, title: str, scale:
 
 
 def _step(places: list[int], lines: int) -> float:
-    """By what a line's places are multiplied to stand aside from the line before."""
+    """Factor between the places of one line and of the next, so that their bars do not overlap."""
     nearest = min((after / before for before, after in itertools.pairwise(places)), default=2.0)
     return float(nearest ** (DODGE / max(1, lines - 1)))
 
@@ -168,15 +172,15 @@ def _clipped(heading: str, spreads: list[Spread], scale: Scale) -> Json:
         return found
     bottom = 0.95 * min(low for _, low, _ in spreads) / scale.factor
     if found["type"] == "log":
-        return {**found, "range": [kept(math.log10(end)) for end in (bottom, top)]}
-    return {**found, "range": [kept(bottom), kept(top)]}
+        return {**found, "range": [rounded(math.log10(end)) for end in (bottom, top)]}
+    return {**found, "range": [rounded(bottom), rounded(top)]}
 
 
 def _points(group: Group, row: Row, part: Part, at: Callable[[Timed], int | None]) -> list[Point]:
     found = [
         Point(row, place, spread)
-        for corner in _corners(group, row)
-        if (place := at(corner)) is not None and (spread := part.read(corner)) is not None
+        for workload in _workloads(group, row)
+        if (place := at(workload)) is not None and (spread := part.read(workload)) is not None
     ]
     return sorted(found, key=lambda point: point.at)
 
@@ -186,11 +190,11 @@ def _line(group: Group, row: Row, points: list[Point], scale: Scale, place: int,
     spreads = [tuple(value / scale.factor for value in point.spread) for point in points]
     return {
         "type": "scatter", "mode": "lines+markers", "name": group.tick(row),
-        "x": [kept(point.at * aside) for point in points],
-        "y": [kept(middle) for middle, _, _ in spreads],
+        "x": [rounded(point.at * aside) for point in points],
+        "y": [rounded(middle) for middle, _, _ in spreads],
         "error_y": {
-            "type": "data", "array": [kept(high - middle) for middle, _, high in spreads],
-            "arrayminus": [kept(middle - low) for middle, low, _ in spreads],
+            "type": "data", "array": [rounded(high - middle) for middle, _, high in spreads],
+            "arrayminus": [rounded(middle - low) for middle, low, _ in spreads],
             "thickness": 1.2, "width": 3, "color": faint(mark.colour),
         },
         "text": [_hover(group, point, scale) for point in points],

@@ -1,4 +1,4 @@
-"""Plain data as text that a page unpacks when it is needed: JSON, gzip, base64 (see `qbench.unpack`)."""
+"""Compressed payloads of a page: JSON, gzip, base64; unpacked when needed (`qbench.unpack` in page.js)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ LEVEL = 6
 
 
 def pack(value: Any, level: int = LEVEL) -> str:
-    """Text of `A-Za-z0-9+/=`. Equal values give equal texts. ValueError for a number that is not finite."""
+    """The value as text of `A-Za-z0-9+/=`; equal values give equal texts. ValueError for NaN and infinity."""
     return pack_text(json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")), level)
 
 
 def pack_text(text: str, level: int = LEVEL) -> str:
-    """The same of text that is JSON already."""
+    """The payload of text that is JSON already."""
     return base64.b64encode(gzip.compress(text.encode("utf-8", "replace"), level, mtime=0)).decode()
 
 
 def unpack(text: str) -> Any:
-    """What `pack` was given."""
+    """The value of a payload made by `pack`."""
     return json.loads(gzip.decompress(base64.b64decode(text)))

@@ -1,4 +1,4 @@
-"""One self-contained HTML file. Opened from disk it asks the network for nothing, and its policy forbids it.
+"""One self-contained HTML file: opened from disk it needs no network, and its policy forbids any.
 
 Scripts are inlined and named by their hash in the Content-Security-Policy, so that nothing that comes from a
 record can ever run: not as markup (escaped), not as a handler (the policy knows none), not out of a data
@@ -41,10 +41,9 @@ def render_page(
 ) -> str:
     """The page of a template that extends `base.html.j2`.
 
-    `scripts` are files of `templates/`, run in their order after `page.js`, `styles` more of them after
-    `style.css`; `data` are the blocks of JSON
-    that they read with `qbench.data(name)`. plotly.js is brought along, or asked for, only where the page
-    has something `drawn`; `plotlyjs` says from where.
+    `scripts` are files of `templates/`, run in their order after `page.js`; `styles` follow `style.css`;
+    `data` are the blocks of JSON that they read with `qbench.data(name)`. plotly.js is included, or linked,
+    only where the page has something `drawn`; `plotlyjs` selects inline, CDN or a file beside the page.
     """
     if plotlyjs not in get_args(Plotlyjs):
         raise ResultsError(f"plotlyjs = {plotlyjs!r}; {did_you_mean(plotlyjs, get_args(Plotlyjs))}")
@@ -67,7 +66,7 @@ def render_page(
 
 
 def write_page(target: Path, page: str, plotlyjs: Plotlyjs = "inline") -> Path:
-    """Writes the page, and plotly.js beside it where that is asked for; each whole or not at all."""
+    """Writes the page, with `plotlyjs="directory"` also plotly.js beside it; each atomically."""
     if not target.parent.is_dir():
         raise ResultsError(f"cannot write {target}: there is no folder {target.parent}")
     if plotlyjs == "directory":
@@ -97,7 +96,7 @@ def _policy(scripts: list[str], address: str) -> str:
 
 
 def _plotly_source() -> str:
-    """plotly.js as the installed plotly brings it, safe to inline."""
+    """plotly.js of the installed plotly, safe to inline."""
     from plotly.offline import get_plotlyjs
 
     source: str = get_plotlyjs()
@@ -115,7 +114,7 @@ def _plotly_address(plotlyjs: Plotlyjs) -> str:
 
 
 def unbroken(text: str) -> Markup:
-    """The text, escaped, with short words such as `4-bit` kept on one line; copied, it is the same text."""
+    """The escaped text, with short words such as `4-bit` on one line; copied, it is the same text."""
     span = Markup('<span class="unbroken">{}</span>')
     words = (
         span.format(word) if _HYPHENED.fullmatch(word) else Markup.escape(word) for word in text.split(" ")

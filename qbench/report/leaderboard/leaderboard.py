@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from qbench.report.charts.charts import Album, album
-from qbench.report.charts.collect import Gathered, Taken, taken
+from qbench.report.charts.charts import ChartSet, chart_set
+from qbench.report.charts.collect import ChartFacts, Collected, chart_facts
 from qbench.report.html.page import Plotlyjs, render_page, write_page
 from qbench.report.leaderboard.columnar import Sheet, assembled, best_places, column_data, sheet_of
 from qbench.report.leaderboard.details import Details, Entry
@@ -58,25 +58,25 @@ def write_report(
     store = Store(Path(results), strict=False)
     chosen = store.chosen(runs)
     manifests = {run.name: store.manifest(run) for run in chosen}
-    gathered, details = Gathered(), Details.of(manifests)
+    collected, details = Collected(), Details.of(manifests)
     with uncollected():
-        frame = from_parts(_parts(store, chosen, gathered, details))
+        frame = from_parts(_parts(store, chosen, collected, details))
         frame.attrs["problems"] = list(store.problems)
-        page = render(frame, manifests, gathered=gathered, details=details, plotlyjs=plotlyjs)
+        page = render(frame, manifests, collected=collected, details=details, plotlyjs=plotlyjs)
     return write_page(Path(output), page, plotlyjs)
 
 
-def _parts(store: Store, runs: Sequence[Run], gathered: Gathered, details: Details) -> Iterator[Part]:
+def _parts(store: Store, runs: Sequence[Run], collected: Collected, details: Details) -> Iterator[Part]:
     """The records by parts; what pictures and panels need goes to those two, from the same one reading."""
 
-    def read(records: Iterator[Record]) -> tuple[Part, list[Taken | None], list[Entry]]:
-        seen: list[Taken | None] = []
+    def read(records: Iterator[Record]) -> tuple[Part, list[ChartFacts | None], list[Entry]]:
+        seen: list[ChartFacts | None] = []
         entries: list[Entry] = []
 
         def watched() -> Iterator[Record]:
             for record in records:
                 with reading(record):
-                    seen.append(taken(record))
+                    seen.append(chart_facts(record))
                     entries.append(details.entry(record))
                 yield record
 
@@ -85,7 +85,7 @@ def _parts(store: Store, runs: Sequence[Run], gathered: Gathered, details: Detai
     for run in runs:
         for part, seen, entries in store.by_parts(run, read):
             for one, entry in zip(seen, entries, strict=True):
-                gathered.take(one)
+                collected.add(one)
                 details.take(entry)
             yield part
 
@@ -94,19 +94,19 @@ def render(
     frame: pd.DataFrame,
     manifests: Mapping[str, Mapping[str, Any]] | None = None,
     *,
-    gathered: Gathered | None = None,
+    collected: Collected | None = None,
     details: Details | None = None,
     plotlyjs: Plotlyjs = "inline",
 ) -> str:
     """The page of this frame (see `qbench.load`); `manifests` maps a run's name to its manifest.
 
-    Pictures of layers, of latency by length and of power need what `gathered` took from the same records,
+    Charts of layers, of latency by length and of power need what `collected` holds of the same records,
     a cell's panel what `details` took.
     """
     rows = plain_rows(frame)
-    made = _made(rows, manifests or {}, list(frame.attrs.get("problems", [])), gathered or Gathered())
+    made = _made(rows, manifests or {}, list(frame.attrs.get("problems", [])), collected or Collected())
     parquet = parquet_bytes(frame) if rows else b""  # not in a forked child: Arrow has threads
-    data: dict[str, Any] = {"pictures": made.album.data()}
+    data: dict[str, Any] = {"pictures": made.charts.data()}
     if details is not None:
         data["details"] = details.data()
     if rows:
@@ -118,7 +118,7 @@ def render(
         {
             "view": made.view,
             "title": made.view.title,
-            "album": made.album,
+            "charts": made.charts,
             "cells": len(rows),
             "parquet_bytes": len(parquet),
             "with_parquet": "parquet" in data,
@@ -126,7 +126,7 @@ def render(
         scripts=SCRIPTS,
         styles=STYLES,
         data=data,
-        drawn=bool(made.album.chapters),
+        drawn=bool(made.charts.chapters),
         plotlyjs=plotlyjs,
     )
 
@@ -136,7 +136,7 @@ class _Made:
     """What a page is put together from; it takes seconds for ten thousand rows."""
 
     view: View
-    album: Album
+    charts: ChartSet
     table: dict[str, Any]
 
 
@@ -144,14 +144,14 @@ def _made(
     rows: list[dict[str, Any]],
     manifests: Mapping[str, Mapping[str, Any]],
     problems: list[str],
-    gathered: Gathered,
+    collected: Collected,
 ) -> _Made:
     """Side by side where the rows are many."""
     sheet = sheet_of(rows)
     parts = [sheet.present[start::_COLUMN_PARTS] for start in range(_COLUMN_PARTS)]
-    album_, view, best, *columns = together(
+    charts, view, best, *columns = together(
         [
-            lambda: album(rows, gathered),
+            lambda: chart_set(rows, collected),
             lambda: view_of(rows, manifests, problems),
             lambda: best_places(sheet),
             *(functools.partial(_columns, sheet, part) for part in parts),
@@ -160,7 +160,7 @@ def _made(
     )
     found = {name: made for part in columns for name, made in part.items()}
     table = assembled(sheet, {column.name: found[column.name] for column in sheet.present}, best)
-    return _Made(view, album_, table)
+    return _Made(view, charts, table)
 
 
 def _columns(sheet: Sheet, shown: list[Shown]) -> dict[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all.
+"""Atomic writes: a file is written whole or not at all.
 
 A reader sees the old file or the new one, never a part: the text goes to a temporary file in the same
 folder, is fsynced, takes the name by rename, and the folder is fsynced so that the name survives a power
@@ -24,7 +24,7 @@ LEFTOVER = ".tmp"
 
 
 def make_folder(folder: Path) -> None:
-    """Makes it and those above it where they are not there. Raises ResultsError where the system refuses."""
+    """Makes the folder and its parents where they are missing; ResultsError where the system refuses."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -57,7 +57,7 @@ def write_json_atomic(path: Path, value: Any) -> None:
 
 
 def remove_leftovers(folder: Path) -> int:
-    """Deletes the temporary files of dead writers and says how many; only for the holder of the lock."""
+    """Deletes the temporary files of dead writers, returns their number; only for the holder of the lock."""
     found = list(folder.glob(f".*{LEFTOVER}"))
     for path in found:
         path.unlink(missing_ok=True)
@@ -65,7 +65,7 @@ def remove_leftovers(folder: Path) -> int:
 
 
 def _stream(path: Path) -> int | None:
-    """A descriptor of what is to be written into; None where a file is to be replaced, or made."""
+    """A descriptor to write into; None where a file is to be replaced, or made."""
     try:
         there = path.stat()
     except FileNotFoundError:
@@ -85,7 +85,7 @@ def _replace(path: Path, content: bytes) -> None:
         temporary.replace(path)
         _sync_folder(path.parent)
     finally:
-        with contextlib.suppress(OSError):  # such as a folder that is none: what was wrong is said already
+        with contextlib.suppress(OSError):  # such as a folder that is none: the first error says so
             temporary.unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""`Store`: a folder of records. `results/<suite>/<run>/manifest.json`, and beside it one JSON per cell.
+"""Folders of records: `results/<suite>/<run>/manifest.json`, and beside it one JSON per cell.
 
 A run's name starts with its UTC time, so that names sort by age. The root given to a `Store` may be the
 whole tree, one suite's folder or one run's folder: it looks for runs at the root and up to two levels
@@ -46,7 +46,7 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True, order=True)
 class Run:
-    """A run's folder; `suite` is the name of the folder around it."""
+    """A run's folder; `suite` is the name of the folder that holds it."""
 
     suite: str
     name: str
@@ -71,14 +71,14 @@ def read_json(path: Path | str) -> Any:
 
 
 def write_record(run_folder: Path, record: Record) -> Path:
-    """Stores the record under its cell's id, atomically, and returns where."""
+    """Stores the record under its cell's id, atomically, and returns its path."""
     path = run_folder / f"{record.cell.id}.json"
     write_json_atomic(path, record.to_dict())
     return path
 
 
 def write_manifest(run_folder: Path, manifest: dict[str, Any]) -> Path:
-    """Stores the run's manifest atomically, making the run's folder if need be, and returns where."""
+    """Stores the run's manifest atomically, makes the run's folder if need be, and returns the path."""
     make_folder(run_folder)
     path = run_folder / MANIFEST
     write_json_atomic(path, manifest)
@@ -90,7 +90,7 @@ class Store:
     """Reads a tree of results.
 
     With `strict`, the first file that cannot be read raises a ResultsError; without, it is left out and
-    its message stands in `problems`, for the reader to be told.
+    its message is added to `problems`.
     """
 
     root: Path
@@ -115,6 +115,7 @@ class Store:
         return [run for run in runs if suite is None or run.suite == suite]
 
     def suites(self) -> list[str]:
+        """Names of the suites that have a run."""
         return sorted({run.suite for run in self.runs()})
 
     def newest(self, suite: str | None = None) -> list[Run]:
@@ -122,7 +123,7 @@ class Store:
         return list({run.suite: run for run in self.runs(suite)}.values())
 
     def chosen(self, runs: str) -> list[Run]:
-        """What `newest` (run of each suite) or `all` stands for; ResultsError where there is none."""
+        """The runs that `newest` (of each suite) or `all` selects; ResultsError where there is none."""
         if runs not in ("newest", "all"):
             raise ResultsError(f"runs = {runs!r}; {did_you_mean(runs, ['newest', 'all'])}")
         found = self.newest() if runs == "newest" else self.runs()
@@ -141,10 +142,10 @@ class Store:
         yield from self._records(_paths(run.folder), _ceilings(run.folder))
 
     def by_parts(self, run: Run, read: Callable[[Iterator[Record]], Found]) -> Iterator[Found]:
-        """What `read` makes of every part of the run's records, in their order.
+        """Results of `read` for every batch of the run's records, in their order.
 
-        Of a run with many records as many processes read as there are cores: what `read` returns should be
-        small against its records, and can be pickled.
+        A run with many records is read by as many processes as there are cores: the result of `read` should
+        be small beside its records, and can be pickled.
         """
         ceilings = _ceilings(run.folder)
 
@@ -182,7 +183,7 @@ class Store:
 
 
 def _paths(folder: Path) -> list[str]:
-    """Of a run's records, sorted; texts, because Paths take long to make and to sort."""
+    """Paths of a run's records, sorted; texts, because Paths take long to make and to sort."""
     return [
         f"{folder}{os.sep}{name}"
         for name in sorted(entry.name for entry in os.scandir(folder))
@@ -210,7 +211,7 @@ def _manifest(path: Path) -> dict[str, Any]:
 
 
 def _ceilings(folder: Path) -> dict[str, Any]:
-    """What the run's machine can do at best, by device; nothing where no manifest says so."""
+    """Measured peak rates of the run's machine, by device; empty where no manifest has them."""
     try:
         found = _manifest(folder / MANIFEST).get("ceilings")
     except ResultsError:  # `manifest` is where this is told

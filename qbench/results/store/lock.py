@@ -1,24 +1,25 @@
-"""One writer for a folder. The kernel holds the lock, so it goes with its process, however it ends.
+"""One writer for a folder, by `filelock`.
 
-The lock belongs to the open file: a child made by a plain `fork` would carry it on; one that execs (as
-every worker of qbench does) does not, because Python opens files close-on-exec.
+On Linux and macOS the lock is the kernel's (`flock`) and ends with the process, however that ends; a forked
+child does not carry it on. On Windows it is the kernel's as well, and on a file system without `flock` it is
+a marker with its owner's pid.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from qbench.errors import ResultsError
 from qbench.results.store.atomic import make_folder, remove_leftovers
 
 LOCK_FILE = ".lock"
+HOLDER_FILE = ".lock-holder"
+"""Names the holder; apart from the lock, which not every system lets others read while it is held."""
 TURN_FILE = ".turn"
 
 
@@ -28,68 +29,60 @@ def lock(run_folder: Path) -> Iterator[None]:
 
     The holder clears the temporary files that a killed writer left.
     """
+    from filelock import Timeout  # lazily: readers take no lock
+
     make_folder(run_folder)
-    with (run_folder / LOCK_FILE).open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ResultsError(
-                f"{run_folder} is being written by {_holder(file)}; "
-                "wait for it, end it, or start a run of its own with --fresh"
-            ) from error
-        _sign(file)
+    holder = run_folder / HOLDER_FILE
+    try:
+        held = _acquired(run_folder / LOCK_FILE, timeout=0)
+    except Timeout as error:
+        raise ResultsError(
+            f"{run_folder} is being written by {_named(holder)}; "
+            "wait for it, end it, or start a run of its own with --fresh"
+        ) from error
+    with held:
+        holder.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
         remove_leftovers(run_folder)
-        yield
+        try:
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def turn(folder: Path) -> Iterator[None]:
-    """Waits until no other process has its turn in the folder, and has it; for what takes a moment.
+    """Holds the folder for a moment, after waiting for every other process that holds it.
 
-    Its file goes when the turn is over, for the folder may be one that is committed. (The folder itself
-    would do as well, but not on NFS, where only what is open for writing can be locked.) Raises ResultsError
-    where the folder cannot be had, or its file system knows no locks.
+    The lock file is removed at the end, for the folder may be a committed one. Raises ResultsError where the
+    folder cannot be made or locked.
     """
     make_folder(folder)
-    path = folder / TURN_FILE
+    with _acquired(folder / TURN_FILE, timeout=-1):
+        try:
+            yield
+        finally:
+            (folder / TURN_FILE).unlink(missing_ok=True)  # while held: never the file of another holder
+
+
+def _acquired(path: Path, timeout: float) -> contextlib.AbstractContextManager[object]:
+    """The lock of this file, held until the context ends; `timeout` in seconds, -1 for no end.
+
+    Raises filelock's Timeout, or ResultsError where the system refuses.
+    """
+    from filelock import FileLock, Timeout
+
     try:
-        descriptor = _taken(path)
+        return FileLock(path).acquire(timeout=timeout)
+    except Timeout:
+        raise
     except OSError as error:
         raise ResultsError(f"cannot lock {path}: {error.strerror or error}") from error
+
+
+def _named(holder: Path) -> str:
+    """`process 123 on host`, as the holder has written it."""
     try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)  # while it is held, so that nobody else's is removed
-        os.close(descriptor)
-
-
-def _taken(path: Path) -> int:
-    """A descriptor of the file that lies there, locked; one that went while this process waited is none."""
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), path.stat()):
-                    return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-
-
-def _sign(file: IO[str]) -> None:
-    """Leaves pid and host for whoever is turned away."""
-    file.seek(0)
-    file.truncate()
-    json.dump({"pid": os.getpid(), "host": socket.gethostname()}, file)
-    file.flush()
-
-
-def _holder(file: IO[str]) -> str:
-    file.seek(0)
-    try:
-        signed = json.load(file)
+        signed = json.loads(holder.read_text())
         return f"process {signed['pid']} on {signed['host']}"
-    except (ValueError, KeyError, TypeError):  # it has the lock and has not signed yet
+    except (OSError, ValueError, KeyError, TypeError):  # locked and not signed yet
         return "another process"

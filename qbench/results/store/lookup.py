@@ -1,7 +1,7 @@
-"""Looking into a record: a probe's samples, a phase's seconds, or None where it has none.
+"""Lookups in a record: a probe's samples, a phase's seconds, or None.
 
-Each function takes one record. None is never an error here: `missing_reason` says why. What each probe's
-samples come to stands in the probe's own module: `quality`, `memory`, `latency`, `energy`, `layers`.
+Each function takes one record. None is never an error here: `missing_reason` returns the reason. The
+metrics of each probe stand in the probe's own folder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from qbench.results.store.record import Record
 Value = float | None
 Found = TypeVar("Found")
 WHOLE_END = 2.0**63
-"""From here on a number has no place among whole numbers of 64 bits."""
+"""Least number that is beyond whole numbers of 64 bits."""
 _OUTSIDE_PROBES = {
     "phases": "this phase did not run",
     "layers": "no quantized layers",
@@ -25,10 +25,10 @@ _OUTSIDE_PROBES = {
 
 
 def remembered(function: Callable[[Record], Found]) -> Callable[[Record], Found]:
-    """The function, which keeps its answer for the record that it was asked about last.
+    """Caches the function's result for the last record.
 
-    A row asks dozens of metrics about one record before it turns to the next; what they share is then made
-    once. The answer must not be changed by who gets it.
+    A row computes dozens of metrics of one record before the next; what they share is computed once. Callers
+    must not change the result.
     """
     last: tuple[Record, Found] | None = None
 
@@ -50,7 +50,7 @@ def probe(record: Record, name: str) -> Mapping[str, Any]:
 
 
 def absent(record: Record, source: str) -> str | None:
-    """Why this probe gave nothing at all, whatever is asked of it; None where it gave something."""
+    """The reason for which this probe has no samples at all; None where it has some."""
     if source in _OUTSIDE_PROBES:
         return None
     found = record.samples.get(source)
@@ -60,14 +60,14 @@ def absent(record: Record, source: str) -> str | None:
 
 
 def missing_reason(record: Record, source: str, name: str) -> str:
-    """Why metric `name`, read from `source` (a probe, or `phases`, `layers`, `model`), is null here."""
+    """The reason for which metric `name` of `source` (a probe, `phases`, `layers`, `model`) is null."""
     if record.status != "ok":
         return f"{record.status}: {record.reason or 'no reason was recorded'}"
     return absent(record, source) or within(record, source, name)
 
 
 def within(record: Record, source: str, name: str) -> str:
-    """The same where the probe gave something, of an ok record."""
+    """The reason for which the metric is null, in an ok record whose probe has samples."""
     if source in _OUTSIDE_PROBES:
         return _OUTSIDE_PROBES[source]
     found = record.samples[source]
@@ -93,6 +93,8 @@ def _nothing_scored(perplexity: Mapping[str, Any]) -> bool:
 
 
 def phase(name: str) -> Callable[[Record], Value]:
+    """Reader of a phase's seconds."""
+
     def value(record: Record) -> Value:
         return number(record.phases.get(name))
 
@@ -100,7 +102,7 @@ def phase(name: str) -> Callable[[Record], Value]:
 
 
 def finite(values: Sequence[float | None]) -> bool:
-    """Whether all are numbers and finite; by their sum, since this runs for every cell of a large folder."""
+    """True where all are finite numbers; by their sum, since this runs for every cell of a large folder."""
     try:
         return math.isfinite(math.fsum(values))  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):  # a null, inf − inf
@@ -108,7 +110,7 @@ def finite(values: Sequence[float | None]) -> bool:
 
 
 def positive(counts: Sequence[float]) -> bool:
-    """Whether their sum can be divided by."""
+    """True where their sum is positive and finite."""
     try:
         return 0 < math.fsum(counts) < math.inf
     except (TypeError, ValueError, OverflowError):  # a null, a text

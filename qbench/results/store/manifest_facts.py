@@ -1,4 +1,4 @@
-"""What a run's manifest says of machine and software, flat, and where two of them differ."""
+"""Facts of a run's manifest about machine and software, as flat text, and the differences of two."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from qbench.results.store.record import Record
 
 LONG = 200
-"""Characters from which on only the words that differ are shown."""
+"""Length in characters from which only the words that differ are shown."""
 
 
 def facts(manifest: Mapping[str, Any], records: Iterable[Record]) -> dict[str, str]:
@@ -19,7 +19,7 @@ def facts(manifest: Mapping[str, Any], records: Iterable[Record]) -> dict[str, s
 
 
 def differing(a: Mapping[str, str], b: Mapping[str, str]) -> list[str]:
-    """One line for each fact that is not the same."""
+    """One line for each fact that differs."""
     return [f"{key}: {_few(a.get(key), b.get(key))}" for key in sorted({*a, *b}) if a.get(key) != b.get(key)]
 
 

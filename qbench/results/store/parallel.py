@@ -1,12 +1,11 @@
-"""Reading many files on all cores, and making a page of them.
+"""Parallel reading of many files, and parallel building of a page.
 
-A record is a thousand small Python objects, so that reading ten thousand of them is work for the processor,
-which one process cannot share among cores. Parts of the files are read by forked children, that send back
-what was made of them. Forking is cheap and carries the function along; a child does nothing but read files,
-so that it needs none of the threads that it does not have. Where there is little to read, one core, or no
-fork that is safe (only Linux's is), this process reads by itself. The result is the same.
+Parsing records is bound by the processor: a record is a thousand small Python objects. Batches of files are
+read by forked children, which return the results. A fork is cheap and needs no pickled function; the child
+only reads files and uses no thread of its parent. With few files, one core, or no safe fork (only Linux has
+one) this process reads by itself. The result is the same.
 
-Parts of a page are made in the same way (`together`): a forked child sees all that was read before.
+Parts of a page are built the same way (`together`): a forked child sees all that was read before.
 """
 
 from __future__ import annotations
@@ -25,29 +24,30 @@ Item = TypeVar("Item")
 Found = TypeVar("Found")
 
 FEWEST = 1000
-"""Files from which on children are worth their start."""
+"""Number of files from which children are worth their start."""
 PART = 250
+"""Files in a batch."""
 MOST = 8
-"""Children."""
+"""Most children."""
 
 _work: Callable[[int], object] | None = None
-"""What the children of the moment do, by place; it reaches them by the fork, and nothing of it is pickled."""
+"""The work of the present children, by place; the fork carries it over, nothing is pickled."""
 
 
 def in_parts(items: Sequence[Item], work: Callable[[Sequence[Item]], Found]) -> Iterator[Found]:
-    """`work` of every part of the items, in their order; what it raises is raised here."""
+    """Results of `work` for every batch of the items, in their order; its errors are raised here."""
     parts = [items[start : start + PART] for start in range(0, len(items), PART)]
     yield from _spread(parts, work, processes(len(items)))
 
 
 def together(tasks: Sequence[Callable[[], Any]], items: int) -> list[Any]:
-    """What each task returns, in their order; side by side where `items`, the things that they look at, are
-    many. A task that runs long should come early."""
+    """Results of the tasks, in their order; computed in parallel where `items`, the number of things they
+    look at, is large. A task that runs long should come early."""
     return list(_spread(tasks, lambda task: task(), processes(items)))
 
 
 def _spread(things: Sequence[Item], work: Callable[[Item], Found], count: int) -> Iterator[Found]:
-    """`work` of each thing by so many processes, in order."""
+    """Results of `work` for each thing by `count` processes, in order."""
     if count < 2:
         yield from map(work, things)
         return
@@ -61,7 +61,7 @@ def _spread(things: Sequence[Item], work: Callable[[Item], Found], count: int) -
 
 
 def processes(items: int) -> int:
-    """How many processes read so many files; 1 is this one."""
+    """Number of processes that read so many files; 1 is this process alone."""
     if items < FEWEST or sys.platform != "linux" or multiprocessing.current_process().daemon:
         return 1
     return min(MOST, len(os.sched_getaffinity(0)))
@@ -69,7 +69,7 @@ def processes(items: int) -> int:
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """No garbage collection inside: JSON has no cycles, and looking for them in thousands of containers took
+    """Garbage collection off inside: JSON has no cycles, and searching thousands of containers for them took
     three quarters of the time of parsing."""
     was_enabled = gc.isenabled()
     gc.disable()

@@ -1,4 +1,4 @@
-"""`Record`: what one cell gave, as it is stored. The only thing that crosses from measuring to reading.
+"""Outcome of one cell as it is stored: the only data that crosses from measuring to reading.
 
 Raw samples are stored and every statistic is computed on reading, so that a better statistic needs no
 new measurement. A record has a schema number; `migrate` brings older ones up.
@@ -35,7 +35,7 @@ class Record:
     run: str
     status: Status
     reason: str | None = None
-    """Why, for every status but `ok`; one line."""
+    """Reason of every status but `ok`; one line."""
     error: dict[str, str] | None = None
     """`type`, `message`, `traceback` of the exception behind a `failed` or `oom`."""
     started_at: str = ""
@@ -44,7 +44,7 @@ class Record:
     phases: dict[str, float] = field(default_factory=dict)
     """Seconds by phase: start, load, quantize, perplexity, …"""
     environment: dict[str, Any] = field(default_factory=dict)
-    """What is particular to this cell's process: pid, threads, load average, device, peak RSS."""
+    """Facts of this cell's process: pid, threads, load average, device, peak RSS."""
     model: dict[str, Any] = field(default_factory=dict)
     """Facts of the loaded model: class, parameters, layers, shapes, tied head, vocabulary."""
     layers: list[dict[str, Any]] = field(default_factory=list)
@@ -52,11 +52,12 @@ class Record:
     schema: int = SCHEMA
 
     def to_dict(self) -> dict[str, Any]:
+        """The record as JSON values, with its cell's id."""
         return {**dataclasses.asdict(self), "cell_id": self.cell.id}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Raises ResultsError where the data is no record of a known schema."""
+        """The record of these JSON values; ResultsError where they are none of a known schema."""
         if not isinstance(data, dict):
             raise ResultsError(f"a record is a JSON object, this is a {type(data).__name__}")
         values = migrate(dict(data))
@@ -76,8 +77,8 @@ class Record:
 
 @contextlib.contextmanager
 def reading(record: Record) -> Iterator[None]:
-    """Around what takes numbers out of a record: ResultsError names one that holds, deeper than it was
-    checked, what nobody wrote."""
+    """Context for taking numbers out of a record: a value of an unexpected shape, deeper than was checked,
+    becomes a ResultsError that names the record."""
     try:
         yield
     except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:

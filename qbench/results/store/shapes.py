@@ -1,7 +1,7 @@
-"""Whether a record's values have the types that qbench writes there, so that readers take them as they stand.
+"""Checks that a record's values have the types that qbench writes, so that readers need no checks.
 
-Types are compared, and of long lists of numbers nothing is: ten thousand records are read in two seconds. So
-the rows of types that are right are listed beforehand, and a record costs a few microseconds.
+Only types are compared, and long lists of numbers not at all: ten thousand records are read in two seconds.
+The valid rows of types are listed beforehand, so that a record costs a few microseconds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from types import NoneType
 from typing import Any
 
 _Fields = Mapping[str, tuple[type, ...]]
-"""Name → the types that its value may have."""
+"""Name → the types allowed for its value."""
 
 _TEXT, _LIST, _OBJECT = (str,), (list,), (dict,)
 _LIST_OR_NULL, _OBJECT_OR_NULL = (list, NoneType), (dict, NoneType)
@@ -36,7 +36,7 @@ _PERPLEXITY: _Fields = {
     **dict.fromkeys(("tokens", "nll"), _LIST_OR_NULL),
     **dict.fromkeys(("corpus", "divergence"), _OBJECT_OR_NULL),
 }
-"""Of the probe's samples; what is not there is null."""
+"""Fields of the probe's samples; an absent one is null."""
 _DICT = frozenset(_OBJECT)
 _UTC = ("+00:00", "Z")
 _WORDS = {
@@ -46,7 +46,7 @@ _WORDS = {
 
 
 def _right(fields: _Fields) -> frozenset[tuple[type, ...]]:
-    """Every row of types that these may have."""
+    """Every valid row of types."""
     return frozenset(itertools.product(*fields.values()))
 
 
@@ -56,7 +56,7 @@ _of_record, _of_cell = attrgetter(*_RECORD), attrgetter(*_CELL)
 
 
 def misfit(record: Any) -> str | None:
-    """Says what of a `Record` qbench never writes: `samples.perplexity is null, not an object`; or None."""
+    """Names a value that qbench never writes, `samples.perplexity is null, not an object`; or None."""
     types = tuple(map(type, _of_record(record)))
     if types not in _right_records:
         return _first_wrong("", _RECORD, types)
@@ -79,7 +79,7 @@ def _of_layers(layers: list[Any]) -> str | None:
 
 
 def _of_samples(samples: Mapping[str, Any]) -> str | None:
-    """Of every probe; and of what every cell has, one level deeper."""
+    """Checks the samples of every probe, and those of perplexity and latency one level deeper."""
     if not _DICT.issuperset(map(type, samples.values())):
         name, found = next(one for one in samples.items() if type(one[1]) is not dict)
         return _said(f"samples.{name}", type(found), _OBJECT)
@@ -93,7 +93,7 @@ def _of_samples(samples: Mapping[str, Any]) -> str | None:
 
 
 def _no_time(name: str, text: Any) -> str | None:
-    """ISO 8601 in UTC, so that texts sort as times do, without what pandas does not read: weeks, commas."""
+    """Names a time that is not ISO 8601 in UTC (texts then sort as times), or that pandas does not read."""
     try:
         if text == "" or (
             datetime.fromisoformat(text) and text[4:11:3] == "--T" and text.endswith(_UTC) and "," not in text

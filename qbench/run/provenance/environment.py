@@ -1,4 +1,4 @@
-"""Provenance: what this machine is and which software runs on it, for the manifest and for `doctor`.
+"""Provenance: machine and software, for the manifest and for `doctor`.
 
 `fingerprint` is the part that must be equal for two runs to be compared, or for one to be resumed.
 Nothing here imports torch or touches a device; GPUs are read through NVML.
@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import subprocess
+import warnings
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,10 @@ def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
 
 
 def cpu() -> dict[str, Any]:
-    """Model, flags (Linux), usable cores, governor."""
+    """Model, flags, usable cores, governor.
+
+    `model` and, on x86, `flags` are the kernel's words in their order: stored runs are compared with them.
+    """
     info: dict[str, str] = {}
     path = Path("/proc/cpuinfo")
     if path.exists():
@@ -99,14 +103,29 @@ def cpu() -> dict[str, Any]:
     return {
         "model": info.get("model name") or platform.processor() or platform.machine(),
         "family": " ".join(info[key] for key in ("cpu family", "model", "stepping") if key in info) or None,
-        "flags": info.get("flags", "").split(),
+        "flags": info.get("flags", "").split() or sorted(_features()),
         "cores": cores,
         "governor": _governor(),
     }
 
 
+def microarchitecture() -> str:
+    """The newest microarchitecture whose features this processor has all, such as `zen4`, `neoverse_v2`."""
+    import archspec.cpu
+
+    return str(archspec.cpu.host())
+
+
+def _features() -> set[str]:
+    """Features of a processor whose flags Linux names otherwise (Arm), or of another system's."""
+    import archspec.cpu
+
+    with warnings.catch_warnings(action="ignore"):
+        return set(archspec.cpu.detect.detected_info().features)
+
+
 def _governor() -> str | None:
-    """How Linux sets the first core's clock, such as `performance`; None where it does not say."""
+    """Linux's policy for the first core's clock, such as `performance`; None where there is none."""
     try:
         return Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").read_text().strip() or None
     except OSError:
@@ -114,7 +133,7 @@ def _governor() -> str | None:
 
 
 def gpus() -> tuple[list[dict[str, Any]], str | None]:
-    """GPUs that CUDA would see, in its order, and the reason where there are none.
+    """GPUs visible to CUDA, in its order, and the reason where there are none.
 
     CUDA_VISIBLE_DEVICES is honoured; the worker runs with CUDA_DEVICE_ORDER=PCI_BUS_ID, NVML's own order.
     """
@@ -194,7 +213,7 @@ def _version(name: str) -> str | None:
 
 
 def oom_kills() -> int | None:
-    """How many processes the kernel has killed for memory since it booted (Linux), or None."""
+    """Number of processes that the kernel has killed for memory since it booted (Linux), or None."""
     try:
         lines = Path("/proc/vmstat").read_text().splitlines()
     except OSError:

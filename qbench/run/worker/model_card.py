@@ -1,4 +1,4 @@
-"""The two texts that lie in a quantized checkpoint: its model card, and a suite that measures it."""
+"""Two texts of a quantized checkpoint: its model card, and a suite that measures it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qbench.cell import ModelRef
 
 SUITE = "suite.yaml"
 
-_CARD = """\
+_BODY = """\
 # {name}
 
 {base}, quantized by qbench with `{label}`: {bits:.4g} bits per weight in the
@@ -64,11 +64,29 @@ _ROWS = {
 }
 
 
-def card(folder: str, origin: dict[str, Any]) -> str:
-    """The model card, in Markdown, of a checkpoint of this origin."""
+def model_card(folder: str, origin: dict[str, Any]) -> str:
+    """The checkpoint's model card: a YAML header that model hubs read, and Markdown.
+
+    `base_model` stands in the header only where the base is a hub's: hubs refuse any other name there.
+    """
+    from huggingface_hub import ModelCard, ModelCardData
+
+    hub, _, name = str(origin.get("weights", "")).partition(":")
+    base = name.partition("@")[0] if hub == "hub" else None
+    header = ModelCardData(
+        base_model=base,
+        base_model_relation="quantized" if base else None,
+        library_name="qbench",
+        pipeline_tag="text-generation",
+        tags=["qbench", "quantized", origin["method"]],
+    )
+    return str(ModelCard(f"---\n{header.to_yaml()}\n---\n\n{_body(folder, origin)}"))
+
+
+def _body(folder: str, origin: dict[str, Any]) -> str:
     shown = {title: origin[key] for key, title in _ROWS.items() if origin.get(key) not in (None, {}, [])}
     bits = origin["bits_per_weight"]
-    return _CARD.format(
+    return _BODY.format(
         name=Path(folder).name,
         base=_base_name(origin["source"]),
         label=origin["label"],

@@ -12,7 +12,7 @@ from qbench.quant.model.sizes import model_bytes
 from qbench.run.worker.channel import Channel
 from qbench.run.worker.loading import load
 from qbench.run.worker.measurement import prepare, quantize
-from qbench.run.worker.model_card import SUITE, card, suite_text
+from qbench.run.worker.model_card import SUITE, model_card, suite_text
 
 
 def save(cell: Cell, folder: str, origin: dict[str, Any], channel: Channel) -> None:
@@ -33,7 +33,7 @@ def save(cell: Cell, folder: str, origin: dict[str, Any], channel: Channel) -> N
     after = model_bytes(loaded.model)
     with channel.phase("save", timed=False):
         texts = {
-            "README.md": card(folder, origin),
+            "README.md": model_card(folder, origin),
             SUITE: suite_text(folder, cell.model, cell.device, origin),
         }
         size = save_quantized(loaded.model, folder, origin=origin, tokenizer=loaded.tokenizer, texts=texts)

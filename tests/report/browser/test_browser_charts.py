@@ -56,8 +56,8 @@ def light(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def draw_all(opened: Opened) -> None:
     """Scrolls over the page, so that every picture has come into view, and waits for the last."""
-    opened.page.wait_for_selector("#album figure")
-    for plot in opened.page.locator("#album .plot").all():
+    opened.page.wait_for_selector("#charts figure")
+    for plot in opened.page.locator("#charts .plot").all():
         plot.scroll_into_view_if_needed()
         plot.locator(".main-svg").first.wait_for()
 
@@ -68,16 +68,16 @@ def test_every_picture_is_drawn_inside_its_frame(
 ) -> None:
     opened = page_of(whole, width=width, theme=theme, context={"bypass_csp": True})
     draw_all(opened)
-    assert opened.page.locator("#album .plot .modebar-btn").count() >= 10
+    assert opened.page.locator("#charts .plot .modebar-btn").count() >= 10
     assert violations(opened) == []
-    assert opened.page.locator("#album figure").count() >= 10
+    assert opened.page.locator("#charts figure").count() >= 10
     assert opened.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     assert opened.page.evaluate(OVERLAPS) == []
     assert opened.page.title() == "quickstart · qbench"
     assert opened.page.locator("img").count() == 0
 
 
-OVERLAPS = """() => [...document.querySelectorAll('#album .plot')].flatMap((plot) => {
+OVERLAPS = """() => [...document.querySelectorAll('#charts .plot')].flatMap((plot) => {
   const box = (name) => { const found = plot.querySelector(name); return found && found.getBoundingClientRect(); };
   const [legend, ticks, title, frame] = [box('.legend'), box('.xaxislayer-above'), box('.xtitle'), plot.getBoundingClientRect()];
   const wrong = [];
@@ -92,10 +92,10 @@ def test_hostile_texts_are_drawn_as_text_and_the_theme_repaints(page_of: PageOf,
     draw_all(opened)
     assert opened.page.evaluate(OVERLAPS) == []
     texts = opened.page.evaluate(
-        "[...document.querySelectorAll('#album text')].map((one) => one.textContent)"
+        "[...document.querySelectorAll('#charts text')].map((one) => one.textContent)"
     )
     assert any("</script><script>" in text for text in texts)
-    assert opened.page.locator("#album svg a").count() == 0
+    assert opened.page.locator("#charts svg a").count() == 0
     hovers = opened.page.evaluate(
         "[...document.querySelectorAll('.plot')].flatMap((plot) => plot.data || [])"
         ".filter((trace) => trace.type === 'heatmap').flatMap((trace) => trace.text.flat())"
@@ -110,7 +110,7 @@ def test_hostile_texts_are_drawn_as_text_and_the_theme_repaints(page_of: PageOf,
 
 def test_the_table_behind_a_picture_has_its_numbers(page_of: PageOf, light: Path) -> None:
     opened = page_of(light)
-    figure = opened.page.locator("#album figure").first
+    figure = opened.page.locator("#charts figure").first
     assert figure.locator("table").count() == 0
     figure.get_by_text("The numbers").click()
     table = figure.get_by_role("table", name="Quality against weight memory, Perplexity × base")
@@ -123,19 +123,19 @@ def test_the_table_behind_a_picture_has_its_numbers(page_of: PageOf, light: Path
 
 def test_a_view_and_a_group_are_chosen_and_the_link_keeps_the_group(page_of: PageOf, light: Path) -> None:
     opened = page_of(light)
-    album = opened.page.locator("#album")
-    album.locator("figure").first.wait_for()
-    assert album.locator("figcaption select").count() == 1  # latency; there is no divergence to choose
+    charts = opened.page.locator("#charts")
+    charts.locator("figure").first.wait_for()
+    assert charts.locator("figcaption select").count() == 1  # latency; there is no divergence to choose
     opened.page.get_by_label("Pictures of").select_option(label="other · bf16 · cpu")
-    opened.page.wait_for_function("document.querySelectorAll('#album figcaption select').length === 0")
+    opened.page.wait_for_function("document.querySelectorAll('#charts figcaption select').length === 0")
     assert "pictures=other" in opened.fragment
     again = page_of(light, fragment=opened.fragment)
-    again.page.locator("#album figure").first.wait_for()
+    again.page.locator("#charts figure").first.wait_for()
     assert (
         again.page.get_by_label("Pictures of").locator("option:checked").inner_text() == "other · bf16 · cpu"
     )
     again.page.get_by_label("Pictures of").select_option(label="Models side by side")
-    again.page.wait_for_function("document.querySelectorAll('#album figure').length === 2")
+    again.page.wait_for_function("document.querySelectorAll('#charts figure').length === 2")
 
 
 def panel(opened: Opened) -> Any:
@@ -220,7 +220,7 @@ def test_an_old_browser_is_told_and_a_stale_link_opens_nothing(
     old.write_text(policy_free)
     opened = page_of(old, fragment=f"#cell={key(BAD)}")
     assert "cannot unpack gzip" in panel(opened).inner_text()
-    assert "cannot unpack gzip" in opened.page.locator("#album").inner_text()
+    assert "cannot unpack gzip" in opened.page.locator("#charts").inner_text()
     stale = page_of(light, fragment="#cell=nowhere/nothing")
     assert not stale.page.evaluate("document.getElementById('panel').open")
 
@@ -228,8 +228,8 @@ def test_an_old_browser_is_told_and_a_stale_link_opens_nothing(
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_in_panel_and_tables(page_of: PageOf, light: Path, theme: str) -> None:
     opened = page_of(light, theme=theme, context={"bypass_csp": True})
-    opened.page.locator("#album figure").first.wait_for()
-    for details in opened.page.locator("#album details > summary").all()[:3]:
+    opened.page.locator("#charts figure").first.wait_for()
+    for details in opened.page.locator("#charts details > summary").all()[:3]:
         details.click()
     for fragment in ("", f"#cell={key(BAD)}", f"#cell={key(FAILED)}"):
         if fragment:

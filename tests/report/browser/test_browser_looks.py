@@ -140,13 +140,13 @@ def test_pictures_on_paper_are_as_wide_as_the_sheet_and_dark_on_white(
     page_of: PageOf, width: int, theme: str
 ) -> None:
     opened = page_of(RECORDS, width=width, theme=theme, plotly=True)
-    opened.page.wait_for_selector("#album .plot", state="attached")
+    opened.page.wait_for_selector("#charts .plot", state="attached")
     opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
     opened.page.emulate_media(media="print", color_scheme=theme)
-    opened.page.wait_for_selector("#album .plot svg.main-svg")
+    opened.page.wait_for_selector("#charts .plot svg.main-svg")
     sheet = 186 / 25.4 * 96
     plots = opened.page.evaluate(
-        """Array.from(document.querySelectorAll('#album .plot'), (plot) => ({
+        """Array.from(document.querySelectorAll('#charts .plot'), (plot) => ({
             plot: plot.querySelector('svg.main-svg').getBoundingClientRect(),
             card: plot.closest('figure').getBoundingClientRect(),
             ink: getComputedStyle(plot.querySelector('text')).fill,
@@ -158,7 +158,7 @@ def test_pictures_on_paper_are_as_wide_as_the_sheet_and_dark_on_white(
         assert max(map(int, re.findall(r"\d+", one["ink"])[:3])) < 130, one["ink"]
     opened.page.emulate_media(media="screen", color_scheme=theme)
     opened.page.evaluate("dispatchEvent(new Event('afterprint'))")
-    shown = "document.querySelector('#album .plot svg.main-svg').getBoundingClientRect().width"
+    shown = "document.querySelector('#charts .plot svg.main-svg').getBoundingClientRect().width"
     opened.page.wait_for_function(f"{shown} <= {width}")
 
 

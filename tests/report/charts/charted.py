@@ -7,8 +7,8 @@ import zlib
 from typing import Any
 
 from qbench.cell import ModelRef
-from qbench.report.charts.charts import Album, album
-from qbench.report.charts.collect import Gathered
+from qbench.report.charts.charts import ChartSet, chart_set
+from qbench.report.charts.collect import Collected
 from qbench.report.html.compressed_payload import unpack
 from qbench.report.view.context import plain_rows
 from qbench.results.frames.frame import from_records
@@ -40,20 +40,20 @@ RECORDS = [
 ]
 
 
-def drawn(records: list[Record]) -> tuple[list[dict[str, Any]], Album]:
-    """The groups' rows as the page has them, and the album."""
-    gathered = Gathered()
-    rows = plain_rows(from_records(gathered.watch(records)))
-    return rows, album(rows, gathered)
+def drawn(records: list[Record]) -> tuple[list[dict[str, Any]], ChartSet]:
+    """The groups' rows as the page has them, and the charts."""
+    collected = Collected()
+    rows = plain_rows(from_records(collected.watch(records)))
+    return rows, chart_set(rows, collected)
 
 
 def pictures(records: list[Record], chapter: int = 0) -> dict[str, dict[str, Any]]:
-    found = unpack(drawn(records)[1].chapters[chapter].packed)
+    found = unpack(drawn(records)[1].chapters[chapter].payload)
     return {picture["title"]: picture for picture in found["pictures"]}
 
 
 def undrawn(records: list[Record]) -> dict[str, str]:
-    found = unpack(drawn(records)[1].chapters[0].packed)
+    found = unpack(drawn(records)[1].chapters[0].payload)
     return {one["title"]: one["reason"] for one in found["undrawn"]}
 
 

@@ -63,7 +63,7 @@ def test_nothing_of_a_record_is_markup_to_plotly() -> None:
         elif isinstance(value, str) and own:
             strings.append(value)
 
-    whole = unpack(found.chapters[0].packed)
+    whole = unpack(found.chapters[0].payload)
     for picture in whole["pictures"]:
         for view in picture["views"]:
             collect(view["data"], False)

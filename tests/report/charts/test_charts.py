@@ -58,7 +58,7 @@ def test_beaten_is_beaten_by_more_than_the_intervals(found: list[tuple[int, ...]
 
 def test_every_figure_is_valid_plotly() -> None:
     for chapter in drawn([*RECORDS, *other_model()])[1].chapters:
-        for picture in unpack(chapter.packed)["pictures"]:
+        for picture in unpack(chapter.payload)["pictures"]:
             for view in picture["views"]:
                 plotly.graph_objects.Figure(data=view["data"], layout=view["layout"])
 
@@ -194,7 +194,7 @@ def test_models_side_by_side_have_the_same_axes() -> None:
     assert [chapter.title for chapter in found.chapters] == [
         "austen-6m · bf16 · cpu", "other · bf16 · cpu", "Models side by side"
     ]  # fmt: skip
-    panels = unpack(found.chapters[-1].packed)["pictures"]
+    panels = unpack(found.chapters[-1].payload)["pictures"]
     layouts = [panel["views"][0]["layout"] for panel in panels]
     assert len(panels) == 2
     assert layouts[0] == layouts[1]

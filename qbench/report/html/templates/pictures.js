@@ -3,7 +3,7 @@
 // colours of the page's theme. Every text that plotly gets is escaped by who wrote the figure, or here.
 (() => {
   const chapters = qbench.data("pictures") || [];
-  const place = document.getElementById("album");
+  const place = document.getElementById("charts");
   if (!place || !chapters.length) return;
   const { colour, element, state } = qbench;
 
