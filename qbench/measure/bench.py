@@ -13,8 +13,7 @@ import torch
 from torch import nn
 
 from qbench.cell import Cell
-
-Corpus = str | dict[str, Any]
+from qbench.fields import Corpus
 
 
 @dataclass(frozen=True)

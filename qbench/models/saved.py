@@ -12,8 +12,8 @@ from typing import Any
 
 from qbench.cell import ModelRef
 from qbench.errors import ModelError
+from qbench.fields import one_line
 from qbench.models.source import FACTS, locate
-from qbench.suite.positions import one_line
 
 MAX_LABEL = 120
 _DTYPES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}

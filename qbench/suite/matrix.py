@@ -18,9 +18,9 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from qbench.errors import SuiteError, did_you_mean
-from qbench.fields import Rule
+from qbench.fields import Rule, one_line, value_text
 from qbench.suite.checks import EVERY_METHOD, RULE_KEYS
-from qbench.suite.positions import KeyPath, one_line, value_text
+from qbench.suite.positions import KeyPath
 from qbench.suite.spec import MethodSpec, ModelSpec, Suite
 
 MAX_CORNERS = 10_000

@@ -10,7 +10,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from qbench.errors import did_you_mean
-from qbench.suite.positions import Document, KeyPath, Position, value_text
+from qbench.fields import value_text
+from qbench.probes.registry import broken
+from qbench.suite.positions import Document, KeyPath, Position
 from qbench.suite.spec import SECTIONS, SWITCHABLE
 
 _PLAIN = {
@@ -48,6 +50,9 @@ def _path(loc: KeyPath) -> KeyPath:
 def _message(detail: ErrorDetails, path: KeyPath) -> str:
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     if kind == "extra_forbidden":
+        unloaded = broken().get(str(path[-1])) if len(path) == 1 else None
+        if unloaded:
+            return f"its probe cannot be used ({unloaded.source}): {unloaded.reason}"
         return f"unknown key; {did_you_mean(path[-1], _section(path))}"
     if kind == "missing":
         return f"is missing; {_section(path)[str(path[-1])].description}"

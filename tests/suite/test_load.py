@@ -11,9 +11,11 @@ import pytest
 
 from qbench.errors import SuiteError
 from qbench.fields import HubCorpus
+from qbench.probes.energy.section import EnergySpec
+from qbench.probes.latency.section import LatencySpec
+from qbench.probes.quality.section import QualitySpec
 from qbench.results.stats.medians import FEWEST
 from qbench.suite.load import load_suite, packaged_suites, parse_suite
-from qbench.suite.sections import EnergySpec, LatencySpec, QualitySpec
 from qbench.suite.spec import SECTIONS, Suite
 
 SMALL = "name: small\nmodels:\n  - {source: 'builtin:austen-6m'}\nmethods:\n  - {name: none}\n"

@@ -34,6 +34,7 @@ from qbench.gate.baseline.baseline_cell import Kept, facts_of
 from qbench.gate.timing.timed import TimedFamily
 from qbench.gate.verdicts.finding import GateResult
 from qbench.gate.verdicts.limits import check_overrides
+from qbench.probes.latency.section import LatencySpec
 from qbench.results.store.folders import Run, new_run_name, write_manifest, write_record
 from qbench.results.store.record import Record
 from qbench.run.bases import keep_base_outputs
@@ -212,7 +213,7 @@ def _duel(suite: Suite, pair: Pair) -> Duel:
 
 def _most(duels: Iterable[Duel]) -> int:
     """Pairs in memory at a time: two workers each, as many as `latency.interleave` says."""
-    asked = [latency["interleave"] for duel in duels if (latency := duel.pair.cell.latency)]
+    asked = [latency.interleave for duel in duels if (latency := LatencySpec.of(duel.pair.cell))]
     return max(1, min(asked, default=2) // 2)
 
 

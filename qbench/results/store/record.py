@@ -52,7 +52,8 @@ class Record:
     schema: int = SCHEMA
 
     def to_dict(self) -> dict[str, Any]:
-        return {**dataclasses.asdict(self), "cell_id": self.cell.id}
+        """The record as JSON values."""
+        return {**dataclasses.asdict(self), "cell": self.cell.to_dict(), "cell_id": self.cell.id}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:

@@ -8,19 +8,22 @@ from typing import Any, Literal
 
 from qbench.cell import Cell, ModelRef
 from qbench.errors import MethodError, ModelError
-from qbench.fields import Corpus, Rule
-from qbench.models.corpora import corpus_name, corpus_sha256, overlap, read_documents
+from qbench.fields import Rule
+from qbench.models.corpora import overlap, whole_text
 from qbench.models.saved import Saved, saved_at
 from qbench.models.source import pin
-from qbench.probes.tasks.definitions import BUILTIN_FOLDER, Tasks, lm_eval_version, task_folder
+from qbench.probes.quality.section import QualitySettings, QualitySpec
+from qbench.probes.registry import probes
 from qbench.quant.method import registry
 from qbench.quant.method.base import Method
 from qbench.quant.selection.overrides import overrides
 from qbench.run.planning import runtimes
 from qbench.run.planning.devices import Devices
+from qbench.section import Section
 from qbench.suite.checks import EVERY_METHOD
 from qbench.suite.matrix import Corner, expand, select
 from qbench.suite.positions import KeyPath
+from qbench.suite.sections import CalibrationSpec
 from qbench.suite.spec import ModelSpec, Suite
 
 State = Literal["run", "done", "skip"]
@@ -45,9 +48,8 @@ class Planner:
     _models: dict[str, ModelRef | ModelError] = field(default_factory=dict)
     _saved: dict[str, Saved] = field(default_factory=dict)
     """Of the models that are quantized checkpoints, by their weights."""
-    _corpora: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _defined: dict[str, Any] | None = None
-    """The cell's part for tasks, once it is known."""
+    _values: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    """What stands in cells of the sections that were resolved; None of one that is off."""
 
     def plan(self, rules: Sequence[Rule] = (), done: frozenset[str] = frozenset()) -> list[Planned]:
         """Every cell of the suite that the rules leave, in the suite's order.
@@ -105,7 +107,8 @@ class Planner:
                 if method.reads_checkpoint
                 else None
             )
-        if cell.quality and saved.calibrated_on(cell.quality["corpus_sha256"]):
+        quality = QualitySettings.of(cell)
+        if quality and saved.calibrated_on(quality.corpus_sha256):
             return (
                 "the checkpoint was calibrated on the text that quality is measured on; choose another corpus"
             )
@@ -176,12 +179,7 @@ class Planner:
             device=device,
             label=self._label(corner, method, model),
             layers=suite.layers.model_dump() if method.quantizes else {},
-            quality=self._with_corpus("quality"),
-            calibration=self._with_corpus("calibration") if self._needs_calibration(method) else None,
-            tasks=self._tasks(),
-            latency=suite.latency.model_dump() if suite.latency else None,
-            memory=suite.memory.model_dump() if suite.memory else None,
-            energy=suite.energy.model_dump() if suite.energy else None,
+            sections=self._sections(method),
             seed=suite.seed,
             repetition=corner.repetition,
             threads=suite.threads,
@@ -191,59 +189,18 @@ class Planner:
             memory_limit=suite.memory_limit,
         )
 
-    def _with_corpus(self, section: Literal["quality", "calibration"]) -> dict[str, Any] | None:
-        """The section as plain values, its corpus with name and hash; None where it is switched off."""
-        spec = getattr(self.suite, section)
-        if spec is None:
-            return None
-        found = {**spec.model_dump(), **self._corpus(section, spec.corpus)}
-        if found.get("protocol") == "strided" and found["stride"] is None:
-            found["stride"] = max(2, spec.seqlen // 2)
-        return found
+    def _sections(self, method: Method) -> dict[str, dict[str, Any]]:
+        """What stands in a cell of each section that is on; resolved once for all cells."""
+        kinds: list[type[Section]] = [probe.settings for probe in probes().values()]
+        if self._needs_calibration(method):
+            kinds.append(CalibrationSpec)
+        return {kind.key: found for kind in kinds if (found := self._resolved(kind)) is not None}
 
-    def _corpus(self, section: str, corpus: Corpus) -> dict[str, Any]:
-        if section not in self._corpora:
-            where = self._where(corpus)
-            self._corpora[section] = {
-                "corpus": where,
-                "corpus_name": corpus_name(where),
-                "corpus_sha256": corpus_sha256(self._documents(section, where)),
-            }
-        return self._corpora[section]
-
-    def _where(self, corpus: Corpus) -> str | dict[str, Any]:
-        if not isinstance(corpus, str):
-            return corpus.model_dump()
-        return corpus if corpus.startswith("builtin:") else str(self.suite.path(corpus))
-
-    def _text(self, section: str, where: str | dict[str, Any]) -> str:
-        return "\n\n".join(self._documents(section, where))
-
-    def _documents(self, section: str, where: str | dict[str, Any]) -> list[str]:
-        try:
-            return read_documents(where)
-        except ModelError as error:
-            raise self.suite.error((section, "corpus"), str(error)) from error
-
-    def _tasks(self) -> dict[str, Any] | None:
-        """The tasks with the hash of everything that defines them; None where the suite names none."""
-        spec = self.suite.tasks
-        if spec is None or self._defined is not None:
-            return self._defined
-        written = spec.include
-        where = written if written in (None, BUILTIN_FOLDER) else str(self.suite.path(written).resolve())
-        key: KeyPath = ("tasks", "include")
-        try:
-            tasks = Tasks(task_folder(where))
-            hashes = {}
-            for index, name in enumerate(spec.names):
-                key = ("tasks", "names", index)
-                hashes[name] = tasks.define(name).sha256
-        except ModelError as error:
-            raise self.suite.error(key, str(error)) from error
-        found = {"include": where, "sha256": hashes, "lm_eval": lm_eval_version()}
-        self._defined = {**spec.model_dump(), **found}
-        return self._defined
+    def _resolved(self, kind: type[Section]) -> dict[str, Any] | None:
+        if kind.key not in self._values:
+            section = self.suite.section(kind)
+            self._values[kind.key] = section.resolved(self.suite).values() if section else None
+        return self._values[kind.key]
 
     def _check_twins(self, planned: list[tuple[Corner, Planned]]) -> None:
         """Two entries that come to the same cell once defaults are filled in would share one record."""
@@ -266,13 +223,13 @@ class Planner:
                 )
 
     def _check_overlap(self) -> None:
-        if not (self.suite.quality and self.suite.calibration):
+        quality, calibration = self.suite.section(QualitySpec), self.suite.calibration
+        if not (quality and calibration):
             return
-        evaluation, calibration = (
-            self._text(section, self._where(getattr(self.suite, section).corpus))
-            for section in ("quality", "calibration")
+        evaluation, studied = (
+            whole_text(self.suite, section.key, section.corpus) for section in (quality, calibration)
         )
-        if shared := overlap(evaluation, calibration):
+        if shared := overlap(evaluation, studied):
             raise self.suite.error(
                 ("calibration", "corpus"),
                 "the calibration text overlaps the evaluation text, so that quality would be overstated; "

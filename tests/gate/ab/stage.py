@@ -20,6 +20,7 @@ from qbench.gate.ab.workers import Crew
 from qbench.gate.timing.timed import TimedFamily
 from qbench.gate.verdicts.finding import GateResult
 from qbench.suite.gate import GateSpec
+from tests.results.factory import with_sections
 
 THRESHOLDS = {"prefill_s": 1.03, "decode_s_per_token": 1.03, "quantize_s": 1.2}
 LATENCY = {"prompt_lengths": [8], "batch_sizes": [1], "generated_tokens": 3, "interleave": 4}
@@ -36,7 +37,7 @@ def cell(label: str, **changes: Any) -> Cell:
         "latency": LATENCY,
         "layers": {"include": ["*"]},
     }
-    return Cell(**{**values, **changes})
+    return Cell(**with_sections({**values, **changes}))
 
 
 @dataclass

@@ -76,7 +76,7 @@ def test_a_base_that_cannot_be_kept_costs_divergence_only(go: Go, cache: Path) -
 def test_who_lends_a_checkpoint_its_base(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Cell] = []
     monkeypatch.setattr(bases, "_run", lambda pool, cell: made.append(cell))
-    quality = {**factory.cell().quality, "divergence": True}  # type: ignore[dict-item]
+    quality = {**factory.cell().sections["quality"], "divergence": True}
     none = factory.cell(quality=quality)
     saved = factory.cell("saved", quality=quality, model=ModelRef("q", "./q", "sha256:q"), params={})
     origin = {"sha256:q": none.model.weights}

@@ -20,6 +20,7 @@ from qbench.run.executors.local import memory_admission as room
 from qbench.run.executors.local import scheduler as scheduling
 from qbench.run.executors.local.scheduler import Schedule
 from qbench.run.executors.local.turns import groups
+from tests.results.factory import with_sections
 from tests.run.conftest import Listening
 
 LATENCY = {"prompt_lengths": [8], "interleave": 8}
@@ -36,7 +37,7 @@ def cell(number: int, *, interleave: int = 8, **changes: Any) -> Cell:
         "label": str(number),
         "latency": {**LATENCY, "interleave": interleave},
     }
-    return Cell(**{**values, **changes})
+    return Cell(**with_sections({**values, **changes}))
 
 
 @dataclass(eq=False)

@@ -28,6 +28,8 @@ from qbench.probes.energy.measure.meter import Clock, Meter, NoEnergy
 from qbench.probes.energy.measure.rapl import RaplMeter
 from qbench.probes.energy.measure.ticks import Tick, calibrate, period_s, read_s
 from qbench.probes.energy.measure.window import SAMPLE_S, STALE_S, Look, Window, Work
+from qbench.probes.energy.section import EnergySpec
+from qbench.probes.latency.section import LatencySpec
 
 MIN_PERIODS = 3
 """In a window; its error bound says what so short a one is worth."""
@@ -80,13 +82,12 @@ def measure(bench: Bench) -> dict[str, Any]:
 
 def measure_with(meter: Meter, clock: Clock, bench: Bench) -> dict[str, Any]:
     """The probe on a given meter and clock; raises NoEnergy."""
-    settings = bench.cell.energy
-    assert settings is not None, "the runner asks for a probe only where the cell has its settings"
+    settings = EnergySpec.required(bench.cell)
     with quiet():
         ticks = calibrate(meter, clock) if meter.method == "counter" else []
         tau_s = period_s(ticks) if ticks else None
-        _check_length(settings["min_window_s"], tau_s)
-        trials = Trials(meter, clock, bench, settings["min_window_s"], tau_s or 0.0)
+        _check_length(settings.min_window_s, tau_s)
+        trials = Trials(meter, clock, bench, settings.min_window_s, tau_s or 0.0)
         return {
             "unit": "J",
             "source": meter.source,
@@ -96,7 +97,7 @@ def measure_with(meter: Meter, clock: Clock, bench: Bench) -> dict[str, Any]:
             "calibration": _plain(ticks),
             "read_s": read_s(meter, clock) if ticks else None,
             "state_before": meter.state(bench.siblings()),
-            **trials.run(settings["trials"]),
+            **trials.run(settings.trials),
             "state_after": meter.state(bench.siblings()),
         }
 
@@ -179,12 +180,12 @@ def _plain(ticks: list[Tick]) -> list[list[float]]:
 
 
 def _workload(bench: Bench) -> dict[str, int]:
-    latency = bench.cell.latency
+    latency = LatencySpec.of(bench.cell)
     workload = dict(WORKLOAD)
     if latency is not None:
-        workload["prompt_length"] = latency["prompt_lengths"][0]
-        workload["batch_size"] = latency["batch_sizes"][0]
-        workload["generated_tokens"] = latency["generated_tokens"]
+        workload["prompt_length"] = latency.prompt_lengths[0]
+        workload["batch_size"] = latency.batch_sizes[0]
+        workload["generated_tokens"] = latency.generated_tokens
     check_context(bench.model, workload["prompt_length"] + workload["generated_tokens"], "energy workload")
     return workload
 

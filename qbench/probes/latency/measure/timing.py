@@ -36,6 +36,7 @@ from qbench.measure.bench import Bench, Turn
 from qbench.measure.clock import Marks, quiet, synchronize
 from qbench.measure.generation import Generation, check_context, prompts
 from qbench.probes.latency.measure import non_layer_time as outside
+from qbench.probes.latency.section import LatencySpec
 
 STABLE_CV = 0.05
 """Warm when the last `WARM_ROUNDS` rounds spread by less (standard deviation over mean)."""
@@ -125,15 +126,14 @@ def prepared(bench: Bench, ids: Tensor, generated_tokens: int, stage: int) -> Ge
 
 def measure_run(bench: Bench, prompt_length: int, batch_size: int, number: int = 0) -> dict[str, Any]:
     """One corner of prompt lengths × batch sizes, the `number`th: warm-up, then the repetitions."""
-    latency = bench.cell.latency
-    assert latency is not None, "the runner asks for a probe only where the cell has its settings"
-    generated = latency["generated_tokens"]
+    latency = LatencySpec.required(bench.cell)
+    generated = latency.generated_tokens
     check_context(bench.model, prompt_length + generated, "latency.prompt_lengths + generated_tokens")
     ids = prompts(bench.model, batch_size, prompt_length, bench.cell.seed, bench.device)
     first = STAGES * number
     generation = prepared(bench, ids, generated, first)
     warmup = warm_up(lambda: take_turn(bench, generation, generated, first + 1))
-    rounds = [take_turn(bench, generation, generated, first + 2) for _ in range(latency["repetitions"])]
+    rounds = [take_turn(bench, generation, generated, first + 2) for _ in range(latency.repetitions)]
     with bench.turn(first + 3):
         lead_in(generation, generated, bench.device)
         beside = outside.measure(generation, generated, bench.device, timed_round)
@@ -157,13 +157,12 @@ def measure_run(bench: Bench, prompt_length: int, batch_size: int, number: int =
 
 def measure(bench: Bench) -> dict[str, Any]:
     """Samples of every prompt length × batch size of the cell; see the module's docstring."""
-    latency = bench.cell.latency
-    assert latency is not None, "the runner asks for a probe only where the cell has its settings"
-    longest = max(latency["prompt_lengths"])
+    latency = LatencySpec.required(bench.cell)
+    longest = max(latency.prompt_lengths)
     check_context(
-        bench.model, longest + latency["generated_tokens"], "latency.prompt_lengths + generated_tokens"
+        bench.model, longest + latency.generated_tokens, "latency.prompt_lengths + generated_tokens"
     )
-    corners = itertools.product(latency["prompt_lengths"], latency["batch_sizes"])
+    corners = itertools.product(latency.prompt_lengths, latency.batch_sizes)
     with quiet():
         runs = [measure_run(bench, *corner, number) for number, corner in enumerate(corners)]
     return {"unit": "s", "runs": runs}

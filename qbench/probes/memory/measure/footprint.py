@@ -18,6 +18,7 @@ from qbench.cell import EAGER
 from qbench.measure.bench import Bench
 from qbench.measure.generation import Generation, check_context, prompts
 from qbench.measure.process import NOT_ON_CPU, Peak, gpu_memory, rss_bytes
+from qbench.probes.latency.section import LatencySpec
 from qbench.probes.memory.measure.allocations import track
 from qbench.quant.model.sizes import METADATA, resident_bytes, saved_bytes
 from qbench.quant.model.sizes import weight_parts as parts_of
@@ -124,13 +125,13 @@ def _before(bench: Bench) -> int | None:
 
 
 def _workload(bench: Bench) -> dict[str, int]:
-    latency = bench.cell.latency
+    latency = LatencySpec.of(bench.cell)
     if latency is None:
         return dict(WORKLOAD)
     return {
-        "prompt_length": latency["prompt_lengths"][0],
-        "batch_size": latency["batch_sizes"][0],
-        "generated_tokens": latency["generated_tokens"],
+        "prompt_length": latency.prompt_lengths[0],
+        "batch_size": latency.batch_sizes[0],
+        "generated_tokens": latency.generated_tokens,
     }
 
 
