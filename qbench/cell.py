@@ -1,4 +1,4 @@
-"""`Cell`: one corner of the matrix, with everything that can change a number and nothing else.
+"""`Cell`: one variant of a suite resolved, with everything that can change a number and nothing else.
 
 A cell's id is a hash of its canonical JSON, so that a record can be recognised whichever suite, run or
 order it came from. Names and labels are for people; time-outs and memory limits decide whether a

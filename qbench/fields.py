@@ -26,7 +26,7 @@ Place = Annotated[str, Field(min_length=1, max_length=4096, pattern=_ONE_LINE)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Rule = dict[str, Any]
-"""Key → value, pattern (`*`, `?`), or list of either; see `qbench.suite.matrix.matches`."""
+"""Key → value, pattern (`*`, `?`), or list of either; see `qbench.suite.rules.fits`."""
 
 _WRITTEN_SIZE = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})? ?(B|[kMGT]B|[KMGT]iB)")
 """Stricter than pydantic's `ByteSize`, which also reads bits and takes `Mb` for a megabyte."""

@@ -104,7 +104,7 @@ def gate(
     from qbench.gate.ab.compare import Order
     from qbench.run.runner import terminable
     from qbench.suite.load import load_suite
-    from qbench.suite.matrix import parse_filter
+    from qbench.suite.rules import parse_filter
 
     outputs = Outputs(junit, json, markdown, every)
     heard = (lambda line: None) if quiet else (lambda line: typer.echo(line, err=True))

@@ -9,13 +9,12 @@ from qbench.probes.quality.section import QualitySpec
 from qbench.probes.registry import probes
 from qbench.section import Finding, repeated
 from qbench.suite.positions import KeyPath
+from qbench.suite.rules import RULE_KEYS
 from qbench.suite.spec import MethodSpec, ModelSpec, Suite
 
-RULE_KEYS = ("model", "method", "dtype", "device", "runtime", "label")
-"""What a rule can name besides the parameters of a method."""
 EVERY_METHOD = "*"
 _ELSEWHERE = {
-    "model": "models are chosen under models, and corners under include and exclude",
+    "model": "models are chosen under models, and cells under include and exclude",
     "method": "the method's name goes under name",
     "dtype": "dtypes stand with the model, as models: [{source: …, dtypes: [bf16]}]",
     "dtypes": "dtypes stand with the model, as models: [{source: …, dtypes: [bf16]}]",

@@ -144,10 +144,8 @@ class Suite(Spec):
     allow_fallback: bool = Field(
         False, description="Let a layer run on another kernel than the one asked for"
     )
-    include: list[Rule] = Field(
-        [], max_length=100, description="Keep only the corners that match one of these"
-    )
-    exclude: list[Rule] = Field([], max_length=100, description="Drop the corners that match one of these")
+    include: list[Rule] = Field([], max_length=100, description="Keep only the cells that match one of these")
+    exclude: list[Rule] = Field([], max_length=100, description="Drop the cells that match one of these")
 
     _document: Document = PrivateAttr(default_factory=Document)
 

@@ -17,7 +17,7 @@ import yaml
 
 from qbench.errors import ResultsError, SuiteError
 from qbench.results.store.folders import Store, lock
-from qbench.suite.matrix import parse_filter
+from qbench.suite.rules import parse_filter
 from tests.run.conftest import QUICK, Listening, Run
 
 pytestmark = pytest.mark.slow

@@ -134,11 +134,11 @@ MISTAKES = [
     ("latency: {prompt_lengths: []}", "latency.prompt_lengths = []: is empty; give at least one"),
     (
         "exclude: [{mehtod: none}]",
-        "6:20: exclude[0].mehtod = \"none\": no corner has 'mehtod'; did you mean 'method'?",
+        "6:20: exclude[0].mehtod = \"none\": no cell has 'mehtod'; did you mean 'method'?",
     ),
     (
         "exclude: [{method: nnoe}]",
-        'exclude[0].method = "nnoe": no corner has method "nnoe"; did you mean \'none\'?',
+        'exclude[0].method = "nnoe": no cell has method "nnoe"; did you mean \'none\'?',
     ),
     ("exclude: [{}]", "6:11: exclude[0] = {}: an empty rule"),
     ("exclude: [{method: none}]", "leave nothing to run"),

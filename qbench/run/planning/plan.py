@@ -21,7 +21,7 @@ from qbench.run.planning import runtimes
 from qbench.run.planning.devices import Devices
 from qbench.section import Section
 from qbench.suite.checks import EVERY_METHOD
-from qbench.suite.matrix import Corner, expand, select
+from qbench.suite.matrix import Variant, expand, select
 from qbench.suite.positions import KeyPath
 from qbench.suite.sections import CalibrationSpec
 from qbench.suite.spec import ModelSpec, Suite
@@ -41,7 +41,7 @@ class Planned:
 
 @dataclass
 class Planner:
-    """Resolves the corners of one suite; each model and corpus is read and hashed once."""
+    """Resolves the variants of one suite; each model and corpus is read and hashed once."""
 
     suite: Suite
     devices: Devices = field(default_factory=Devices.here)
@@ -58,17 +58,17 @@ class Planner:
         mend: a wrong parameter, a corpus that is not there, a calibration text that overlaps the evaluation.
         A model or device that is missing makes its cells `skip`.
         """
-        corners = expand(self.suite, list(registry.available()))
-        whole = [replace(corner, params=self._method(corner).params()) for corner in corners]
+        variants = expand(self.suite, list(registry.available()))
+        whole = [replace(variant, params=self._method(variant).params()) for variant in variants]
         selected = select(whole, rules)  # a filter sees defaults too, not only what the suite says
-        corners = [corner for corner in selected if self._asked_for(corner)] or selected
-        methods = [self._method(corner) for corner in corners]
-        self._check_calibration(corners, methods)
+        variants = [variant for variant in selected if self._asked_for(variant)] or selected
+        methods = [self._method(variant) for variant in variants]
+        self._check_calibration(variants, methods)
         said = "calibration" in self.suite.model_fields_set
         if said or any(self._needs_calibration(method) for method in methods):
             self._check_overlap()
-        pairs = zip(corners, methods, strict=True)
-        planned = [(corner, self._planned(corner, method, done)) for corner, method in pairs]
+        pairs = zip(variants, methods, strict=True)
+        planned = [(variant, self._planned(variant, method, done)) for variant, method in pairs]
         self._check_twins(planned)
         return [plan for _, plan in planned]
 
@@ -78,10 +78,10 @@ class Planner:
         found = {weights: saved.origin.get("weights") for weights, saved in self._saved.items()}
         return {weights: origin for weights, origin in found.items() if isinstance(origin, str)}
 
-    def _planned(self, corner: Corner, method: Method, done: frozenset[str]) -> Planned:
-        model = self._model(corner.model)
-        device, missing = self.devices.find(corner.device)
-        cell = self._cell(corner, method, model, device)
+    def _planned(self, variant: Variant, method: Method, done: frozenset[str]) -> Planned:
+        model = self._model(variant.model)
+        device, missing = self.devices.find(variant.device)
+        cell = self._cell(variant, method, model, device)
         if isinstance(model, ModelError):
             return Planned(cell, "skip", str(model))
         reason = missing or self._misfit(method, cell) or method.unsupported(cell)
@@ -89,13 +89,13 @@ class Planner:
             return Planned(cell, "skip", reason)
         return Planned(cell, "done" if cell.id in done else "run")
 
-    def _asked_for(self, corner: Corner) -> bool:
+    def _asked_for(self, variant: Variant) -> bool:
         """False where `*` stands for a method that the model, quantized already or not, never runs."""
-        if self.suite.methods[corner.entry].name != EVERY_METHOD:
+        if self.suite.methods[variant.entry].name != EVERY_METHOD:
             return True
-        model = self._model(corner.model)
+        model = self._model(variant.model)
         quantized = isinstance(model, ModelRef) and model.weights in self._saved
-        return self._method(corner).reads_checkpoint == quantized
+        return self._method(variant).reads_checkpoint == quantized
 
     def _misfit(self, method: Method, cell: Cell) -> str | None:
         """Why a method and a model, one of them of a quantized checkpoint, do not go together, or None."""
@@ -114,18 +114,18 @@ class Planner:
             )
         return saved.why_not(cell.method, cell.dtype)
 
-    def _label(self, corner: Corner, method: Method, model: ModelRef) -> str:
+    def _label(self, variant: Variant, method: Method, model: ModelRef) -> str:
         """The suite's own, or for a quantized checkpoint what it holds."""
         saved = self._saved.get(model.weights)
-        if saved is None or not method.reads_checkpoint or self.suite.methods[corner.entry].label:
-            return corner.label
-        return f"{saved.label} ({corner.method})"
+        if saved is None or not method.reads_checkpoint or self.suite.methods[variant.entry].label:
+            return variant.label
+        return f"{saved.label} ({variant.method})"
 
-    def _method(self, corner: Corner) -> Method:
+    def _method(self, variant: Variant) -> Method:
         try:
-            return registry.make(corner.method, corner.params)
+            return registry.make(variant.method, variant.params)
         except MethodError as error:
-            entry: KeyPath = ("methods", corner.entry)
+            entry: KeyPath = ("methods", variant.entry)
             raise self.suite.error(
                 (*entry, error.parameter) if error.parameter else entry, str(error)
             ) from error
@@ -167,23 +167,23 @@ class Planner:
             self._saved[ref.weights] = saved
         return ref
 
-    def _cell(self, corner: Corner, method: Method, model: ModelRef | ModelError, device: str) -> Cell:
+    def _cell(self, variant: Variant, method: Method, model: ModelRef | ModelError, device: str) -> Cell:
         suite = self.suite
         if isinstance(model, ModelError):
-            model = ModelRef(corner.model.name, corner.model.source, "missing", corner.model.revision)
+            model = ModelRef(variant.model.name, variant.model.source, "missing", variant.model.revision)
         return Cell(
             model=model,
-            method=corner.method,
+            method=variant.method,
             params=method.params(),
-            dtype=corner.dtype,
+            dtype=variant.dtype,
             device=device,
-            label=self._label(corner, method, model),
+            label=self._label(variant, method, model),
             layers=suite.layers.model_dump() if method.quantizes else {},
             sections=self._sections(method),
             seed=suite.seed,
-            repetition=corner.repetition,
+            repetition=variant.repetition,
             threads=suite.threads,
-            runtime=corner.runtime,
+            runtime=variant.runtime,
             allow_fallback=suite.allow_fallback,
             timeout_s=suite.timeout_s,
             memory_limit=suite.memory_limit,
@@ -202,24 +202,24 @@ class Planner:
             self._values[kind.key] = section.resolved(self.suite).values() if section else None
         return self._values[kind.key]
 
-    def _check_twins(self, planned: list[tuple[Corner, Planned]]) -> None:
+    def _check_twins(self, planned: list[tuple[Variant, Planned]]) -> None:
         """Two entries that come to the same cell once defaults are filled in would share one record."""
-        seen: dict[str, Corner] = {}
-        for corner, plan in planned:
-            twin = seen.setdefault(plan.cell.id, corner)
-            if twin is not corner:
+        seen: dict[str, Variant] = {}
+        for variant, plan in planned:
+            twin = seen.setdefault(plan.cell.id, variant)
+            if twin is not variant:
                 raise self.suite.error(
-                    ("methods", corner.entry),
-                    f"{corner.label!r} is {twin.label!r} once the defaults are filled in; keep one",
+                    ("methods", variant.entry),
+                    f"{variant.label!r} is {twin.label!r} once the defaults are filled in; keep one",
                 )
 
-    def _check_calibration(self, corners: Sequence[Corner], methods: Sequence[Method]) -> None:
+    def _check_calibration(self, variants: Sequence[Variant], methods: Sequence[Method]) -> None:
         if self.suite.calibration is not None:
             return
-        for corner, method in zip(corners, methods, strict=True):
+        for variant, method in zip(variants, methods, strict=True):
             if self._needs_calibration(method):
                 raise self.suite.error(
-                    ("calibration",), f"is switched off, and {corner.label!r} reads it; leave the key out"
+                    ("calibration",), f"is switched off, and {variant.label!r} reads it; leave the key out"
                 )
 
     def _check_overlap(self) -> None:

@@ -17,7 +17,7 @@ from qbench.run.executors.local.pool import Pool
 from qbench.run.quantize import Order, quantize
 from qbench.run.runner import Outcome, run_suite
 from qbench.run.verify import verify
-from qbench.suite.matrix import parse_filter
+from qbench.suite.rules import parse_filter
 from tests.results import factory
 from tests.run.conftest import Listening, suite
 
