@@ -80,9 +80,9 @@ class Cell:
     threads: int | None = None
     """CPU threads; None for one a core."""
     runtime: str = added(EAGER)
-    """What runs the timed work: `eager`, or `compile` (torch.compile with a static cache)."""
+    """Runtime of the timed work: `eager`, or `compile` (torch.compile with a static cache)."""
     allow_fallback: bool = False
-    """Whether a layer may run on another kernel than the one that was asked for."""
+    """True where a layer may run on another kernel than the one that was asked for."""
     timeout_s: float = 3600.0
     memory_limit: int | None = None
     """Bytes; enforced on the worker process."""

@@ -63,25 +63,25 @@ class Section(Spec):
 
     @classmethod
     def required(cls, cell: Cell) -> Self:
-        """The same of a cell that has them, as every cell has whose probe is asked to measure."""
+        """Settings of a cell whose probe is asked to measure; ValueError where it has none."""
         found = cls.of(cell)
         if found is None:
             raise ValueError(f"the cell has no section {cls.key!r}")
         return found
 
     def values(self) -> dict[str, Any]:
-        """What a cell keeps: JSON values, without the added fields that have their first value."""
+        """JSON values that a cell keeps, without the added fields that have their first value."""
         whole, then = self.model_dump(mode="json"), self._then()
         if (places := PLACES & set(whole)) and not any(name.endswith("sha256") for name in whole):
             raise ValueError(f"{self.key}: {', '.join(sorted(places))} enters no id; add its sha256")
         return {name: value for name, value in whole.items() if name not in then or value != then[name]}
 
     def findings(self) -> Iterator[Finding]:
-        """What types cannot say, with paths below the section; nothing by default."""
+        """Findings beyond types, with paths below the section; none by default."""
         return iter(())
 
     def resolved(self, suite: SuiteFile) -> Section:
-        """What stands in a cell: texts and files found and hashed. The same section by default; no torch."""
+        """The section as it stands in a cell: texts and files found and hashed. Imports no torch."""
         return self
 
     @classmethod

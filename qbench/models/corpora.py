@@ -17,7 +17,7 @@ OVERLAP_WORDS = 32
 
 
 def corpus_name(corpus: Corpus) -> str:
-    """How a reader names it: `builtin:persuasion`, a file's name, or `dataset/config/split`."""
+    """A reader's name for it: `builtin:persuasion`, a file's name, or `dataset/config/split`."""
     if isinstance(corpus, HubCorpus):
         return "/".join(part for part in (corpus.dataset, corpus.config, corpus.split) if part)
     return corpus if corpus.startswith("builtin:") else Path(corpus).name
@@ -43,7 +43,7 @@ def read_documents(corpus: Corpus) -> list[str]:
 
 
 def corpus_sha256(documents: Sequence[str]) -> str:
-    """Of the text, and of where documents end where there are several."""
+    """Hash of the text, and of where documents end where there are several."""
     return hashlib.sha256("\0".join(documents).encode()).hexdigest()
 
 

@@ -43,9 +43,9 @@ class Probe:
     name: str
     """In records, phases and `qbench list probes`."""
     settings: type[Section]
-    """Its section of a suite, whose `key` switches it on."""
+    """Type of its section in a suite; the section's `key` switches the probe on."""
     unit: str
-    """Of its raw samples: `nat`, `B`, `s`, `J`."""
+    """Unit of the raw samples: `nat`, `B`, `s`, `J`."""
     description: str
     order: int
     """Probes run from the least order to the greatest."""
@@ -53,11 +53,11 @@ class Probe:
     """`module:function` of its `Measure`, loaded in the worker."""
     metrics: tuple[Metric, ...]
     clock: Clock = "none"
-    """What it needs of the machine while it measures."""
+    """Claim on the machine while it measures."""
     title: str = ""
     """The section in the suite's JSON Schema; left out: `description`."""
     default: Section | None = None
-    """Its settings in a suite that does not name it; None: off. Only built-in probes have one: that of a
+    """Settings in a suite that does not name the section; None: off. Only built-in probes have one: that of a
     plugin would change the ids of all cells as soon as it is installed."""
     series: Callable[[Record], Iterator[RawSeries]] = no_series
     """The raw samples of a record for `qbench.samples`."""
@@ -70,7 +70,7 @@ class Probe:
         return self.settings.key
 
     def asked(self, cell: Cell) -> bool:
-        """Whether the cell's suite switches the probe on."""
+        """True where the cell's suite switches the probe on."""
         return self.section in cell.sections
 
     def measure(self) -> Measure:

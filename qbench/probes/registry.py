@@ -27,7 +27,7 @@ class Broken:
     """A plugin that gives no probe."""
 
     name: str
-    """Of its entry point."""
+    """Name of its entry point."""
     source: str
     reason: str
 

@@ -89,7 +89,7 @@ def expand(suite: Suite, known_methods: Iterable[str] | None = None) -> list[Var
 
 
 def matches(variant: Variant, rule: Mapping[str, Any]) -> bool:
-    """Whether every key of the rule matches.
+    """True where every key of the rule matches.
 
     Keys are `model`, `method`, `dtype`, `device`, `runtime`, `label` and the parameters as written in the
     suite; a parameter that the suite leaves out matches nothing. A value is a value, a pattern (`*`, `?`,
@@ -166,7 +166,7 @@ def _apply(suite: Suite, variants: list[Variant]) -> list[Variant]:
 
 
 def _facts(variant: Variant) -> dict[str, str]:
-    """What rules are read against: key → value as text."""
+    """Facts that rules are read against: key → value as text."""
     own = (variant.model.name, variant.method, variant.dtype, variant.device, variant.runtime, variant.label)
     params = {key: written(value) for key, value in variant.params.items()}
     return {**params, **dict(zip(RULE_KEYS, own, strict=True))}

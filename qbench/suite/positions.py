@@ -18,7 +18,7 @@ from qbench.errors import SuiteError
 from qbench.fields import one_line, value_text
 
 KeyPath = tuple[str | int, ...]
-"""Where a value stands in a suite: `("methods", 1, "num_bits")`."""
+"""Path of a value in a suite: `("methods", 1, "num_bits")`."""
 
 MAX_CHARACTERS = 256 * 1024
 MAX_VALUES = 10_000
@@ -53,7 +53,7 @@ class Document:
         return describe(self.file, position, path, shown, message)
 
     def place(self, path: KeyPath) -> Position | None:
-        """Where the value stands, or the nearest one around it; None for a document without a file."""
+        """Position of the value, or of the nearest one around it; None for a document without a file."""
         while path and path not in self.values:
             path = path[:-1]
         return self.values.get(path)

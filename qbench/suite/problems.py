@@ -1,4 +1,4 @@
-"""What is wrong with a suite, in words: pydantic's findings as file, line, key, value and way out."""
+"""Problems of a suite in words: pydantic's findings as file, line, key, value and way out."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def unmatched(rule: Mapping[str, Any], facts: Sequence[dict[str, str]]) -> tuple
 
 
 def fits(facts: Mapping[str, str], rule: Mapping[str, Any]) -> bool:
-    """Whether every key of the rule matches; a value is a value, a pattern, or a list of either."""
+    """True where every key of the rule matches; a value is a value, a pattern, or a list of either."""
     return all(key in facts and _value_matches(facts[key], wanted) for key, wanted in rule.items())
 
 

@@ -1,4 +1,4 @@
-"""`Suite`: what a suite file may say, key by key, with every default.
+"""`Suite`: every key that a suite file may have, with its default.
 
 The models below are also the source of the JSON Schema that editors read (`qbench schema`). They act on
 nothing: no file is opened, no device asked, no method imported. What types cannot say is in `checks.py`.
@@ -67,7 +67,7 @@ class ModelSpec(Spec):
 
     @property
     def kind(self) -> Literal["builtin", "gguf", "folder", "hub"]:
-        """What `source` names, by its spelling alone: a folder begins with `.`, `/` or `~`."""
+        """Kind of the source, by its spelling alone: a folder begins with `.`, `/` or `~`."""
         if self.source.startswith("builtin:"):
             return "builtin"
         if self.source.endswith(".gguf"):

@@ -43,7 +43,7 @@ def series(record: Record) -> Iterator[RawSeries]:
 
 
 def _windows(item: str, part: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[RawSeries]:
-    """Of one part: the trials' windows, the counter's steps and the samples of power."""
+    """Raw series of one part: the trials' windows, the counter's steps and the samples of power."""
     tokens = part.get("tokens") if item in ("prefill", "decode") else None
     for name, unit in _WINDOW.items():
         values = part.get(name)

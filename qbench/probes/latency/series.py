@@ -41,7 +41,7 @@ def _flat(
     lap: Places | None = None,
     at_s: Numbers | None = None,
 ) -> RawSeries:
-    """Of rounds: one time each, or a list of those of its decode steps."""
+    """Raw series of rounds: one time each, or a list of those of its decode steps."""
     sizes = [len(one) if isinstance(one, list) else 1 for one in seconds]
     nested = any(isinstance(one, list) for one in seconds)
     values = [value for one in seconds for value in one] if nested else seconds

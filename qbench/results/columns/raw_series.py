@@ -22,7 +22,7 @@ class RawSeries:
     unit: str
     values: Numbers
     item: str | None = None
-    """Which of several: the task, the part of an energy measurement, the share of a quantile."""
+    """Name of one of several: the task, the part of an energy measurement, the share of a quantile."""
     prompt_length: int | None = None
     batch_size: int | None = None
     index: Places | None = None

@@ -68,7 +68,7 @@ def samples(
 
 
 def samples_of(records: Iterable[Record]) -> pd.DataFrame:
-    """The same of these records, in their order. Each is let go as soon as its numbers are taken."""
+    """Raw samples of these records, in their order. Each is let go as soon as its numbers are taken."""
     identities, owners, series = list[dict[str, Any]](), list[int](), list[RawSeries]()
     for number, record in enumerate(records):
         identities.append(identity(record))

@@ -47,9 +47,9 @@ class Planner:
     devices: Devices = field(default_factory=Devices.here)
     _models: dict[str, ModelRef | ModelError] = field(default_factory=dict)
     _saved: dict[str, Saved] = field(default_factory=dict)
-    """Of the models that are quantized checkpoints, by their weights."""
+    """Models that are quantized checkpoints, by their weights."""
     _values: dict[str, dict[str, Any] | None] = field(default_factory=dict)
-    """What stands in cells of the sections that were resolved; None of one that is off."""
+    """Resolved sections as cells keep them; None for one that is off."""
 
     def plan(self, rules: Sequence[Rule] = (), done: frozenset[str] = frozenset()) -> list[Planned]:
         """Every cell of the suite that the rules leave, in the suite's order.
@@ -131,7 +131,7 @@ class Planner:
             ) from error
 
     def _needs_calibration(self, method: Method) -> bool:
-        """Whether the method, or one that an override names, reads the calibration text.
+        """True where the method, or one that an override names, reads the calibration text.
 
         An override that does not suit the method says so in the cell, as every fault of a layer does.
         """
@@ -190,7 +190,7 @@ class Planner:
         )
 
     def _sections(self, method: Method) -> dict[str, dict[str, Any]]:
-        """What stands in a cell of each section that is on; resolved once for all cells."""
+        """Every section that is on, as cells keep it; resolved once for all of them."""
         kinds: list[type[Section]] = [probe.settings for probe in probes().values()]
         if self._needs_calibration(method):
             kinds.append(CalibrationSpec)

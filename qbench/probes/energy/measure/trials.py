@@ -34,9 +34,9 @@ from qbench.probes.latency.section import LatencySpec
 MIN_PERIODS = 3
 """In a window; its error bound says what so short a one is worth."""
 MIN_SAMPLES = 5
-"""Of instant power in a window, where there is no counter."""
+"""Samples of instant power in a window, where there is no counter."""
 WORKLOAD = {"prompt_length": 128, "batch_size": 1, "generated_tokens": 32}
-"""What runs where the cell asks for no latency."""
+"""Workload of a cell that asks for no latency."""
 IDLE_SLICE_S = 0.05
 
 
@@ -142,13 +142,13 @@ class Trials:
             look()
 
     def _delays(self, trials: int) -> list[float]:
-        """When the trials begin after a step: one in each equal part of τ, in random order."""
+        """Begin of each trial after a step: one in each equal part of τ, in random order."""
         places = list(range(trials))
         self._random.shuffle(places)
         return [(place + self._random.random()) / trials * self._tau_s for place in places]
 
     def _iterations(self, work: Work) -> int:
-        """How often `work` fills a window. Warms up, then times for a tenth of a window; 10% to spare."""
+        """Repetitions of `work` that fill a window, 10% to spare; warms up, then times a tenth of one."""
         device, clock = self._bench.device, self._clock
         work(_nothing)
         synchronize(device)

@@ -82,7 +82,7 @@ SAVED_WITHOUT_BASE = (
 
 
 def _reasons(quality: QualitySettings, text: Cut, divergence: dict[str, Any] | None) -> dict[str, str]:
-    """Of the metrics that cannot be had; see `results/quality.py` for their names."""
+    """Metric that cannot be had → why; see `qbench.probes.quality.metrics` for their names."""
     reasons: dict[str, str] = {}
     if text.words is None:
         cause = "only protocol lm-eval scores every token of a text"
