@@ -33,6 +33,8 @@ _HASHED_WHEN_OFF = frozenset(_NAMED) - {"tasks"}
 _UNCOUNTED = frozenset({"label", "timeout_s", "memory_limit", "sections", "name", "source", "revision"})
 """Fields of a cell and of its model that do not enter the id as they are."""
 _THEN = "then"
+Sections = Mapping[str, Mapping[str, Any]]
+"""Section → its settings as JSON values."""
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -73,7 +75,7 @@ class Cell:
     """The reader's name for method and parameters; not part of the id."""
     layers: dict[str, Any] = field(default_factory=dict)
     """`include`, `exclude`, `overrides`: see `LayersSpec`."""
-    sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sections: Sections = field(default_factory=dict)
     """Settings of the calibration and of each probe that is on, as JSON values; see `qbench.section`."""
     seed: int = 0
     repetition: int = 0
@@ -134,13 +136,13 @@ class Cell:
         return cls(**{**_added(kind), **own, "model": ModelRef(**data["model"]), "sections": sections})
 
 
-def _split(sections: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _split(sections: Sections) -> tuple[Sections, Sections]:
     """Sections that have a place of their own in a cell's JSON, and the others."""
     named = {name: section for name, section in sections.items() if name in _NAMED}
     return named, {name: section for name, section in sections.items() if name not in _NAMED}
 
 
-def _without_places(section: Mapping[str, Any]) -> dict[str, Any]:
+def _without_places(section: Mapping[str, Any]) -> Mapping[str, Any]:
     return {key: value for key, value in section.items() if key not in PLACES}
 
 
@@ -151,6 +153,6 @@ def _counted(cls: type) -> tuple[str, ...]:
 
 
 @functools.cache
-def _added(cls: type) -> dict[str, Any]:
+def _added(cls: type) -> Mapping[str, Any]:
     """Added fields → the value that earlier cells had."""
     return {one.name: one.metadata[_THEN] for one in dataclasses.fields(cls) if _THEN in one.metadata}

@@ -7,7 +7,7 @@ A suite's section is an instance of a subclass. A cell keeps its JSON values, wh
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
@@ -85,7 +85,7 @@ class Section(Spec):
         return self
 
     @classmethod
-    def _then(cls) -> dict[str, Any]:
+    def _then(cls) -> Mapping[str, Any]:
         return {
             name: mark.then
             for name, field in cls.model_fields.items()

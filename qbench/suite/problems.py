@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from qbench.errors import did_you_mean
@@ -76,9 +76,9 @@ def _message(detail: ErrorDetails, path: KeyPath) -> str:
     return _PLAIN.get(kind) or detail["msg"].replace("Input should", "should")
 
 
-def _section(path: KeyPath) -> dict[str, Any]:
+def _section(path: KeyPath) -> Mapping[str, FieldInfo]:
     """The known keys around the last key of `path`."""
-    return dict(SECTIONS[_names(path[:-1])].model_fields)
+    return SECTIONS[_names(path[:-1])].model_fields
 
 
 def _mapping_hint(path: KeyPath, value: object) -> str:

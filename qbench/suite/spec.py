@@ -6,7 +6,7 @@ nothing: no file is opened, no device asked, no method imported. What types cann
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -34,7 +34,7 @@ S = TypeVar("S", bound=BaseModel)
 Settings = TypeVar("Settings", bound=Section)
 
 
-def default_model_name(data: dict[str, Any]) -> str:
+def default_model_name(data: Mapping[str, Any]) -> str:
     """The last part of a source without `builtin:` and `.gguf`."""
     source = str(data.get("source", ""))
     last = source.removeprefix("builtin:").rstrip("/").rsplit("/", 1)[-1]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from qbench.cell import Cell, ModelRef
+from qbench.cell import Cell, ModelRef, Sections
 from qbench.errors import MethodError, ModelError
 from qbench.fields import Rule
 from qbench.models.corpora import overlap, whole_text
@@ -48,7 +48,7 @@ class Planner:
     _models: dict[str, ModelRef | ModelError] = field(default_factory=dict)
     _saved: dict[str, Saved] = field(default_factory=dict)
     """Models that are quantized checkpoints, by their weights."""
-    _values: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    _values: dict[str, Mapping[str, Any] | None] = field(default_factory=dict)
     """Resolved sections as cells keep them; None for one that is off."""
 
     def plan(self, rules: Sequence[Rule] = (), done: frozenset[str] = frozenset()) -> list[Planned]:
@@ -189,14 +189,14 @@ class Planner:
             memory_limit=suite.memory_limit,
         )
 
-    def _sections(self, method: Method) -> dict[str, dict[str, Any]]:
+    def _sections(self, method: Method) -> Sections:
         """Every section that is on, as cells keep it; resolved once for all of them."""
         kinds: list[type[Section]] = [probe.settings for probe in probes().values()]
         if self._needs_calibration(method):
             kinds.append(CalibrationSpec)
         return {kind.key: found for kind in kinds if (found := self._resolved(kind)) is not None}
 
-    def _resolved(self, kind: type[Section]) -> dict[str, Any] | None:
+    def _resolved(self, kind: type[Section]) -> Mapping[str, Any] | None:
         if kind.key not in self._values:
             section = self.suite.section(kind)
             self._values[kind.key] = section.resolved(self.suite).values() if section else None

@@ -49,7 +49,8 @@ STAGES = 4
 
 LEAD_IN_S = 0.1
 """Seconds that a slot runs untimed until its caches are its own again. Measured on 2 cores with 6M
-parameters: with a prefill alone before them, the first four steps after another model's slot are 6 to 15 % slower."""
+parameters: with a prefill alone before them, the first four steps after another model's slot are 6 to 15 %
+slower."""
 
 
 @torch.inference_mode()
