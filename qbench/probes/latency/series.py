@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from qbench.probes.latency.metrics import corners
@@ -20,24 +20,22 @@ QUANTITIES = {
 
 
 def series(record: Record) -> Iterator[RawSeries]:
+    """Seconds of prefills, decode steps, warm-up, non-layer time and compiling, by workload."""
     for corner in corners(record):
         run = corner.run
-        where: dict[str, Any] = {"prompt_length": run["prompt_length"], "batch_size": run["batch_size"]}
-        rounds: dict[str, Any] = {"lap": run.get("lap"), "at_s": run.get("start_s")}
-        yield _flat("prefill_s", run.get("prefill_s", []), **where, **rounds)
-        yield _flat("decode_s", run.get("decode_s", []), **where, **rounds)
-        yield _flat("warmup_s", (run.get("warmup") or {}).get("round_s", []), **where)
+        yield _rounds(run, "prefill_s", run.get("prefill_s", []), run.get("lap"), run.get("start_s"))
+        yield _rounds(run, "decode_s", run.get("decode_s", []), run.get("lap"), run.get("start_s"))
+        yield _rounds(run, "warmup_s", (run.get("warmup") or {}).get("round_s", []))
         for section in ("outside", "compile"):
             for name, seconds in (run.get(section) or {}).items():
                 if isinstance(seconds, list):
-                    yield _flat(f"{section}_{name}", seconds, **where)
+                    yield _rounds(run, f"{section}_{name}", seconds)
 
 
-def _flat(
+def _rounds(
+    run: Mapping[str, Any],
     quantity: str,
     seconds: Sequence[Any],
-    prompt_length: int,
-    batch_size: int,
     lap: Places | None = None,
     at_s: Numbers | None = None,
 ) -> RawSeries:
@@ -53,6 +51,6 @@ def _flat(
         return [value for value, size in zip(by_round, sizes, strict=True) for _ in range(size)]
 
     return RawSeries(
-        "latency", quantity, "s", values, None, prompt_length, batch_size,
+        "latency", quantity, "s", values, None, run["prompt_length"], run["batch_size"],
         spread(range(len(sizes))), steps, spread(lap), spread(at_s),
     )  # fmt: skip
