@@ -1,23 +1,47 @@
-"""`Cell`: one corner of the matrix, with everything that can change a number and nothing else.
+"""`Cell`: one variant of a suite resolved, with everything that can change a number and nothing else.
 
 A cell's id is a hash of its canonical JSON, so that a record can be recognised whichever suite, run or
 order it came from. Names and labels are for people; time-outs and memory limits decide whether a
 number comes to be, not which one: none of them enters the id.
+
+The id hashes only what differs from the first version of cells. A field declared with `added` enters it once
+it has another value than earlier cells had; a section that is off never does, but for those of the first
+version.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
 
 EAGER = "eager"
-"""The runtime of every cell that was made before there was another; the id says only what differs from it,
-so that those keep theirs."""
+"""The runtime of every cell that was made before there was another."""
+PLACES = frozenset({"corpus", "corpus_name", "include"})
+"""Keys of a section that say where a text or a file lies, which changes no number; its hash stands beside it
+and enters the id."""
+_NAMED = ("quality", "calibration", "tasks", "latency", "memory", "energy")
+"""Sections that stand under their own names in a cell's JSON, null where they are off. Others stand together
+under `sections`, where there are any."""
+_HASHED_WHEN_OFF = frozenset(_NAMED) - {"tasks"}
+"""Sections of the first version of cells."""
+_UNCOUNTED = frozenset({"label", "timeout_s", "memory_limit", "sections", "name", "source", "revision"})
+"""Fields of a cell and of its model that do not enter the id as they are."""
+_THEN = "then"
+Sections = Mapping[str, Mapping[str, Any]]
+"""Section → its settings as JSON values."""
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def added(default: Any, *, then: Any = dataclasses.MISSING) -> Any:
+    """A field that came after the first version of cells; `then` is the value that earlier cells had, where
+    that is another than the default."""
+    return field(default=default, metadata={_THEN: default if then is dataclasses.MISSING else then})
 
 
 @dataclass(frozen=True)
@@ -51,46 +75,33 @@ class Cell:
     """The reader's name for method and parameters; not part of the id."""
     layers: dict[str, Any] = field(default_factory=dict)
     """`include`, `exclude`, `overrides`: see `LayersSpec`."""
-    quality: dict[str, Any] | None = None
-    """`corpus`, `corpus_name`, `corpus_sha256`, protocol, seqlen, max_windows;
-    None when the suite asks for no quality."""
-    calibration: dict[str, Any] | None = None
-    """The same three of the corpus, samples, seqlen, seed; None for a method that needs none."""
-    tasks: dict[str, Any] | None = None
-    """The settings, the hash of each name's files and lm-eval's version; where the folder `include` lies is
-    no part of the id. None when the suite names no tasks, and then no part of it at all."""
-    latency: dict[str, Any] | None = None
-    memory: dict[str, Any] | None = None
-    energy: dict[str, Any] | None = None
+    sections: Sections = field(default_factory=dict)
+    """Settings of the calibration and of each probe that is on, as JSON values; see `qbench.section`."""
     seed: int = 0
     repetition: int = 0
     threads: int | None = None
     """CPU threads; None for one a core."""
-    runtime: str = EAGER
-    """What runs the timed work: `eager`, or `compile` (torch.compile with a static cache)."""
+    runtime: str = added(EAGER)
+    """Runtime of the timed work: `eager`, or `compile` (torch.compile with a static cache)."""
     allow_fallback: bool = False
-    """Whether a layer may run on another kernel than the one that was asked for."""
+    """True where a layer may run on another kernel than the one that was asked for."""
     timeout_s: float = 3600.0
     memory_limit: int | None = None
     """Bytes; enforced on the worker process."""
 
     def identity(self) -> dict[str, Any]:
         """Everything that the id hashes, as plain JSON values."""
-        whole = {name: getattr(self, name) for name in _COUNTED}
-        whole["model"] = {name: getattr(self.model, name) for name in _MODEL_COUNTED}
-        if self.runtime == EAGER:
-            del whole["runtime"]
-        for section in ("quality", "calibration"):
-            if whole[section]:  # where a text lies changes no number; its hash stays
-                whole[section] = {
-                    key: value
-                    for key, value in whole[section].items()
-                    if key not in ("corpus", "corpus_name")
-                }
-        if self.tasks is None:  # so that cells have the ids that they had before there were tasks
-            del whole["tasks"]
-        else:
-            whole["tasks"] = {key: value for key, value in self.tasks.items() if key != "include"}
+        kind: Any = type(self)
+        whole = {name: getattr(self, name) for name in _counted(kind)}
+        for name, then in _added(kind).items():
+            if whole[name] == then:
+                del whole[name]
+        whole["model"] = {name: getattr(self.model, name) for name in _counted(ModelRef)}
+        whole |= dict.fromkeys(_HASHED_WHEN_OFF)
+        named, others = _split(self.sections)
+        whole |= {name: _without_places(section) for name, section in named.items()}
+        if others:
+            whole["sections"] = {name: _without_places(section) for name, section in others.items()}
         return whole
 
     @cached_property
@@ -105,16 +116,43 @@ class Cell:
         return self.device if self.runtime == EAGER else f"{self.device} {self.runtime}"
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """The cell as JSON values."""
+        whole = dataclasses.asdict(self)
+        del whole["sections"]
+        return {**whole, **self.stored_sections()}
+
+    def stored_sections(self) -> dict[str, Any]:
+        """The sections as they stand in the cell's JSON."""
+        named, others = _split(self.sections)
+        return {**dict.fromkeys(_NAMED), **named, **({"sections": others} if others else {})}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        return cls(**{**data, "model": ModelRef(**data["model"])})
+        """The cell of these JSON values; raises TypeError for keys that no cell has."""
+        own = {name: value for name, value in data.items() if name not in _NAMED}
+        named = {name: data[name] for name in _NAMED if data.get(name) is not None}
+        sections = {**named, **own.pop("sections", {})}
+        kind: Any = cls
+        return cls(**{**_added(kind), **own, "model": ModelRef(**data["model"]), "sections": sections})
 
 
-def _fields(cls: type, *left_out: str) -> tuple[str, ...]:
-    return tuple(one.name for one in dataclasses.fields(cls) if one.name not in left_out)
+def _split(sections: Sections) -> tuple[Sections, Sections]:
+    """Sections that have a place of their own in a cell's JSON, and the others."""
+    named = {name: section for name, section in sections.items() if name in _NAMED}
+    return named, {name: section for name, section in sections.items() if name not in _NAMED}
 
 
-_COUNTED = _fields(Cell, "label", "timeout_s", "memory_limit")
-_MODEL_COUNTED = _fields(ModelRef, "name", "source", "revision")
+def _without_places(section: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {key: value for key, value in section.items() if key not in PLACES}
+
+
+@functools.cache
+def _counted(cls: type) -> tuple[str, ...]:
+    """Fields that enter the id."""
+    return tuple(one.name for one in dataclasses.fields(cls) if one.name not in _UNCOUNTED)
+
+
+@functools.cache
+def _added(cls: type) -> Mapping[str, Any]:
+    """Added fields → the value that earlier cells had."""
+    return {one.name: one.metadata[_THEN] for one in dataclasses.fields(cls) if _THEN in one.metadata}

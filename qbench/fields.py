@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+)
 
 Dtype = Literal["fp32", "bf16", "fp16"]
 Runtime = Literal["eager", "compile"]
@@ -16,20 +26,33 @@ Place = Annotated[str, Field(min_length=1, max_length=4096, pattern=_ONE_LINE)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Rule = dict[str, Any]
-"""Key → value, pattern (`*`, `?`), or list of either; see `qbench.suite.matrix.matches`."""
+"""Key → value, pattern (`*`, `?`), or list of either; see `qbench.suite.rules.fits`."""
 
-_BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-_BYTES |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+_WRITTEN_SIZE = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})? ?(B|[kMGT]B|[KMGT]iB)")
+"""Stricter than pydantic's `ByteSize`, which also reads bits and takes `Mb` for a megabyte."""
+_BYTE_SIZE = TypeAdapter(ByteSize)
 
 
 def parse_bytes(value: object) -> object:
     """`8GiB` or `500 MB` as a number of bytes; anything but text is passed on. Raises ValueError."""
     if not isinstance(value, str):
         return value
-    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?([A-Za-z]+)", value)
-    if match is None or match[2] not in _BYTES:
-        raise ValueError(f"is no size; write a number and a unit ({', '.join(_BYTES)}), such as 8GiB")
-    return int(float(match[1]) * _BYTES[match[2]])
+    if not _WRITTEN_SIZE.fullmatch(value):
+        units = "B, kB, MB, GB, TB, KiB, MiB, GiB, TiB"
+        raise ValueError(f"is no size; write a number and a unit ({units}), such as 8GiB")
+    return int(_BYTE_SIZE.validate_python(value))
+
+
+def one_line(text: str) -> str:
+    """The text, or where it holds line breaks and the like, the text as JSON."""
+    return text if text.isprintable() else json.dumps(text)
+
+
+def value_text(value: object, limit: int = 60) -> str:
+    """A value on one line, as JSON, cut short past `limit` characters."""
+    text = json.dumps(value, ensure_ascii=False, default=repr)
+    text = text if text.isprintable() else json.dumps(value, default=repr)
+    return text if len(text) <= limit else f"{text[:limit]}…"
 
 
 def _switch(value: object) -> object:

@@ -152,7 +152,7 @@ class SuiteFile(pytest.File):
         return super().repr_failure(excinfo)
 
     def _rules(self) -> list[Any]:
-        from qbench.suite.matrix import parse_filter
+        from qbench.suite.rules import parse_filter
 
         return [parse_filter(text) for text in self.config.getoption("qbench_filter")]
 

@@ -14,8 +14,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-_GROUND = {"errors", "cache", "cell", "fields"}
-_READING = {"results", "probes", "suite", *_GROUND}
+_GROUND = {"errors", "cache", "cell", "fields", "section"}
+_READING = {"results", "probes", "suite", "models", *_GROUND}
 _MEASURING = {"measure", "quant", "models", "suite", *_GROUND}
 BELOW = {
     "errors": set[str](),
@@ -23,10 +23,11 @@ BELOW = {
     "data": set[str](),
     "cell": {"errors"},
     "fields": {"errors"},
+    "section": {"errors", "cell", "fields"},
     "suite": _READING,
     "results": _READING,
-    "probes": _READING | {"models"},
-    "models": {"suite", *_GROUND},
+    "probes": _READING,
+    "models": _GROUND,
     "quant": {"suite", *_GROUND},
     "measure": _MEASURING,
     "probes.measure": {"probes", *_MEASURING},

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from qbench.fields import Corpus
 from qbench.results.store.record import Record
 from qbench.run.planning.devices import Devices
 from qbench.run.planning.plan import Planner
@@ -26,11 +28,17 @@ def planned_ids(path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> lis
     """The ids of a suite's cells on a machine without a GPU and without any model but the embedded one."""
     monkeypatch.setenv("QBENCH_CACHE", str(cache))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("qbench.run.planning.plan.lm_eval_version", lambda: "0.4.13")
+    monkeypatch.setattr("qbench.probes.tasks.section.lm_eval_version", lambda: "0.4.13")
     if path.stem == "hub":  # its text is on the hub
-        monkeypatch.setattr("qbench.run.planning.plan.read_documents", lambda where: [f"text of {where}"])
+        monkeypatch.setattr(
+            "qbench.models.corpora.read_documents", lambda where: [f"text of {_written(where)}"]
+        )
     planner = Planner(load_suite(path), Devices([], "no GPU"))
     return [planned.cell.id for planned in planner.plan()]
+
+
+def _written(where: Corpus) -> str | dict[str, Any]:
+    return where if isinstance(where, str) else where.model_dump()
 
 
 @pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)

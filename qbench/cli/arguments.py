@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from qbench.errors import SuiteError
-from qbench.fields import parse_bytes
-from qbench.suite.positions import read, value_text
+from qbench.fields import parse_bytes, value_text
+from qbench.suite.positions import read
 from qbench.suite.sections import CalibrationSpec, LayersSpec
 
 _Spec = TypeVar("_Spec", bound=BaseModel)

@@ -51,7 +51,7 @@ def gate(
     from qbench.cli.gate_output import Outputs
     from qbench.run.runner import terminable
     from qbench.suite.load import load_suite
-    from qbench.suite.matrix import parse_filter
+    from qbench.suite.rules import parse_filter
 
     outputs = Outputs(junit, json, markdown, every)
     try:

@@ -39,7 +39,7 @@ def history(
     from qbench.results.frames.export import export as write
     from qbench.results.history.history import frame_of, read_series
     from qbench.results.store.folders import Store
-    from qbench.suite.matrix import parse_filter
+    from qbench.suite.rules import parse_filter
 
     store = Store(results, strict=False)
     rules = [parse_filter(text) for text in filter_]

@@ -22,7 +22,7 @@ def plan(
     from qbench.run.provenance.environment import environment
     from qbench.run.runner import choose_run, done_cells
     from qbench.suite.load import load_suite
-    from qbench.suite.matrix import parse_filter
+    from qbench.suite.rules import parse_filter
 
     loaded = load_suite(suite)
     run = choose_run(loaded, results, environment(), fresh=False)

@@ -45,7 +45,7 @@ def run(
     from qbench.run.verify import FILE
     from qbench.run.verify import verify as check_again
     from qbench.suite.load import load_suite
-    from qbench.suite.matrix import parse_filter
+    from qbench.suite.rules import parse_filter
 
     listener = display(quiet=quiet, json=json)
     rules = [parse_filter(text) for text in filter_]

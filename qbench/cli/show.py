@@ -29,7 +29,7 @@ def show(
     from qbench.cli.console import console
     from qbench.report.text.terminal import Wanted, table
     from qbench.results.frames.frame import load
-    from qbench.suite.matrix import parse_filter
+    from qbench.suite.rules import parse_filter
 
     names = [name.strip() for name in columns.split(",") if name.strip()]
     wanted = Wanted([parse_filter(text) for text in filter_], sort, names)

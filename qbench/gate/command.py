@@ -26,7 +26,7 @@ from qbench.results.store.record import Record
 from qbench.run.planning.plan import Planned
 from qbench.run.provenance.environment import environment
 from qbench.run.runner import run_suite
-from qbench.suite.matrix import chosen, fits
+from qbench.suite.rules import chosen, fits
 from qbench.suite.spec import Suite
 
 SAME = "baseline and candidate are the same commit: whatever differs is noise"

@@ -1,4 +1,4 @@
-"""`Bench`: everything that a probe may look at, and the turns in which it may use the machine alone."""
+"""`Bench`: everything that a probe may look at, and the slots in which it has the machine alone."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import torch
 from torch import nn
 
 from qbench.cell import Cell
-
-Corpus = str | dict[str, Any]
+from qbench.fields import Corpus
 
 
 @dataclass(frozen=True)
@@ -22,17 +21,17 @@ class Turn:
     """One round's place among those of the cells that it is compared with."""
 
     lap: int
-    """In a lap each cell has one round; those of one lap are neighbours in time."""
+    """Number of the block: in a block each cell has one round, and its rounds are neighbours in time."""
     place: int
-    """Within the lap, from 0."""
+    """Place within the block, from 0."""
     since_s: float
-    """`perf_counter` when the first lap began, the same for all cells of the group."""
+    """`perf_counter` when the first block began, the same for all cells of the group."""
     since_utc: str
-    """That instant as UTC, ISO 8601."""
+    """The same instant as UTC, ISO 8601."""
 
 
 def free_turns() -> Callable[[int], AbstractContextManager[Turn]]:
-    """Turns of a model that is measured by itself: each is granted at once."""
+    """Slots of a model that is measured by itself: each is granted at once."""
     laps, since_s = itertools.count(), time.perf_counter()
 
     @contextmanager
@@ -57,7 +56,7 @@ class Bench:
     before the model was loaded), `quantize_peak_bytes` (`Peak.bytes` around quantizing, from which the memory
     probe takes that RSS off)."""
     base_weights: str = ""
-    """Which weights the model was made from; see `ModelRef.weights`."""
+    """Weights that the model was made from; see `ModelRef.weights`."""
     turn: Callable[[int], AbstractContextManager[Turn]] = field(default_factory=free_turns)
     """Around each round that is timed: has the machine for itself. Takes the stage, which never falls:
     others that are compared with this cell and are at a lower one have their rounds first."""

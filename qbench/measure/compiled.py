@@ -51,9 +51,9 @@ class CompiledGeneration(Generation):
     first_calls_s: dict[str, list[float]] = field(default_factory=dict)
     """Seconds of the calls that compiled, by `prefill` and `decode`."""
     check: dict[str, Any] = field(default_factory=dict)
-    """What `agreement` found."""
+    """Result of `agreement`."""
     _steady: bool = False
-    """Whether everything is compiled: from then on compiling again is an error, not a slow step."""
+    """True once everything is compiled: from then on compiling again is an error, not a slow step."""
     _replays: Counter[int] = field(default_factory=Counter)
     """Rows → forwards that a CUDA graph ran, past the layers' own counting."""
 
@@ -162,7 +162,7 @@ class CompiledGeneration(Generation):
 
 @torch.inference_mode()
 def agreement(compiled: CompiledGeneration) -> dict[str, Any]:
-    """How far compiled logits are from eager's: the cell's prompt, then eager's own tokens a step at a time.
+    """Distance of compiled logits from eager's: the cell's prompt, then eager's own tokens a step at a time.
 
     `noise` is how far eager's steps are from eager's logits of the whole text at once. Raises ModelError
     where the two runtimes differ by more than noise and rounding explain.
@@ -205,7 +205,7 @@ def _refuse_beyond_noise(found: dict[str, Any], epsilon: float) -> None:
 
 
 def _of_compiler(error: BaseException | None) -> bool:
-    """Whether the compiler gave up, rather than the model itself."""
+    """True where the compiler gave up, rather than the model itself."""
     while error is not None:
         if "fail_on_recompile" in str(error):
             return True

@@ -71,7 +71,7 @@ class Generation:
         self.cache.crop(-tokens)
 
     def facts(self) -> dict[str, Any]:
-        """What the runtime has to say of itself, for the record."""
+        """Facts of the runtime for the record."""
         return {}
 
     def finish(self) -> None:

@@ -44,7 +44,7 @@ def samples(
 
 
 def copies_for(weight_bytes: float, device: torch.device) -> int:
-    """How many copies of a weight fill the last cache twice: at least two, at most `MOST_COPIES`."""
+    """Copies of a weight that fill the last cache twice: at least two, at most `MOST_COPIES`."""
     wanted = 2 * last_cache_bytes(device) / max(1.0, weight_bytes)
     return min(MOST_COPIES, max(2, int(wanted) + 1))
 

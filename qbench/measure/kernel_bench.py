@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from qbench.errors import KernelError, MethodError, ModelError
-from qbench.measure import roofline as limits
+from qbench.measure import roofline
 from qbench.measure.interleaved import Runner, copies_for, last_cache_bytes, samples
 from qbench.measure.peak_rates import ceilings
 from qbench.models.source import locate
@@ -37,7 +37,7 @@ SCALE = 0.02
 
 @dataclass(frozen=True)
 class Order:
-    """What to time."""
+    """Layers, methods and rows to time."""
 
     shapes: Sequence[tuple[int, int]]
     """(N, K): outputs, inputs."""
@@ -174,7 +174,7 @@ def _quantized(order: Order, label: str, kernel: str, packed: PackedWeight, devi
     layers = [first, *(copy.deepcopy(first) for _ in range(copies_for(stored, device) - 1))]
     for layer in layers:
         layer.prepare()
-    arithmetic = limits.products(spec, order.dtype, device.type)
+    arithmetic = roofline.products(spec, order.dtype, device.type)
     return _Rotated(label, kernel, arithmetic, spec.out_features, spec.in_features, stored, layers, spec)
 
 

@@ -1,4 +1,4 @@
-"""What this machine can do at best: bandwidth of reading and copying, the rate of a large matrix product.
+"""Peak rates of this machine: bandwidth of reading and copying, the rate of a large matrix product.
 
 Floors of decode (bytes read per step ÷ bandwidth) and of prefill (operations ÷ rate). A decode step reads its
 weights and writes next to nothing, so reading is its ceiling: the sum of a buffer of 64-bit integers, which

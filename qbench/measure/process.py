@@ -54,7 +54,7 @@ class Peak:
         self.bytes: int | None = None
         self.process_bytes: int | None = None
         self.reserved_bytes: int | None = None
-        """What torch's allocator had taken from the GPU, with blocks that it kept free; None on a CPU."""
+        """Bytes that torch's allocator had taken from the GPU, free blocks included; None on a CPU."""
         self.reason: str | None = None
 
     def __enter__(self) -> Self:
@@ -88,7 +88,7 @@ def gpu_memory(device: torch.device) -> tuple[dict[str, int | None], dict[str, s
 
 
 def _process_gpu_bytes(uuid: str, library: Any) -> tuple[int | None, str | None]:
-    """What NVML says that this process holds on a GPU, or why it does not say."""
+    """Bytes that this process holds on a GPU by NVML, or why it does not say."""
     try:
         library.nvmlInit()
         handle = library.nvmlDeviceGetHandleByUUID(uuid)

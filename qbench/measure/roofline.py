@@ -1,4 +1,4 @@
-"""What a decode step must read and what a prefill must compute: the numbers that meet the machine's ceilings.
+"""Bytes that a decode step must read, operations that a prefill must compute: its side of the roofline.
 
 Decode reads, once a step: the codes and metadata of every quantized layer in their stored form (whatever a
 kernel makes of them), every other stored tensor, and the keys and values of all positions so far, the new one
@@ -28,7 +28,7 @@ EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_expe
 
 
 def work(generation: Generation, generated_tokens: int, dtype: str) -> dict[str, Any]:
-    """Bytes and operations of one corner, after it has run; null with its reason where they are not known."""
+    """Bytes and operations of one workload that has run; null with the reason where not known."""
     model, (batch, length) = generation.model, generation.prompt.shape
     reason = _unknown(generation)
     if reason is not None:
@@ -74,7 +74,7 @@ def kv_bytes(cache: Any, length: int, generated_tokens: int) -> float | None:
 
 
 def linear_flop(model: Any, batch: int, length: int, last_only: bool) -> int:
-    """Of every linear layer of a prefill, quantized or not."""
+    """Operations of every linear layer of a prefill, quantized or not."""
     head = model.get_output_embeddings()
     sizes = [
         (layer, layer.spec.in_features * layer.spec.out_features) for _, layer in quantized_layers(model)
@@ -98,7 +98,7 @@ def attention_flop(cache: Any, model: Any, batch: int, length: int) -> int:
 
 
 def arithmetic(model: nn.Module, dtype: str) -> str:
-    """What the products run in where all quantized layers agree, else the dtype."""
+    """Arithmetic of the products where all quantized layers agree, else the dtype."""
     layers = [layer for _, layer in quantized_layers(model)]
     found = {products(layer.spec, dtype, layer.scale.device.type) for layer in layers}
     return found.pop() if len(found) == 1 else dtype

@@ -131,6 +131,6 @@ def _download(requirement: str, folder: Path) -> Path:
 
 
 def is_here(name: str) -> bool:
-    """Whether a built-in model can be loaded at once, without fetching it."""
+    """True where a built-in model can be loaded at once, without fetching it."""
     model = MODELS[name]
     return isinstance(model, Embedded) or _cached(model).exists()

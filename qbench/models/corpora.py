@@ -5,28 +5,27 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from qbench.errors import ModelError
+from qbench.fields import Corpus, HubCorpus
 from qbench.models.builtin import builtin_text
-
-Corpus = str | dict[str, Any]
-"""`builtin:NAME`, a text file's path, or {dataset, config, split, column, revision} of a hub dataset."""
+from qbench.section import SuiteFile
 
 OVERLAP_WORDS = 32
 """A run of so many words that stands in both texts is no chance: the one was taken from the other."""
 
 
 def corpus_name(corpus: Corpus) -> str:
-    """How a reader names it: `builtin:persuasion`, a file's name, or `dataset/config/split`."""
-    if isinstance(corpus, dict):
-        return "/".join(str(corpus[key]) for key in ("dataset", "config", "split") if corpus.get(key))
+    """A reader's name for it: `builtin:persuasion`, a file's name, or `dataset/config/split`."""
+    if isinstance(corpus, HubCorpus):
+        return "/".join(part for part in (corpus.dataset, corpus.config, corpus.split) if part)
     return corpus if corpus.startswith("builtin:") else Path(corpus).name
 
 
 def read_corpus(corpus: Corpus) -> str:
     """The whole text, documents of a dataset joined by a blank line; ModelError if it is not there."""
-    if isinstance(corpus, dict):
+    if isinstance(corpus, HubCorpus):
         return "\n\n".join(_from_hub(corpus))
     path = builtin_text(corpus.removeprefix("builtin:")) if corpus.startswith("builtin:") else Path(corpus)
     try:
@@ -40,12 +39,50 @@ def read_corpus(corpus: Corpus) -> str:
 
 def read_documents(corpus: Corpus) -> list[str]:
     """The documents of a dataset, or the one that a text file is; ModelError if it is not there."""
-    return _from_hub(corpus) if isinstance(corpus, dict) else [read_corpus(corpus)]
+    return _from_hub(corpus) if isinstance(corpus, HubCorpus) else [read_corpus(corpus)]
 
 
 def corpus_sha256(documents: Sequence[str]) -> str:
-    """Of the text, and of where documents end where there are several."""
+    """Hash of the text, and of where documents end where there are several."""
     return hashlib.sha256("\0".join(documents).encode()).hexdigest()
+
+
+class Located(TypedDict):
+    """A text where it lies, and its hash: what a cell knows of it."""
+
+    corpus: Corpus
+    corpus_name: str
+    corpus_sha256: str
+
+
+def located(suite: SuiteFile, section: str, corpus: Corpus) -> Located:
+    """The text that a section names, read and hashed; the suite's error where it is not there."""
+    where = absolute(suite, corpus)
+    return {
+        "corpus": where,
+        "corpus_name": corpus_name(where),
+        "corpus_sha256": corpus_sha256(documents_of(suite, section, where)),
+    }
+
+
+def absolute(suite: SuiteFile, corpus: Corpus) -> Corpus:
+    """A text file's path from the suite's; anything else as it is."""
+    if isinstance(corpus, HubCorpus) or corpus.startswith("builtin:"):
+        return corpus
+    return str(suite.path(corpus))
+
+
+def whole_text(suite: SuiteFile, section: str, corpus: Corpus) -> str:
+    """The whole text that a section names, its documents joined by a blank line."""
+    return "\n\n".join(documents_of(suite, section, absolute(suite, corpus)))
+
+
+def documents_of(suite: SuiteFile, section: str, where: Corpus) -> list[str]:
+    """The documents of the text that a section names."""
+    try:
+        return read_documents(where)
+    except ModelError as error:
+        raise suite.error((section, "corpus"), str(error)) from error
 
 
 def overlap(evaluation: str, calibration: str, words: int = OVERLAP_WORDS) -> str | None:
@@ -63,17 +100,12 @@ def overlap(evaluation: str, calibration: str, words: int = OVERLAP_WORDS) -> st
     return None
 
 
-def _from_hub(corpus: dict[str, Any]) -> list[str]:
+def _from_hub(corpus: HubCorpus) -> list[str]:
     from datasets import load_dataset
 
     try:
-        rows = load_dataset(
-            corpus["dataset"],
-            corpus.get("config"),
-            split=corpus.get("split", "test"),
-            revision=corpus.get("revision"),
-        )
-        return list(rows[corpus.get("column", "text")])
+        rows = load_dataset(corpus.dataset, corpus.config, split=corpus.split, revision=corpus.revision)
+        return list(rows[corpus.column])
     except Exception as error:
         raise ModelError(
             f"dataset {corpus_name(corpus)!r} did not come from the hub: {type(error).__name__}: "

@@ -121,7 +121,7 @@ def _random(checkpoint: Checkpoint, ref: ModelRef, dtype: torch.dtype) -> Any:
 
 
 def model_facts(model: Any, tokenizer: Any, ref: ModelRef) -> dict[str, Any]:
-    """What a record says of the loaded model."""
+    """Facts of the loaded model for the record."""
     config = model.config
     head = model.get_output_embeddings()
     embedding = model.get_input_embeddings()

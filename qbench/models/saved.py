@@ -1,4 +1,4 @@
-"""What a folder of `qbench quantize` says of itself, read without torch, and which cells it can stand in.
+"""Description of a folder that `qbench quantize` wrote, read without torch, and the cells that it fits.
 
 `qbench.quant.model.checkpoint` writes and loads these folders; planning a suite needs only what is here.
 """
@@ -12,8 +12,8 @@ from typing import Any
 
 from qbench.cell import ModelRef
 from qbench.errors import ModelError
+from qbench.fields import one_line
 from qbench.models.source import FACTS, locate
-from qbench.suite.positions import one_line
 
 MAX_LABEL = 120
 _DTYPES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
@@ -24,9 +24,9 @@ class Saved:
     """A quantized checkpoint, as far as a plan needs to know it."""
 
     dtype: str
-    """Of the unquantized weights and the activations: `fp32`, `bf16` or `fp16`."""
+    """Dtype of the unquantized weights and the activations: `fp32`, `bf16` or `fp16`."""
     origin: dict[str, Any] = field(default_factory=dict)
-    """How it was made; empty where its maker did not say."""
+    """Origin of the checkpoint; empty where its maker did not say."""
 
     @property
     def label(self) -> str:
@@ -51,13 +51,13 @@ class Saved:
         return None
 
     def calibrated_on(self, sha256: str) -> bool:
-        """Whether the method saw the text of this hash."""
+        """True where the method saw the text of this hash."""
         calibration = self.origin.get("calibration")
         return isinstance(calibration, dict) and calibration.get("sha256") == sha256
 
 
 def saved_at(ref: ModelRef) -> Saved | None:
-    """What the model's folder says if `qbench quantize` wrote it, else None; ModelError for a broken one."""
+    """Description of a folder that `qbench quantize` wrote, else None; ModelError for a broken one."""
     if ref.weights.startswith("random:"):
         return None
     checkpoint = locate(ref.source, ref.revision, allow_pickle=ref.allow_pickle, code=ref.trust_remote_code)

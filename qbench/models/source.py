@@ -17,7 +17,7 @@ from qbench.errors import ModelError
 from qbench.models.builtin import builtin_model, file_sha256
 
 FACTS = "qbench.json"
-"""What a folder of `qbench quantize` holds and no other does: see `qbench.quant.model.checkpoint`."""
+"""File that a folder of `qbench quantize` holds and no other does: see `qbench.quant.model.checkpoint`."""
 _HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.tiktoken"]
 _TOKENIZERS = ["*.model", "*.txt", "*.tiktoken"]
 _PICKLES = ["*.bin", "*.pt", "*.pth", "*.ckpt"]
@@ -44,7 +44,7 @@ class Checkpoint:
 
     @property
     def quantized(self) -> bool:
-        """Whether `qbench quantize` wrote it: packed codes, which only qbench reads."""
+        """True where `qbench quantize` wrote it: packed codes, which only qbench reads."""
         return self.gguf is None and (self.folder / FACTS).is_file()
 
     @property

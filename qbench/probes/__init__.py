@@ -1,1 +1,1 @@
-"""What is measured: a folder a quantity, each with its section of the suite, its probe and its metrics."""
+"""Probes: a folder for each quantity, with its section of a suite, measurement, metrics and raw series."""

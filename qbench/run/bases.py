@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 
 from qbench.cell import Cell
+from qbench.probes.quality.section import QualitySettings
 from qbench.run.executors.driver import run_alone
 from qbench.run.executors.executor import Capability, Executor, Job
 from qbench.run.executors.running_cell import RunningCell
@@ -30,7 +31,8 @@ def keep_base_outputs(
     lenders = {_lent_key(cell, cell.model.weights): cell for cell in planned if cell.method != "saved"}
     wanted: dict[str, Cell] = {}
     for cell in cells:
-        if not (cell.quality and cell.quality.get("divergence")):
+        quality = QualitySettings.of(cell)
+        if not (quality and quality.divergence):
             continue
         weights = known.get(cell.model.weights, "")
         base = lenders.get(_lent_key(cell, weights)) if cell.method == "saved" else cell

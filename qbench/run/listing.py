@@ -52,10 +52,27 @@ def models() -> Rows:
 
 
 def probes() -> Rows:
-    from qbench.probes.registry import probes as registered
+    from qbench.probes.registry import found
 
+    known = found()
     return [
-        {"name": probe.name, "unit": probe.unit, "what": probe.description} for probe in registered().values()
+        {
+            "name": probe.name,
+            "section": probe.section,
+            "unit": probe.unit,
+            "from": known.sources[probe.name],
+            "what": probe.description,
+        }
+        for probe in known.probes.values()
+    ] + [
+        {
+            "name": one.name,
+            "section": one.name,
+            "unit": None,
+            "from": one.source,
+            "what": f"cannot be used: {one.reason}",
+        }
+        for one in known.broken.values()
     ]
 
 

@@ -99,8 +99,8 @@ def differences(manifest: dict[str, Any], environment: dict[str, Any]) -> list[s
 
 def _corpora(cells: Sequence[Cell]) -> dict[str, str]:
     """Name → SHA-256 of every text that a cell reads."""
-    sections = [section for cell in cells for section in (cell.quality, cell.calibration) if section]
-    return {section["corpus_name"]: section["corpus_sha256"] for section in sections}
+    texts = [section for cell in cells for section in cell.sections.values() if "corpus_sha256" in section]
+    return {text["corpus_name"]: text["corpus_sha256"] for text in texts}
 
 
 def _peak_rates(executor: Executor, device: str, threads: int | None) -> dict[str, Any]:

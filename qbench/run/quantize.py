@@ -16,8 +16,8 @@ from typing import Any
 import qbench
 from qbench.cell import Cell, ModelRef
 from qbench.errors import DeviceError, KernelError, MethodError, ModelError, QbenchError
+from qbench.fields import value_text
 from qbench.models.builtin import MODELS
-from qbench.models.corpora import corpus_name, corpus_sha256, read_documents
 from qbench.models.saved import saved_at
 from qbench.models.source import pin
 from qbench.quant.method import registry
@@ -32,8 +32,7 @@ from qbench.run.provenance.clock import utc_now
 from qbench.run.worker.events import Phase
 from qbench.run.worker.model_card import SUITE
 from qbench.run.worker.requests import SaveQuantized
-from qbench.suite.positions import value_text
-from qbench.suite.sections import CalibrationSpec, LayersSpec
+from qbench.suite.sections import CalibrationSettings, CalibrationSpec, LayersSpec
 
 _TYPES = {error.__name__: error for error in (MethodError, ModelError, KernelError, DeviceError)}
 _GGUF_NOTE = (
@@ -127,7 +126,7 @@ def _cell(order: Order) -> Cell:
         device=device,
         label=" ".join([order.method, *(f"{key}={_text(value)}" for key, value in order.params.items())]),
         layers=layers,
-        calibration=calibration,
+        sections={calibration.key: calibration.values()} if calibration else {},
         seed=order.seed,
         memory_limit=order.memory_limit,
     )
@@ -136,21 +135,26 @@ def _cell(order: Order) -> Cell:
     return cell
 
 
-def _calibration(order: Order, needed: bool) -> dict[str, Any] | None:
+def _calibration(order: Order, needed: bool) -> CalibrationSettings | None:
     """The cell's section of that name, as the planner of a suite fills it in.
 
     `qbench.run.worker.measurement.quantize` hands its windows to the method, as those of a suite's cells.
     """
-    if not needed:
-        if order.calibration is not None:
-            raise MethodError(f"method {order.method} reads no calibration text; drop --calibration")
-        return None
-    spec = order.calibration or CalibrationSpec()
-    where = spec.corpus if isinstance(spec.corpus, str) else spec.corpus.model_dump()
-    if isinstance(where, str) and not where.startswith("builtin:"):
-        where = str(Path(where).expanduser())
-    found = {"corpus_name": corpus_name(where), "corpus_sha256": corpus_sha256(read_documents(where))}
-    return {**spec.model_dump(), "corpus": where, **found}
+    if needed:
+        return (order.calibration or CalibrationSpec()).resolved(_CommandLine())
+    if order.calibration is not None:
+        raise MethodError(f"method {order.method} reads no calibration text; drop --calibration")
+    return None
+
+
+class _CommandLine:
+    """Where a section's paths begin when there is no suite file: the working folder."""
+
+    def path(self, written: str) -> Path:
+        return Path(written).expanduser()
+
+    def error(self, path: tuple[str | int, ...], message: str) -> ModelError:
+        return ModelError(message)
 
 
 def _model(order: Order) -> ModelRef:
@@ -169,7 +173,7 @@ def _model(order: Order) -> ModelRef:
 
 def _origin(order: Order, cell: Cell) -> dict[str, Any]:
     """The checkpoint's entries on its making; the worker adds its own."""
-    spec = cell.calibration
+    spec = CalibrationSettings.of(cell)
     return {
         "qbench": qbench.__version__,
         "source": order.source,
@@ -183,9 +187,11 @@ def _origin(order: Order, cell: Cell) -> dict[str, Any]:
         "layers": cell.layers,
         "calibration": spec
         and {
-            "corpus": spec["corpus_name"],
-            "sha256": spec["corpus_sha256"],
-            **{key: spec[key] for key in ("samples", "seqlen", "seed")},
+            "corpus": spec.corpus_name,
+            "sha256": spec.corpus_sha256,
+            "samples": spec.samples,
+            "seqlen": spec.seqlen,
+            "seed": spec.seed,
         },
         "seed": cell.seed,
         "date": utc_now(),

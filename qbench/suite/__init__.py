@@ -1,1 +1,1 @@
-"""What to measure: the suite file, its checks, and the matrix that it expands into."""
+"""The suite file: its keys, its checks, its rules, and the matrix that it expands into."""

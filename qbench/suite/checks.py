@@ -1,23 +1,20 @@
-"""What the types of a suite cannot say: duplicates, keys in the wrong place, texts that overlap."""
+"""Checks of a suite beyond types: duplicates, keys in the wrong place, texts that overlap."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 
+from qbench.probes.quality.section import QualitySpec
+from qbench.probes.registry import probes
+from qbench.section import Finding, repeated
 from qbench.suite.positions import KeyPath
-from qbench.suite.sections import QualitySpec
+from qbench.suite.rules import RULE_KEYS
 from qbench.suite.spec import MethodSpec, ModelSpec, Suite
 
-Finding = tuple[KeyPath, str]
-"""Where, and what is wrong with the way out."""
-
-RULE_KEYS = ("model", "method", "dtype", "device", "runtime", "label")
-"""What a rule can name besides the parameters of a method."""
 EVERY_METHOD = "*"
 _ELSEWHERE = {
-    "model": "models are chosen under models, and corners under include and exclude",
+    "model": "models are chosen under models, and cells under include and exclude",
     "method": "the method's name goes under name",
     "dtype": "dtypes stand with the model, as models: [{source: …, dtypes: [bf16]}]",
     "dtypes": "dtypes stand with the model, as models: [{source: …, dtypes: [bf16]}]",
@@ -33,26 +30,25 @@ def findings(suite: Suite) -> Iterator[Finding]:
     for index, model in enumerate(suite.models):
         yield from _model(model, ("models", index))
     names = [model.name for model in suite.models]
-    yield from _repeated(names, ("models",), "name", "give each model a name of its own")
+    yield from repeated(names, ("models",), "name", "give each model a name of its own")
     for index, method in enumerate(suite.methods):
         yield from _method(method, ("methods", index))
     yield from _devices(suite.devices)
     yield from _runtimes(suite)
-    if suite.latency is not None:
-        yield from _repeated(suite.latency.prompt_lengths, ("latency", "prompt_lengths"))
-        yield from _repeated(suite.latency.batch_sizes, ("latency", "batch_sizes"))
-    if suite.tasks is not None:
-        yield from _repeated(suite.tasks.names, ("tasks", "names"))
+    for probe in probes().values():
+        section = suite.section(probe.settings)
+        for path, message in section.findings() if section else ():
+            yield (probe.section, *path), message
     for index, override in enumerate(suite.layers.overrides):
         if not override.model_extra and override.method is None:
             yield ("layers", "overrides", index), "changes nothing; give a parameter or a method"
-    yield from _quality(suite.quality)
-    if suite.quality and suite.calibration and suite.quality.corpus == suite.calibration.corpus:
+    quality = suite.section(QualitySpec)
+    if quality and suite.calibration and quality.corpus == suite.calibration.corpus:
         yield ("calibration", "corpus"), "is the text that quality is measured on; calibrate on another one"
 
 
 def _model(model: ModelSpec, path: KeyPath) -> Iterator[Finding]:
-    yield from _repeated(model.dtypes, (*path, "dtypes"))
+    yield from repeated(model.dtypes, (*path, "dtypes"))
     if model.kind == "hub" and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model.source):
         yield (
             (*path, "source"),
@@ -69,25 +65,13 @@ def _method(method: MethodSpec, path: KeyPath) -> Iterator[Finding]:
         if value == []:
             yield (*path, key), "is an empty grid; give at least one value, or drop the key for its default"
         elif isinstance(value, list):
-            yield from _repeated(value, (*path, key))
+            yield from repeated(value, (*path, key))
     if method.name == EVERY_METHOD and (method.params or method.label):
         yield path, "name * stands for methods with their defaults; it takes no parameters and no label"
 
 
-def _quality(quality: QualitySpec | None) -> Iterator[Finding]:
-    if quality is None:
-        return
-    path: KeyPath = ("quality", "stride")
-    if quality.stride is not None and quality.protocol != "strided":
-        yield path, f"only protocol strided has one, and this is {quality.protocol}; drop it"
-    elif quality.stride is not None and quality.stride > quality.seqlen:
-        yield path, f"leaves tokens out: windows have {quality.seqlen} tokens; give at most that"
-    if quality.protocol == "llama.cpp" and quality.seqlen < 4:
-        yield ("quality", "seqlen"), "has no second half to score; give at least 4"
-
-
 def _devices(devices: Sequence[str]) -> Iterator[Finding]:
-    yield from _repeated(devices, ("devices",))
+    yield from repeated(devices, ("devices",))
     for index, device in enumerate(devices):
         taken_for_one = re.fullmatch(r"(?i)gpu.*|(cuda|cpu).+", device)
         if taken_for_one and not re.fullmatch(r"cuda:[0-9]{1,3}", device):
@@ -95,20 +79,11 @@ def _devices(devices: Sequence[str]) -> Iterator[Finding]:
 
 
 def _runtimes(suite: Suite) -> Iterator[Finding]:
-    yield from _repeated(suite.runtimes, ("runtimes",))
-    if "compile" in suite.runtimes and suite.latency is None and suite.energy is None:
+    yield from repeated(suite.runtimes, ("runtimes",))
+    timed = [probe for probe in probes().values() if probe.clock != "none"]
+    if "compile" in suite.runtimes and not any(suite.section(probe.settings) for probe in timed):
+        off = " and ".join(probe.section for probe in timed if probe.default)
         yield (
             ("runtimes", suite.runtimes.index("compile")),
-            "is for timed work, and latency and energy are switched off; drop it",
+            f"is for timed work, and {off} are switched off; drop it",
         )
-
-
-def _repeated(
-    values: Sequence[object], path: KeyPath, key: str | None = None, way_out: str = "keep one"
-) -> Iterator[Finding]:
-    seen: dict[str, int] = {}
-    for index, value in enumerate(values):
-        first = seen.setdefault(json.dumps(value, sort_keys=True), index)
-        if first != index:
-            where = (*path, index, key) if key else (*path, index)
-            yield where, f"{json.dumps(value)} stands here twice (also at position {first}); {way_out}"

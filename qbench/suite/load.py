@@ -9,9 +9,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from qbench.errors import SuiteError, did_you_mean
+from qbench.fields import value_text
 from qbench.suite.checks import EVERY_METHOD, findings
 from qbench.suite.matrix import expand
-from qbench.suite.positions import MAX_CHARACTERS, Document, read, value_text
+from qbench.suite.positions import MAX_CHARACTERS, Document, read
 from qbench.suite.problems import in_file_order, problems
 from qbench.suite.spec import Suite
 

@@ -8,7 +8,6 @@ raises SuiteError, in time that the limits below bound.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -16,9 +15,10 @@ from typing import Any, Final
 import yaml
 
 from qbench.errors import SuiteError
+from qbench.fields import one_line, value_text
 
 KeyPath = tuple[str | int, ...]
-"""Where a value stands in a suite: `("methods", 1, "num_bits")`."""
+"""Path of a value in a suite: `("methods", 1, "num_bits")`."""
 
 MAX_CHARACTERS = 256 * 1024
 MAX_VALUES = 10_000
@@ -53,7 +53,7 @@ class Document:
         return describe(self.file, position, path, shown, message)
 
     def place(self, path: KeyPath) -> Position | None:
-        """Where the value stands, or the nearest one around it; None for a document without a file."""
+        """Position of the value, or of the nearest one around it; None for a document without a file."""
         while path and path not in self.values:
             path = path[:-1]
         return self.values.get(path)
@@ -80,18 +80,6 @@ def key_text(path: KeyPath) -> str:
     """`("methods", 1, "num_bits")` as `methods[1].num_bits`."""
     text = "".join(f"[{key}]" if isinstance(key, int) else f".{one_line(key)}" for key in path)
     return text.removeprefix(".")
-
-
-def one_line(text: str) -> str:
-    """The text, or where it holds line breaks and the like, the text as JSON."""
-    return text if text.isprintable() else json.dumps(text)
-
-
-def value_text(value: object, limit: int = 60) -> str:
-    """A value on one line, as JSON, cut short past `limit` characters."""
-    text = json.dumps(value, ensure_ascii=False, default=repr)
-    text = text if text.isprintable() else json.dumps(value, default=repr)
-    return text if len(text) <= limit else f"{text[:limit]}…"
 
 
 class _Loader(yaml.SafeLoader):

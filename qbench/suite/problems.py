@@ -1,16 +1,18 @@
-"""What is wrong with a suite, in words: pydantic's findings as file, line, key, value and way out."""
+"""Problems of a suite in words: pydantic's findings as file, line, key, value and way out."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from qbench.errors import did_you_mean
-from qbench.suite.positions import Document, KeyPath, Position, value_text
+from qbench.fields import value_text
+from qbench.probes.registry import broken
+from qbench.suite.positions import Document, KeyPath, Position
 from qbench.suite.spec import SECTIONS, SWITCHABLE
 
 _PLAIN = {
@@ -48,6 +50,9 @@ def _path(loc: KeyPath) -> KeyPath:
 def _message(detail: ErrorDetails, path: KeyPath) -> str:
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     if kind == "extra_forbidden":
+        unloaded = broken().get(str(path[-1])) if len(path) == 1 else None
+        if unloaded:
+            return f"its probe cannot be used ({unloaded.source}): {unloaded.reason}"
         return f"unknown key; {did_you_mean(path[-1], _section(path))}"
     if kind == "missing":
         return f"is missing; {_section(path)[str(path[-1])].description}"
@@ -71,9 +76,9 @@ def _message(detail: ErrorDetails, path: KeyPath) -> str:
     return _PLAIN.get(kind) or detail["msg"].replace("Input should", "should")
 
 
-def _section(path: KeyPath) -> dict[str, Any]:
+def _section(path: KeyPath) -> Mapping[str, FieldInfo]:
     """The known keys around the last key of `path`."""
-    return dict(SECTIONS[_names(path[:-1])].model_fields)
+    return SECTIONS[_names(path[:-1])].model_fields
 
 
 def _mapping_hint(path: KeyPath, value: object) -> str:

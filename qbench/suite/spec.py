@@ -1,4 +1,4 @@
-"""`Suite`: what a suite file may say, key by key, with every default.
+"""`Suite`: every key that a suite file may have, with its default.
 
 The models below are also the source of the JSON Schema that editors read (`qbench schema`). They act on
 nothing: no file is opened, no device asked, no method imported. What types cannot say is in `checks.py`.
@@ -6,15 +6,15 @@ nothing: no file is opened, no device asked, no method imported. What types cann
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, create_model
 
-from qbench.errors import SuiteError
+from qbench.errors import QbenchError, SuiteError
 from qbench.fields import (
     Dtype,
-    HubCorpus,
     Name,
     Place,
     Rule,
@@ -24,21 +24,17 @@ from qbench.fields import (
     parse_bytes,
     switched,
 )
-from qbench.suite.gate import GateOverrideSpec, GateSpec
+from qbench.probes.registry import probes
+from qbench.section import Section
+from qbench.suite.gate import GateSpec
 from qbench.suite.positions import MISSING, Document, KeyPath
-from qbench.suite.sections import (
-    CalibrationSpec,
-    EnergySpec,
-    LatencySpec,
-    LayersSpec,
-    MemorySpec,
-    OverrideSpec,
-    QualitySpec,
-    TasksSpec,
-)
+from qbench.suite.sections import CalibrationSpec, LayersSpec
+
+S = TypeVar("S", bound=BaseModel)
+Settings = TypeVar("Settings", bound=Section)
 
 
-def default_model_name(data: dict[str, Any]) -> str:
+def default_model_name(data: Mapping[str, Any]) -> str:
     """The last part of a source without `builtin:` and `.gguf`."""
     source = str(data.get("source", ""))
     last = source.removeprefix("builtin:").rstrip("/").rsplit("/", 1)[-1]
@@ -71,7 +67,7 @@ class ModelSpec(Spec):
 
     @property
     def kind(self) -> Literal["builtin", "gguf", "folder", "hub"]:
-        """What `source` names, by its spelling alone: a folder begins with `.`, `/` or `~`."""
+        """Kind of the source, by its spelling alone: a folder begins with `.`, `/` or `~`."""
         if self.source.startswith("builtin:"):
             return "builtin"
         if self.source.endswith(".gguf"):
@@ -96,6 +92,24 @@ class MethodSpec(Spec):
         return dict(self.model_extra or {})
 
 
+def with_probes(suite: type[S]) -> type[S]:
+    """The model with a section for each probe; QbenchError where a key is the suite's own."""
+    fields: dict[str, Any] = {}
+    for probe in probes().values():
+        key, settings = probe.section, probe.settings
+        if key in dir(suite) or key in suite.model_fields or not key.isidentifier():
+            raise QbenchError(
+                f"probe {probe.name!r}: {key!r} cannot be a section; {probe.entry} must rename it"
+            )
+        info = Field(probe.default, description=probe.title or probe.description)
+        fields[key] = (Annotated[settings | None, switched(settings)], info)
+    made: type[S] = create_model(
+        suite.__name__, __base__=suite, __doc__=suite.__doc__, __module__=__name__, **fields
+    )
+    return made
+
+
+@with_probes
 class Suite(Spec):
     """A benchmark suite: models × methods × dtypes × devices, and what is measured on each."""
 
@@ -113,23 +127,8 @@ class Suite(Spec):
         min_length=1,
         description="What runs the timed work: eager, or compile (torch.compile with a static cache)",
     )
-    quality: Annotated[QualitySpec | None, switched(QualitySpec)] = Field(
-        QualitySpec(), description="Perplexity; false: off"
-    )
     calibration: Annotated[CalibrationSpec | None, switched(CalibrationSpec)] = Field(
         CalibrationSpec(), description="Calibration text; false: none"
-    )
-    tasks: Annotated[TasksSpec | None, switched(TasksSpec)] = Field(
-        None, description="Tasks of lm-eval; left out: none"
-    )
-    latency: Annotated[LatencySpec | None, switched(LatencySpec)] = Field(
-        LatencySpec(), description="Prefill and decode time; false: off"
-    )
-    memory: Annotated[MemorySpec | None, switched(MemorySpec)] = Field(
-        MemorySpec(), description="Bytes; false: off"
-    )
-    energy: Annotated[EnergySpec | None, switched(EnergySpec)] = Field(
-        EnergySpec(), description="Joules per token; false: off"
     )
     layers: LayersSpec = Field(LayersSpec(), description="Which layers are quantized")
     gate: GateSpec = Field(GateSpec(), description="When a new version counts as worse (`qbench gate`)")
@@ -145,10 +144,8 @@ class Suite(Spec):
     allow_fallback: bool = Field(
         False, description="Let a layer run on another kernel than the one asked for"
     )
-    include: list[Rule] = Field(
-        [], max_length=100, description="Keep only the corners that match one of these"
-    )
-    exclude: list[Rule] = Field([], max_length=100, description="Drop the corners that match one of these")
+    include: list[Rule] = Field([], max_length=100, description="Keep only the cells that match one of these")
+    exclude: list[Rule] = Field([], max_length=100, description="Drop the cells that match one of these")
 
     _document: Document = PrivateAttr(default_factory=Document)
 
@@ -169,6 +166,11 @@ class Suite(Spec):
         """
         return SuiteError(self._document.describe(path, message, value))
 
+    def section(self, kind: type[Settings]) -> Settings | None:
+        """The section of this type, as `suite.section(LatencySpec)`; None where it is off."""
+        found: Settings | None = getattr(self, kind.key)
+        return found
+
     def path(self, written: str) -> Path:
         """A path of the suite, which is relative to the suite's file."""
         try:
@@ -177,23 +179,28 @@ class Suite(Spec):
             raise SuiteError(f"{self.file}: {written!r}: {error}") from error
 
 
-SWITCHABLE = ("quality", "calibration", "latency", "memory", "energy")
-"""The sections that `false` switches off."""
-SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
-    (): Suite,
-    ("models",): ModelSpec,
-    ("methods",): MethodSpec,
-    ("quality",): QualitySpec,
-    ("quality", "corpus"): HubCorpus,
-    ("calibration",): CalibrationSpec,
-    ("calibration", "corpus"): HubCorpus,
-    ("tasks",): TasksSpec,
-    ("latency",): LatencySpec,
-    ("memory",): MemorySpec,
-    ("energy",): EnergySpec,
-    ("layers",): LayersSpec,
-    ("layers", "overrides"): OverrideSpec,
-    ("gate",): GateSpec,
-    ("gate", "overrides"): GateOverrideSpec,
-}
+def models_below(
+    model: type[BaseModel], path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], type[BaseModel]]]:
+    """The model at a key path without list positions, then those of its fields."""
+    yield path, model
+    for name, info in model.model_fields.items():
+        for below in _models_in(info.annotation):
+            yield from models_below(below, (*path, name))
+
+
+def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models_in(argument)
+
+
+SECTIONS = dict(models_below(Suite))
 """Key path without list positions → the model that reads it: where an error finds the known keys."""
+SWITCHABLE = frozenset(
+    path[0]
+    for path, model in SECTIONS.items()
+    if issubclass(model, Section) and not any(info.is_required() for info in model.model_fields.values())
+)
+"""The sections that `true` and `false` switch on and off."""

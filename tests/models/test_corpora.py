@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qbench.errors import ModelError
+from qbench.fields import HubCorpus
 from qbench.models.builtin import TEXTS
 from qbench.models.corpora import OVERLAP_WORDS, corpus_name, corpus_sha256, overlap, read_corpus
 
@@ -50,4 +51,4 @@ def test_a_text_that_cannot_be_used_says_why(tmp_path: Path, content: bytes | No
 def test_names_are_for_readers() -> None:
     assert corpus_name("builtin:persuasion") == "builtin:persuasion"
     assert corpus_name("/a/b/wiki.txt") == "wiki.txt"
-    assert corpus_name({"dataset": "o/w", "config": "raw", "split": "test"}) == "o/w/raw/test"
+    assert corpus_name(HubCorpus(dataset="o/w", config="raw", split="test")) == "o/w/raw/test"

@@ -13,6 +13,7 @@ import qbench
 from qbench.cell import Cell, ModelRef
 from qbench.measure.bench import Bench
 from qbench.models.corpora import corpus_sha256
+from qbench.probes.registry import probes
 
 AUSTEN = Path(qbench.__file__).parent / "data" / "austen-6m"
 PERSUASION = (AUSTEN.parent / "persuasion.txt").read_text(encoding="utf-8")
@@ -35,8 +36,10 @@ def tiny_llama(**changes: Any) -> LlamaForCausalLM:
 def bench_of(model: Any, tokenizer: Any = None, **settings: Any) -> Bench:
     """A bench on the CPU; `settings` are a cell's `quality`, `latency`, `energy` and such."""
     baseline = settings.pop("baseline", {})
-    if settings.get("quality"):
-        settings["quality"] = {**settings["quality"], "corpus_sha256": corpus_sha256([PERSUASION])}
+    names = [probe.section for probe in probes().values() if settings.get(probe.section) is not None]
+    sections = {name: settings.pop(name) for name in names}
+    if "quality" in sections:
+        sections["quality"] = {**sections["quality"], "corpus_sha256": corpus_sha256([PERSUASION])}
     cell = Cell(
         model=ModelRef("m", "builtin:austen-6m", "sha256:0"),
         method="none",
@@ -44,6 +47,7 @@ def bench_of(model: Any, tokenizer: Any = None, **settings: Any) -> Bench:
         dtype="fp32",
         device="cpu",
         label="none",
+        sections=sections,
         **settings,
     )
     return Bench(model, tokenizer, cell, torch.device("cpu"), lambda corpus: [PERSUASION], baseline)

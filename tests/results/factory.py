@@ -15,7 +15,11 @@ LOSSES = [1990.0, 2030.0, 1970.0, 2010.0, 2040.0, 1980.0, 2000.0, 2020.0]
 TOKENS = 511
 
 
+SECTIONS = ("quality", "calibration", "tasks", "latency", "memory", "energy")
+
+
 def cell(method: str = "none", **changes: Any) -> Cell:
+    """A cell; a section that is given as None is off."""
     values: dict[str, Any] = {
         "model": ModelRef(name="austen-6m", source="builtin:austen-6m", weights="sha256:0a1b"),
         "method": method,
@@ -30,7 +34,14 @@ def cell(method: str = "none", **changes: Any) -> Cell:
             "max_windows": WINDOWS,
         },
     }
-    return Cell(**{**values, **changes})
+    return Cell(**with_sections({**values, **changes}))
+
+
+def with_sections(values: dict[str, Any]) -> dict[str, Any]:
+    """The same arguments of a cell, its sections together."""
+    found = {name: values[name] for name in SECTIONS if values.get(name) is not None}
+    own = {name: value for name, value in values.items() if name not in SECTIONS}
+    return {**own, "sections": {**own.get("sections", {}), **found}}
 
 
 def perplexity(nll: list[float | None] | None = None, **changes: Any) -> dict[str, Any]:

@@ -44,8 +44,10 @@ def many(count: int, *, layers: int = LAYERS, seed: int = 0, corners: int = 1) -
             dtype=dtype,
             device="cpu",
             label=method if method == "none" else f"{method} {bits} g{group}",
-            quality={"protocol": "gptq", "seqlen": 512, "stride": None, "max_windows": WINDOWS},
-            latency={"prompt_lengths": [128], "batch_sizes": [2**number for number in range(corners)]},
+            sections={
+                "quality": {"protocol": "gptq", "seqlen": 512, "stride": None, "max_windows": WINDOWS},
+                "latency": {"prompt_lengths": [128], "batch_sizes": [2**number for number in range(corners)]},
+            },
             repetition=repetition,
         )
         if method != "none" and place % 50 == 12:
@@ -111,7 +113,7 @@ def _record(cell: Cell, place: int, bits: int, group: int, layers: int, rng: np.
             "memory": factory.memory(int(5770496 * true_bits / 8), kv_cache="DynamicCache"),
             "latency": {
                 "unit": "s",
-                "runs": [_timed(batch, true_bits, rng) for batch in (cell.latency or {})["batch_sizes"]],
+                "runs": [_timed(batch, true_bits, rng) for batch in cell.sections["latency"]["batch_sizes"]],
                 "interleaved_with": [], "not_interleaved_with": {},
             },
             "energy": {"unit": "J", "value": None, "reason": "no_driver", "detail": "no RAPL"},

@@ -17,7 +17,7 @@ import yaml
 
 from qbench.errors import ResultsError, SuiteError
 from qbench.results.store.folders import Store, lock
-from qbench.suite.matrix import parse_filter
+from qbench.suite.rules import parse_filter
 from tests.run.conftest import QUICK, Listening, Run
 
 pytestmark = pytest.mark.slow
@@ -95,7 +95,7 @@ def test_provenance_stands_in_manifest_and_record(run: Run) -> None:
     assert manifest["ceilings"]["cpu"]["copy_bytes_per_s"] > 1e8
     record = outcome.records[0]
     assert record.cell.model.weights.startswith("sha256:")
-    assert len(record.cell.quality["corpus_sha256"]) == 64  # type: ignore[index]
+    assert len(record.cell.sections["quality"]["corpus_sha256"]) == 64
     assert {"start", "load", "quantize", "perplexity"} <= set(record.phases)
     assert len(record.layers) == 6 * 7
     assert all(layer["executed"] for layer in record.layers), "a layer does not say which kernel ran"

@@ -172,7 +172,7 @@ def test_what_a_checkpoint_cannot_be_is_skipped(
 
 def test_a_checkpoint_is_not_judged_on_its_calibration_text(tmp_path: Path, folder: Path) -> None:
     (before,) = _planned(tmp_path, [{"name": "saved"}], models=[{"source": "./mixed"}])
-    _edit(folder, calibration={"sha256": (before.cell.quality or {})["corpus_sha256"]})
+    _edit(folder, calibration={"sha256": before.cell.sections["quality"]["corpus_sha256"]})
     (after,) = _planned(tmp_path, [{"name": "saved"}], models=[{"source": "./mixed"}])
     assert (before.state, after.state) == ("run", "skip")
     assert "calibrated on the text that quality is measured on" in (after.reason or "")
@@ -294,8 +294,7 @@ def test_a_calibrated_method_gets_the_text_that_a_suite_would_give_it(
     spec = CalibrationSpec.model_validate(said)
     cell = parent._cell(Order("builtin:austen-6m", "absmax", calibration=spec if said else None))
     (planned,) = _planned(tmp_path, [{"name": "absmax"}], calibration=said)
-    assert cell.calibration == planned.cell.calibration
+    assert cell.sections["calibration"] == planned.cell.sections["calibration"]
     noted = parent._origin(Order("builtin:austen-6m", "absmax"), cell)["calibration"]
-    assert cell.calibration is not None
-    assert noted["sha256"] == cell.calibration["corpus_sha256"]
+    assert noted["sha256"] == cell.sections["calibration"]["corpus_sha256"]
     assert (noted["corpus"], noted["samples"]) == (text or "builtin:calibration", said.get("samples", 128))

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from qbench.errors import SuiteError
 from qbench.suite.load import parse_suite
-from qbench.suite.matrix import expand, parse_filter, select
+from qbench.suite.matrix import expand, select
 from qbench.suite.positions import read
+from qbench.suite.rules import parse_filter
 from qbench.suite.schema import json_schema
 from qbench.suite.spec import Suite
 

@@ -11,9 +11,11 @@ import pytest
 
 from qbench.errors import SuiteError
 from qbench.fields import HubCorpus
+from qbench.probes.energy.section import EnergySpec
+from qbench.probes.latency.section import LatencySpec
+from qbench.probes.quality.section import QualitySpec
 from qbench.results.stats.medians import FEWEST
 from qbench.suite.load import load_suite, packaged_suites, parse_suite
-from qbench.suite.sections import EnergySpec, LatencySpec, QualitySpec
 from qbench.suite.spec import SECTIONS, Suite
 
 SMALL = "name: small\nmodels:\n  - {source: 'builtin:austen-6m'}\nmethods:\n  - {name: none}\n"
@@ -132,11 +134,11 @@ MISTAKES = [
     ("latency: {prompt_lengths: []}", "latency.prompt_lengths = []: is empty; give at least one"),
     (
         "exclude: [{mehtod: none}]",
-        "6:20: exclude[0].mehtod = \"none\": no corner has 'mehtod'; did you mean 'method'?",
+        "6:20: exclude[0].mehtod = \"none\": no cell has 'mehtod'; did you mean 'method'?",
     ),
     (
         "exclude: [{method: nnoe}]",
-        'exclude[0].method = "nnoe": no corner has method "nnoe"; did you mean \'none\'?',
+        'exclude[0].method = "nnoe": no cell has method "nnoe"; did you mean \'none\'?',
     ),
     ("exclude: [{}]", "6:11: exclude[0] = {}: an empty rule"),
     ("exclude: [{method: none}]", "leave nothing to run"),

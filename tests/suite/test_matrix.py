@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from qbench.errors import SuiteError
 from qbench.suite.load import parse_suite
-from qbench.suite.matrix import Corner, expand, matches, parse_filter, select
+from qbench.suite.matrix import Variant, expand, matches, select
+from qbench.suite.rules import parse_filter
 from qbench.suite.spec import Suite
 
 TEXT = """\
@@ -40,11 +41,11 @@ LABELS = [
 
 
 @pytest.fixture(scope="module")
-def corners() -> list[Corner]:
+def variants() -> list[Variant]:
     return expand(parse_suite(TEXT, "m.yaml"))
 
 
-def test_the_matrix_is_every_combination_in_file_order(corners: list[Corner]) -> None:
+def test_the_matrix_is_every_combination_in_file_order(variants: list[Variant]) -> None:
     models = [("a", "fp32"), ("a", "bf16"), ("b", "bf16")]
     expected = [
         (model, dtype, device, label, repetition)
@@ -52,35 +53,35 @@ def test_the_matrix_is_every_combination_in_file_order(corners: list[Corner]) ->
             models, ["cpu", "H100"], LABELS, [0, 1]
         )
     ]
-    assert [(c.model.name, c.dtype, c.device, c.label, c.repetition) for c in corners] == expected
+    assert [(c.model.name, c.dtype, c.device, c.label, c.repetition) for c in variants] == expected
 
 
-def test_a_corner_holds_parameters_as_written_and_its_entry(corners: list[Corner]) -> None:
-    gptq = [corner for corner in corners if corner.label == "GPTQ num_bits=3"]
-    assert all(corner.params == {"num_bits": 3, "group_size": 64} for corner in gptq)
-    assert {corner.entry for corner in gptq} == {2}
+def test_a_variant_holds_parameters_as_written_and_its_entry(variants: list[Variant]) -> None:
+    gptq = [variant for variant in variants if variant.label == "GPTQ num_bits=3"]
+    assert all(variant.params == {"num_bits": 3, "group_size": 64} for variant in gptq)
+    assert {variant.entry for variant in gptq} == {2}
     assert list(gptq[0].params) == ["num_bits", "group_size"]
 
 
-def test_expansion_is_deterministic(corners: list[Corner]) -> None:
-    assert expand(parse_suite(TEXT, "m.yaml")) == corners
+def test_expansion_is_deterministic(variants: list[Variant]) -> None:
+    assert expand(parse_suite(TEXT, "m.yaml")) == variants
 
 
-def count(corners: list[Corner], rule: dict[str, Any]) -> int:
-    return sum(matches(corner, rule) for corner in corners)
+def count(variants: list[Variant], rule: dict[str, Any]) -> int:
+    return sum(matches(variant, rule) for variant in variants)
 
 
-def test_rules_match_values_patterns_and_lists(corners: list[Corner]) -> None:
+def test_rules_match_values_patterns_and_lists(variants: list[Variant]) -> None:
     places = 3 * 2 * 2  # (model, dtype) × device × repetition
-    assert count(corners, {"method": "absmax"}) == 4 * places
-    assert count(corners, {"num_bits": 4}) == 3 * places
-    assert count(corners, {"num_bits": "4"}) == 3 * places
-    assert count(corners, {"num_bits": [4, 3]}) == 4 * places
-    assert count(corners, {"method": "*q", "num_bits": 4}) == places
-    assert count(corners, {"label": "GPTQ*"}) == 2 * places
-    assert count(corners, {"model": "a", "dtype": "bf16", "device": "H*"}) == len(LABELS) * 2
-    assert count(corners, {"num_bits": 5}) == 0
-    assert count(corners, {"other": "*"}) == 0
+    assert count(variants, {"method": "absmax"}) == 4 * places
+    assert count(variants, {"num_bits": 4}) == 3 * places
+    assert count(variants, {"num_bits": "4"}) == 3 * places
+    assert count(variants, {"num_bits": [4, 3]}) == 4 * places
+    assert count(variants, {"method": "*q", "num_bits": 4}) == places
+    assert count(variants, {"label": "GPTQ*"}) == 2 * places
+    assert count(variants, {"model": "a", "dtype": "bf16", "device": "H*"}) == len(LABELS) * 2
+    assert count(variants, {"num_bits": 5}) == 0
+    assert count(variants, {"other": "*"}) == 0
 
 
 def test_a_name_with_brackets_matches_itself() -> None:
@@ -103,8 +104,8 @@ def test_include_keeps_and_exclude_drops() -> None:
     )
     kept = expand(parse_suite(TEXT + rules, "m.yaml"))
     expected = {"absmax num_bits=8 strategy=tensor", "HQQ", *LABELS[2:3], *LABELS[4:5]}
-    assert {corner.label for corner in kept} == expected
-    assert {corner.model.name for corner in kept} == {"a"}
+    assert {variant.label for variant in kept} == expected
+    assert {variant.model.name for variant in kept} == {"a"}
     assert len(kept) == 4 * 2 * 2 * 2  # labels × dtypes of a × devices × repetitions
 
 
@@ -127,24 +128,24 @@ def test_a_filter_without_key_and_value_is_refused(text: str) -> None:
         parse_filter(text)
 
 
-def test_filters_add_up_and_must_match(corners: list[Corner]) -> None:
-    both = select(corners, [parse_filter("method=none"), parse_filter("method=hqq,model=a")])
+def test_filters_add_up_and_must_match(variants: list[Variant]) -> None:
+    both = select(variants, [parse_filter("method=none"), parse_filter("method=hqq,model=a")])
     assert {(c.method, c.model.name) for c in both} == {("none", "a"), ("none", "b"), ("hqq", "a")}
-    assert select(corners, []) == corners
+    assert select(variants, []) == variants
     for text, expected in [
         ("mehtod=none", "did you mean 'method'?"),
         ("method=asbmax", "did you mean 'absmax'? choose from: absmax, gptq, hqq, none"),
-        ("method=none,num_bits=4", "no corner matches all of them"),
+        ("method=none,num_bits=4", "no variant matches all of them"),
     ]:
         with pytest.raises(SuiteError) as caught:
-            select(corners, [parse_filter(text)])
+            select(variants, [parse_filter(text)])
         assert expected in str(caught.value)
 
 
 def test_a_star_stands_for_the_methods_that_are_not_named() -> None:
     suite = parse_suite(TEXT + '  - {name: "*"}\n', "m.yaml")
     names = ["hqq", "nf4", "absmax", "none", "gptq", "awq"]
-    labels = list(dict.fromkeys(corner.label for corner in expand(suite, names)))
+    labels = list(dict.fromkeys(variant.label for variant in expand(suite, names)))
     assert labels == [*LABELS, "awq", "nf4"]
     with pytest.raises(SuiteError, match=r"m\.yaml:12:5"):
         expand(suite)
@@ -167,7 +168,7 @@ def test_a_grid_is_the_product_of_its_axes(
         {"name": "s", "models": [{"source": "a"}], "methods": [method], "repetitions": repetitions}
     )
     found = expand(suite)
-    points = {tuple(corner.params.items()) for corner in found}
+    points = {tuple(variant.params.items()) for variant in found}
     assert points == {tuple(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())}
     assert len(found) == len(points) * repetitions
-    assert len({corner.label for corner in found}) == len(points)
+    assert len({variant.label for variant in found}) == len(points)

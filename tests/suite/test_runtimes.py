@@ -19,7 +19,8 @@ from qbench.run.planning import runtimes
 from qbench.run.planning.devices import Devices
 from qbench.run.planning.plan import Planner
 from qbench.suite.load import parse_suite
-from qbench.suite.matrix import expand, parse_filter, select
+from qbench.suite.matrix import expand, select
+from qbench.suite.rules import parse_filter
 from qbench.suite.schema import json_schema
 from qbench.suite.spec import Suite
 from tests.results import factory

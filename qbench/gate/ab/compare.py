@@ -34,6 +34,7 @@ from qbench.gate.baseline.baseline_cell import BaselineCell, facts_of
 from qbench.gate.timing.timed import TimedComparisons
 from qbench.gate.verdicts.finding import GateResult
 from qbench.gate.verdicts.limits import check_overrides
+from qbench.probes.latency.section import LatencySpec
 from qbench.results.store.folders import Run, new_run_name, write_manifest, write_record
 from qbench.results.store.record import Record
 from qbench.run.bases import keep_base_outputs
@@ -214,7 +215,7 @@ def _paired_run(suite: Suite, pair: Pair) -> PairedRun:
 
 def _most(paired_runs: Iterable[PairedRun]) -> int:
     """Pairs in memory at a time: two workers each, as many as `latency.interleave` says."""
-    asked = [latency["interleave"] for paired in paired_runs if (latency := paired.pair.cell.latency)]
+    asked = [spec.interleave for paired in paired_runs if (spec := LatencySpec.of(paired.pair.cell))]
     return max(1, min(asked, default=2) // 2)
 
 

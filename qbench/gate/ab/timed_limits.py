@@ -12,8 +12,8 @@ from qbench.gate.baseline.baseline_cell import facts_of
 from qbench.gate.verdicts.limits import PEAKS, by_kind, limits_of
 from qbench.results.table.metrics import METRICS
 from qbench.suite.gate import GateSpec, ThresholdsSpec
-from qbench.suite.matrix import fits
 from qbench.suite.positions import KeyPath
+from qbench.suite.rules import fits
 from qbench.suite.spec import Suite
 
 SAMPLED = frozenset(name for names in METRICS_OF.values() for name in names)

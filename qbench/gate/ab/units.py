@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 from qbench.cell import Cell
 from qbench.gate.ab.pairs import Pair
+from qbench.probes.energy.section import EnergySpec
+from qbench.probes.latency.section import LatencySpec
 from qbench.results.stats.medians import quantile
 from qbench.results.store.record import Record
 from qbench.results.table.metrics import METRICS
@@ -104,17 +106,17 @@ def sampled(pair: Pair) -> frozenset[str]:
 def _possible(pair: Pair, cell_id: str, words: str) -> Iterator[tuple[Unit, tuple[str, ...]]]:
     """Every unit that the cell could have, and its metrics."""
     cell = pair.cell
-    latency = cell.latency
+    latency = LatencySpec.of(cell)
     if latency is not None:
-        for index, (length, batch) in enumerate(product(latency["prompt_lengths"], latency["batch_sizes"])):
+        for index, (length, batch) in enumerate(product(latency.prompt_lengths, latency.batch_sizes)):
             unit = Unit(f"{cell_id} {index}", cell_id, words, "round", {}, (), index, length, batch)
             if index:
                 unit = replace(unit, words=f"{words}, prompt {length} × batch {batch}")
-            metrics = ROUND_METRICS if latency["generated_tokens"] > 1 else ROUND_METRICS[:1]
+            metrics = ROUND_METRICS if latency.generated_tokens > 1 else ROUND_METRICS[:1]
             yield unit, metrics
     if pair.quantizes:
         yield Unit(f"{cell_id} quantize", cell_id, words, "quantize", {}), METRICS_OF["quantize"]
-    if cell.energy is not None:
+    if EnergySpec.key in cell.sections:
         yield Unit(f"{cell_id} energy", cell_id, words, "energy", {}), METRICS_OF["energy"]
 
 

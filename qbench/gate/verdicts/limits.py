@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from qbench.gate.baseline.baseline_cell import RELATIVE, BaselineCell, gate_of
 from qbench.results.table.metrics import METRICS
 from qbench.suite.gate import GateSpec
-from qbench.suite.matrix import fits, unmatched
+from qbench.suite.rules import fits, unmatched
 from qbench.suite.spec import Suite
 
 PEAKS = ("peak_memory_bytes", "quantize_peak_bytes")

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from qbench.probes.latency.section import LatencySpec
 from qbench.results.columns.layers import sizes
 from qbench.results.columns.metric import Metric
 from qbench.results.store.lookup import Value, number, probe, remembered
@@ -107,8 +108,8 @@ def _embedding(record: Record) -> float | None:
 
 
 def _batch(record: Record) -> float:
-    latency = record.cell.latency
-    return float(latency["batch_sizes"][0]) if latency else 1.0
+    latency = LatencySpec.of(record.cell)
+    return float(latency.batch_sizes[0]) if latency else 1.0
 
 
 def _operands(layer: dict[str, Any]) -> str:

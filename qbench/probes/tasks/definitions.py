@@ -25,7 +25,7 @@ from qbench.models.builtin import DATA, file_sha256
 from qbench.probes.tasks.task_files import read_task
 
 BUILTIN_FOLDER = "builtin:tasks"
-"""How a suite names the folder of tasks that comes with qbench."""
+"""A suite's name of the folder of tasks that comes with qbench."""
 _NAMED = re.compile(r"^[\"']?(?:task|group)[\"']?:[ \t]*(\S.*)$", re.MULTILINE)
 
 
@@ -39,7 +39,7 @@ class Definition:
     files: list[Path] = field(default_factory=list)
     """Every local file that it hangs on, members' included; sorted, each once."""
     tagged: bool = False
-    """Whether a tag stands for some of its tasks."""
+    """True where a tag stands for some of its tasks."""
     defined_in: dict[str, Path] = field(default_factory=dict)
     """Every task below the name → its YAML."""
     overlays: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class Tasks:
 
     @cached_property
     def _whole_registry(self) -> dict[str, list[Path]]:
-        """The same and tags, which a task may owe to a template: every file parsed, some five seconds."""
+        """The registry and its tags, which templates may give: every file parsed, some five seconds."""
         return _index(registry_folder(), strict=False)
 
     def define(self, name: str) -> Definition:
@@ -130,7 +130,7 @@ def task_folder(include: str | None) -> Path | None:
 
 
 def registry_folder() -> Path:
-    """Where lm-eval keeps its own tasks; lm-eval is found, not imported."""
+    """The folder of lm-eval's own tasks; lm-eval is found, not imported."""
     spec = find_spec("lm_eval")
     if spec is None or not spec.submodule_search_locations:
         raise ModelError("lm-eval is not installed, which tasks need; pip install lm-eval")
@@ -176,7 +176,7 @@ def _index(folder: Path, *, strict: bool) -> dict[str, list[Path]]:
 
 
 def _names(config: dict[str, Any]) -> list[str]:
-    """What a file defines: its group, or its task and the tags that the task carries."""
+    """Names that a file defines: its group, or its task and the tags that the task carries."""
     if isinstance(config.get("group"), str) and "class" not in config:
         return [config["group"]]
     tags = config.get("tag") or []

@@ -11,8 +11,8 @@ from typing import Any
 
 from qbench.cell import EAGER, Cell
 from qbench.errors import SuiteError
+from qbench.fields import one_line
 from qbench.suite.load import packaged_suites, parse_suite
-from qbench.suite.positions import one_line
 
 SAVED = "saved"
 """The method of quantized checkpoints, whose label is not the suite's but the checkpoint's."""

@@ -126,10 +126,9 @@ def _sections(record: Record) -> Iterator[tuple[str, Pairs]]:
         "model": cell.model.name, "source": cell.model.source, "weights": cell.model.weights,
         "revision": cell.model.revision, "method": cell.method, "label": cell.label, "dtype": cell.dtype,
         "device": cell.device, "runtime": cell.runtime, "seed": cell.seed, "repetition": cell.repetition,
-        "threads": cell.threads, "layers": cell.layers, "quality": cell.quality,
-        "calibration": cell.calibration, "tasks": cell.tasks, "latency": cell.latency,
-        "memory": cell.memory, "energy": cell.energy, "allow_fallback": cell.allow_fallback,
-        "timeout_s": cell.timeout_s, "memory_limit": cell.memory_limit, "cell id": cell.id,
+        "threads": cell.threads, "layers": cell.layers, **cell.stored_sections(),
+        "allow_fallback": cell.allow_fallback, "timeout_s": cell.timeout_s,
+        "memory_limit": cell.memory_limit, "cell id": cell.id,
     }  # fmt: skip
     yield "Cell", flat(own)
     yield "Model as loaded", flat(record.model)

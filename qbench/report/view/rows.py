@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from qbench.errors import ResultsError, did_you_mean
 from qbench.report.view.cells import Row, number_text, scale_of
 from qbench.report.view.digits import Scale
 from qbench.report.view.display_columns import Shown, shown_as
 from qbench.results.table.columns import columns
+from qbench.suite.rules import chosen
 
 _BY_NAME = ("suite", "run", "cell_id", "status", "model", "method", "label", "dtype", "device", "runtime")
 """Columns that `--filter` knows beside the parameters of methods; `repetition` too."""
@@ -59,40 +59,9 @@ def that_fit(rows: Sequence[Row], rules: Sequence[Mapping[str, list[str]]]) -> l
     A rule is that of `qbench run --filter`: keys are columns of names, or parameters of methods; values are
     texts or patterns.
     """
-    found = [_facts(row) for row in rows]
-    for rule in rules:
-        if not any(_fits(facts, rule) for facts in found):
-            raise ResultsError(_complaint(rule, found))
-    pairs = zip(rows, found, strict=True)
-    return [row for row, facts in pairs if not rules or any(_fits(facts, rule) for rule in rules)]
+    return [rows[place] for place in chosen([_facts(row) for row in rows], rules, ResultsError)]
 
 
-def _facts(row: Row) -> dict[str, str]:
-    params = {key: _text(value) for key, value in json.loads(row["params"]).items()}
-    own = {name: _text(row[name]) for name in (*_BY_NAME, "repetition") if row[name] is not None}
-    return {**params, **own}
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-
-
-def _fits(facts: Mapping[str, str], rule: Mapping[str, list[str]]) -> bool:
-    return all(key in facts and _matches(facts[key], wanted) for key, wanted in rule.items())
-
-
-def _matches(text: str, patterns: list[str]) -> bool:
-    return any(text == pattern or fnmatchcase(text, pattern) for pattern in patterns)
-
-
-def _complaint(rule: Mapping[str, list[str]], found: Sequence[Mapping[str, str]]) -> str:
-    said = ",".join(f"{key}={'|'.join(wanted)}" for key, wanted in rule.items())
-    for key, wanted in rule.items():
-        values = {facts[key] for facts in found if key in facts}
-        if not values:
-            return (
-                f"filter {said}: no cell has {key!r}; {did_you_mean(key, {k for one in found for k in one})}"
-            )
-        if not any(_matches(value, wanted) for value in values):
-            return f"filter {said}: no cell has {key} {wanted[0]!r}; {did_you_mean(wanted[0], values)}"
-    return f"filter {said}: each key matches some cell, but no cell matches all of them; drop a key"
+def _facts(row: Row) -> dict[str, object]:
+    own = {name: row[name] for name in (*_BY_NAME, "repetition") if row[name] is not None}
+    return {**json.loads(row["params"]), **own}

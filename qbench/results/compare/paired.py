@@ -11,14 +11,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from qbench.results.frames.base import APART, Scored, scored, unpacked
-from qbench.results.stats.bootstrap import Array, Kind, intervals
+from qbench.results.stats.bootstrap import Kind, intervals
 from qbench.results.store.lookup import number, probe
 from qbench.results.store.record import Record
+
+if TYPE_CHECKING:
+    from qbench.results.stats.bootstrap import Array
 
 By = Literal["ratio", "difference"]
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from qbench.results.frames.layer_frame import LAYER_COLUMNS
-from qbench.results.frames.sample_frame import QUANTITIES, SAMPLE_COLUMNS
+from qbench.results.frames.raw_series import quantities
+from qbench.results.frames.sample_frame import SAMPLE_COLUMNS
 from qbench.results.table.columns import Column, columns
 
 TABLES: dict[str, tuple[str, str, Mapping[str, Column]]] = {
@@ -35,7 +36,7 @@ def page() -> str:
     for name, (function, row, known) in TABLES.items():
         parts.append(f"\n## `{function}()`: table `{name}`\n\n{row}\n\n")
         parts.append(_table(("column", "unit", "dtype", "what"), map(_line, known.values())))
-    lines = [(f"`{probe}`", f"`{quantity}`", what) for (probe, quantity), what in QUANTITIES.items()]
+    lines = [(f"`{probe}`", f"`{quantity}`", what) for (probe, quantity), what in quantities().items()]
     parts.append(f"\n### Quantities of samples\n\n{_table(('probe', 'quantity', 'what'), lines)}")
     return "".join(parts)
 

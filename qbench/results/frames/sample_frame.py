@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from qbench.results.columns.raw_series import RawSeries
 from qbench.results.frames.identity import IDENTITY, identity
-from qbench.results.frames.raw_series import Block, sample_blocks
+from qbench.results.frames.raw_series import raw_series
 from qbench.results.frames.typed import categorical, numbers
 from qbench.results.store.folders import Store
 from qbench.results.store.parallel import uncollected
@@ -26,7 +27,7 @@ from qbench.results.store.record import Record
 from qbench.results.table.columns import Column
 
 _TEXTS = ("probe", "quantity", "item", "unit")
-_OF_A_BLOCK = ("prompt_length", "batch_size")
+_OF_A_SERIES = ("prompt_length", "batch_size")
 _OF_A_VALUE = ("index", "step", "lap", "at_s", "tokens")
 
 SAMPLE_COLUMNS = {
@@ -49,47 +50,6 @@ SAMPLE_COLUMNS = {
 }  # fmt: skip
 """Columns of `samples`, in order."""
 
-QUANTITIES = {
-    ("perplexity", "nll"): "negative log likelihood, by window",
-    ("perplexity", "kl"): "Kullback-Leibler divergence from the unquantized model, summed by window",
-    ("perplexity", "agree"): "tokens that both put first, by window",
-    (
-        "perplexity",
-        "delta_p_squared",
-    ): "squared change in probability of the token that came, summed by window",
-    ("perplexity", "kl_quantile"): "quantile of the divergence over tokens; `item` is the share",
-    ("perplexity", "kl_max"): "its largest token",
-    ("perplexity", "words"): "words of the text; protocol lm-eval",
-    ("perplexity", "bytes"): "bytes of the text; protocol lm-eval",
-    ("perplexity", "elapsed_s"): "seconds that scoring took",
-    ("memory", "…_bytes"): "every part, as it stands in the record (docs/memory.md)",
-    ("latency", "prefill_s"): "time to the first token, by round",
-    ("latency", "decode_s"): "each step after it, by round",
-    ("latency", "warmup_s"): "a whole round of warming up; no part of any other time",
-    (
-        "latency",
-        "outside_…",
-    ): "whole forwards with a timer around each layer, and (`inside`) the sum in layers",
-    ("latency", "compile_…"): "compiling prefill and decode",
-    (
-        "energy",
-        "tick_j",
-    ): "a step of the counter, joules since the first; `at_s` is the middle of its bracket",
-    ("energy", "tick_bracket_s"): "width of that bracket",
-    ("energy", "power_w"): "a sample of instant power",
-    ("energy", "work_s"): "seconds of the work in a window",
-    ("energy", "gross_j"): "the counter's difference over a window",
-    ("energy", "window_s"): "seconds between the steps that enclose it",
-    ("energy", "end_w"): "power right after the work",
-    ("energy", "idle_w"): "power at rest; in records of before lead and tail were kept",
-    ("energy", "sampling_s"): "seconds that reading power took",
-    ("energy", "throttle"): "NVML's reasons for clocks held down, as bits",
-    ("tasks", "metric,filter"): "what a document gave under lm-eval's metric; `item` is the task",
-    ("tasks", "log_likelihood"): "of a document's request; `step` is the choice",
-    ("phases", "start, load, …"): "seconds of a phase of the worker",
-}
-"""(probe, quantity) → what it is."""
-
 
 def samples(
     path: str | Path = "results/", runs: Literal["newest", "all"] = "newest", *, strict: bool = True
@@ -108,31 +68,33 @@ def samples(
 
 
 def samples_of(records: Iterable[Record]) -> pd.DataFrame:
-    """The same of these records, in their order. Each is let go as soon as its numbers are taken."""
-    identities, owners, blocks = list[dict[str, Any]](), list[int](), list[Block]()
+    """Raw samples of these records, in their order. Each is let go as soon as its numbers are taken."""
+    identities, owners, series = list[dict[str, Any]](), list[int](), list[RawSeries]()
     for number, record in enumerate(records):
         identities.append(identity(record))
-        found = [block for block in sample_blocks(record) if block.values]
-        blocks += found
+        found = [one for one in raw_series(record) if one.values]
+        series += found
         owners += [number] * len(found)
-    return _framed(identities, np.asarray(owners, dtype=np.int64), blocks)
+    return _framed(identities, np.asarray(owners, dtype=np.int64), series)
 
 
-def _framed(identities: list[dict[str, Any]], owners: NDArray[np.int64], blocks: list[Block]) -> pd.DataFrame:
-    sizes = np.fromiter((len(block.values) for block in blocks), np.int64, len(blocks))
+def _framed(
+    identities: list[dict[str, Any]], owners: NDArray[np.int64], series: list[RawSeries]
+) -> pd.DataFrame:
+    sizes = np.fromiter((len(one.values) for one in series), np.int64, len(series))
     data: dict[str, Any] = {}
     for column in IDENTITY:
         values = [one[column.name] for one in identities]
         data[column.name] = _repeated(values, column.dtype, owners.repeat(sizes))
-    places = np.arange(len(blocks)).repeat(sizes)
+    places = np.arange(len(series)).repeat(sizes)
     for name in _TEXTS:
-        data[name] = _repeated([getattr(block, name) for block in blocks], "category", places)
-    for name in _OF_A_BLOCK:
-        data[name] = _repeated([getattr(block, name) for block in blocks], "Int64", places)
+        data[name] = _repeated([getattr(one, name) for one in series], "category", places)
+    for name in _OF_A_SERIES:
+        data[name] = _repeated([getattr(one, name) for one in series], "Int64", places)
     for name in _OF_A_VALUE:
-        lists = (_listed(getattr(block, name), size) for block, size in zip(blocks, sizes, strict=True))
+        lists = (_listed(getattr(one, name), size) for one, size in zip(series, sizes, strict=True))
         data[name] = numbers(list(chain.from_iterable(lists)), SAMPLE_COLUMNS[name].dtype)
-    data["value"] = numbers(list(chain.from_iterable(block.values for block in blocks)), "float64")
+    data["value"] = numbers(list(chain.from_iterable(one.values for one in series)), "float64")
     frame = pd.DataFrame({name: data[name] for name in SAMPLE_COLUMNS})
     frame.attrs["units"] = {name: column.unit for name, column in SAMPLE_COLUMNS.items() if column.unit}
     frame.attrs["problems"] = []

@@ -26,7 +26,7 @@ from qbench.results.history.runs import HistoryRun, read_runs
 from qbench.results.history.series import Change, RunPoint, Series, changes_of
 from qbench.results.store.folders import Store
 from qbench.results.table.metrics import METRICS
-from qbench.suite.matrix import chosen
+from qbench.suite.rules import chosen
 
 _RELATED: dict[str, tuple[bool, Direction]] = {
     "perplexity_ratio": (True, "lower"),

@@ -24,12 +24,13 @@ from __future__ import annotations
 import functools
 import math
 from statistics import NormalDist
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # numpy is imported where it is used: reading a suite names the metrics, and needs none
+    import numpy as np
+    from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+    Array = NDArray[np.float64]
 
 DRAWS = 1000
 LEVEL = 0.95
@@ -55,6 +56,8 @@ def intervals(
     `sums` is [cells, windows] in the order of the text, such as nat by window; `tokens` is [windows]. With
     one window the ends are NaN: nothing can be said of the spread.
     """
+    import numpy as np
+
     estimate = sums.sum(axis=1) / tokens.sum()
     windows = len(tokens)
     if windows < 2:
@@ -74,6 +77,8 @@ def _percentiles(sums: Array, weights: Array, shares: tuple[float, ...]) -> Arra
     Some cells at a time in the same memory: fresh pages cost more than the product does, and so do threads
     that wait for those of BLAS.
     """
+    import numpy as np
+
     drawn = np.empty((min(len(sums), _CELLS_AT_ONCE), weights.shape[1]))
     found = np.empty((len(shares), len(sums)))
     for start in range(0, len(sums), _CELLS_AT_ONCE):
@@ -89,6 +94,8 @@ def _quantiles(values: Array, shares: tuple[float, ...]) -> Array:
     Equal to `numpy.quantile(values, shares, axis=1)` to the last bit, in a fifth of its time, since numpy
     sorts with vectors and partitions without.
     """
+    import numpy as np
+
     values.sort(axis=1)
     found = []
     for share in shares:
@@ -134,6 +141,8 @@ def _weights(windows: int, block: int, draws: int, seed: int) -> Array:
 
     Blocks begin anywhere and go round from the end to the beginning; the last one is cut to fit.
     """
+    import numpy as np
+
     starts = np.random.default_rng([seed, windows]).integers(windows, size=(draws, -(-windows // block)))
     drawn = (starts[:, :, None] + np.arange(block)).reshape(draws, -1)[:, :windows] % windows
     weights = np.zeros((draws, windows))

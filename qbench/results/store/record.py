@@ -53,7 +53,7 @@ class Record:
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON values, with its cell's id."""
-        return {**dataclasses.asdict(self), "cell_id": self.cell.id}
+        return {**dataclasses.asdict(self), "cell": self.cell.to_dict(), "cell_id": self.cell.id}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:

@@ -29,7 +29,6 @@ _CELL: _Fields = {
     **dict.fromkeys(("method", "dtype", "device", "label", "runtime"), _TEXT),
     **dict.fromkeys(("model.name", "model.weights"), _TEXT),
     "params": _OBJECT,
-    **dict.fromkeys(("quality", "calibration", "tasks", "latency"), _OBJECT_OR_NULL),
     "repetition": (int,),
 }
 _PERPLEXITY: _Fields = {
@@ -63,6 +62,9 @@ def misfit(record: Any) -> str | None:
     types = tuple(map(type, _of_cell(record.cell)))
     if types not in _right_cells:
         return _first_wrong("cell.", _CELL, types)
+    for name, section in record.cell.sections.items():
+        if type(section) is not dict:
+            return _said(f"cell.{name}", type(section), _OBJECT_OR_NULL)
     return (
         _of_layers(record.layers)
         or _of_samples(record.samples)

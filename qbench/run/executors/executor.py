@@ -23,6 +23,7 @@ from typing import Any, ClassVar, Self
 
 from qbench.cell import Cell
 from qbench.errors import QbenchError
+from qbench.probes.registry import probes
 from qbench.run.worker.events import Want, WorkerEvent
 from qbench.run.worker.requests import Go, Grant, MeasureCell, Slot, Work
 
@@ -58,7 +59,9 @@ class Job:
 
 def cell_job(cell: Cell) -> Job:
     """The job that measures a cell."""
-    timed = cell.latency is not None or cell.energy is not None or bool(cell.layers)
+    timed = bool(cell.layers) or any(
+        probe.clock != "none" and probe.asked(cell) for probe in probes().values()
+    )
     return Job(MeasureCell(cell.to_dict()), cell.timeout_s, cell.device, cell.memory_limit, timed)
 
 

@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qbench.cell import Cell
+from qbench.probes.latency.section import LatencySpec
 from qbench.run.executors.running_cell import RunningCell
 from qbench.run.executors.state import BEFORE_ROUNDS_END
 from qbench.run.provenance.clock import utc_now
@@ -39,10 +40,12 @@ def compared_key(cell: Cell, made_from: Mapping[str, str]) -> str:
 
     `made_from` names the unquantized weights behind those of a quantized checkpoint.
     """
-    if cell.latency is None:
+    if LatencySpec.key not in cell.sections:
         return f"not timed: {cell.id}"
     weights = made_from.get(cell.model.weights, cell.model.weights)
-    return json.dumps([weights, cell.dtype, cell.device, cell.latency, cell.threads, cell.seed])
+    return json.dumps(
+        [weights, cell.dtype, cell.device, cell.sections[LatencySpec.key], cell.threads, cell.seed]
+    )
 
 
 @dataclass
@@ -69,8 +72,7 @@ class Group:
     @property
     def most(self) -> int:
         """Limit of workers of these cells in memory at once (`latency.interleave`)."""
-        latency = self.waiting[0].latency if self.waiting else None
-        return latency["interleave"] if latency else 1
+        return _interleave(self.waiting[0]) if self.waiting else 1
 
     def ready(self) -> bool:
         """True once all that have rounds to come wait for a slot, and none is still to be started."""
@@ -152,9 +154,13 @@ def groups(
     return sorted(found, key=lambda group: place[group.waiting[0].id])
 
 
+def _interleave(cell: Cell) -> int:
+    latency = LatencySpec.of(cell)
+    return latency.interleave if latency else 1
+
+
 def _chunks(key: str, cells: list[Cell], before: dict[str, str], alone: str | None) -> list[Group]:
-    latency = cells[0].latency
-    most = latency["interleave"] if latency and not alone else 1
+    most = 1 if alone else _interleave(cells[0])
     count = math.ceil(len(cells) / most)
     ends = [round(index * len(cells) / count) for index in range(count + 1)]
     why = alone or f"latency.interleave {most}: it took turns with others"

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from qbench.cell import Cell, ModelRef
+from qbench.cell import Cell, ModelRef, Sections
 from qbench.errors import MethodError, ModelError
-from qbench.fields import Corpus, Rule
-from qbench.models.corpora import corpus_name, corpus_sha256, overlap, read_documents
+from qbench.fields import Rule
+from qbench.models.corpora import overlap, whole_text
 from qbench.models.saved import Saved, saved_at
 from qbench.models.source import pin
-from qbench.probes.tasks.definitions import BUILTIN_FOLDER, Tasks, lm_eval_version, task_folder
+from qbench.probes.quality.section import QualitySettings, QualitySpec
+from qbench.probes.registry import probes
 from qbench.quant.method import registry
 from qbench.quant.method.base import Method
 from qbench.quant.selection.overrides import overrides
 from qbench.run.planning import runtimes
 from qbench.run.planning.devices import Devices
+from qbench.section import Section
 from qbench.suite.checks import EVERY_METHOD
-from qbench.suite.matrix import Corner, expand, select
+from qbench.suite.matrix import Variant, expand, select
 from qbench.suite.positions import KeyPath
+from qbench.suite.sections import CalibrationSpec
 from qbench.suite.spec import ModelSpec, Suite
 
 State = Literal["run", "done", "skip"]
@@ -38,16 +41,15 @@ class Planned:
 
 @dataclass
 class Planner:
-    """Resolves the corners of one suite; each model and corpus is read and hashed once."""
+    """Resolves the variants of one suite; each model and corpus is read and hashed once."""
 
     suite: Suite
     devices: Devices = field(default_factory=Devices.here)
     _models: dict[str, ModelRef | ModelError] = field(default_factory=dict)
     _saved: dict[str, Saved] = field(default_factory=dict)
-    """Of the models that are quantized checkpoints, by their weights."""
-    _corpora: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _defined: dict[str, Any] | None = None
-    """The cell's part for tasks, once it is known."""
+    """Models that are quantized checkpoints, by their weights."""
+    _values: dict[str, Mapping[str, Any] | None] = field(default_factory=dict)
+    """Resolved sections as cells keep them; None for one that is off."""
 
     def plan(self, rules: Sequence[Rule] = (), done: frozenset[str] = frozenset()) -> list[Planned]:
         """Every cell of the suite that the rules leave, in the suite's order.
@@ -56,17 +58,17 @@ class Planner:
         mend: a wrong parameter, a corpus that is not there, a calibration text that overlaps the evaluation.
         A model or device that is missing makes its cells `skip`.
         """
-        corners = expand(self.suite, list(registry.available()))
-        whole = [replace(corner, params=self._method(corner).params()) for corner in corners]
+        variants = expand(self.suite, list(registry.available()))
+        whole = [replace(variant, params=self._method(variant).params()) for variant in variants]
         selected = select(whole, rules)  # a filter sees defaults too, not only what the suite says
-        corners = [corner for corner in selected if self._asked_for(corner)] or selected
-        methods = [self._method(corner) for corner in corners]
-        self._check_calibration(corners, methods)
+        variants = [variant for variant in selected if self._asked_for(variant)] or selected
+        methods = [self._method(variant) for variant in variants]
+        self._check_calibration(variants, methods)
         said = "calibration" in self.suite.model_fields_set
         if said or any(self._needs_calibration(method) for method in methods):
             self._check_overlap()
-        pairs = zip(corners, methods, strict=True)
-        planned = [(corner, self._planned(corner, method, done)) for corner, method in pairs]
+        pairs = zip(variants, methods, strict=True)
+        planned = [(variant, self._planned(variant, method, done)) for variant, method in pairs]
         self._check_twins(planned)
         return [plan for _, plan in planned]
 
@@ -76,10 +78,10 @@ class Planner:
         found = {weights: saved.origin.get("weights") for weights, saved in self._saved.items()}
         return {weights: origin for weights, origin in found.items() if isinstance(origin, str)}
 
-    def _planned(self, corner: Corner, method: Method, done: frozenset[str]) -> Planned:
-        model = self._model(corner.model)
-        device, missing = self.devices.find(corner.device)
-        cell = self._cell(corner, method, model, device)
+    def _planned(self, variant: Variant, method: Method, done: frozenset[str]) -> Planned:
+        model = self._model(variant.model)
+        device, missing = self.devices.find(variant.device)
+        cell = self._cell(variant, method, model, device)
         if isinstance(model, ModelError):
             return Planned(cell, "skip", str(model))
         reason = missing or self._misfit(method, cell) or method.unsupported(cell)
@@ -87,13 +89,13 @@ class Planner:
             return Planned(cell, "skip", reason)
         return Planned(cell, "done" if cell.id in done else "run")
 
-    def _asked_for(self, corner: Corner) -> bool:
+    def _asked_for(self, variant: Variant) -> bool:
         """False where `*` stands for a method that the model, quantized already or not, never runs."""
-        if self.suite.methods[corner.entry].name != EVERY_METHOD:
+        if self.suite.methods[variant.entry].name != EVERY_METHOD:
             return True
-        model = self._model(corner.model)
+        model = self._model(variant.model)
         quantized = isinstance(model, ModelRef) and model.weights in self._saved
-        return self._method(corner).reads_checkpoint == quantized
+        return self._method(variant).reads_checkpoint == quantized
 
     def _misfit(self, method: Method, cell: Cell) -> str | None:
         """Why a method and a model, one of them of a quantized checkpoint, do not go together, or None."""
@@ -105,30 +107,31 @@ class Planner:
                 if method.reads_checkpoint
                 else None
             )
-        if cell.quality and saved.calibrated_on(cell.quality["corpus_sha256"]):
+        quality = QualitySettings.of(cell)
+        if quality and saved.calibrated_on(quality.corpus_sha256):
             return (
                 "the checkpoint was calibrated on the text that quality is measured on; choose another corpus"
             )
         return saved.why_not(cell.method, cell.dtype)
 
-    def _label(self, corner: Corner, method: Method, model: ModelRef) -> str:
+    def _label(self, variant: Variant, method: Method, model: ModelRef) -> str:
         """The suite's own, or for a quantized checkpoint what it holds."""
         saved = self._saved.get(model.weights)
-        if saved is None or not method.reads_checkpoint or self.suite.methods[corner.entry].label:
-            return corner.label
-        return f"{saved.label} ({corner.method})"
+        if saved is None or not method.reads_checkpoint or self.suite.methods[variant.entry].label:
+            return variant.label
+        return f"{saved.label} ({variant.method})"
 
-    def _method(self, corner: Corner) -> Method:
+    def _method(self, variant: Variant) -> Method:
         try:
-            return registry.make(corner.method, corner.params)
+            return registry.make(variant.method, variant.params)
         except MethodError as error:
-            entry: KeyPath = ("methods", corner.entry)
+            entry: KeyPath = ("methods", variant.entry)
             raise self.suite.error(
                 (*entry, error.parameter) if error.parameter else entry, str(error)
             ) from error
 
     def _needs_calibration(self, method: Method) -> bool:
-        """Whether the method, or one that an override names, reads the calibration text.
+        """True where the method, or one that an override names, reads the calibration text.
 
         An override that does not suit the method says so in the cell, as every fault of a layer does.
         """
@@ -164,115 +167,69 @@ class Planner:
             self._saved[ref.weights] = saved
         return ref
 
-    def _cell(self, corner: Corner, method: Method, model: ModelRef | ModelError, device: str) -> Cell:
+    def _cell(self, variant: Variant, method: Method, model: ModelRef | ModelError, device: str) -> Cell:
         suite = self.suite
         if isinstance(model, ModelError):
-            model = ModelRef(corner.model.name, corner.model.source, "missing", corner.model.revision)
+            model = ModelRef(variant.model.name, variant.model.source, "missing", variant.model.revision)
         return Cell(
             model=model,
-            method=corner.method,
+            method=variant.method,
             params=method.params(),
-            dtype=corner.dtype,
+            dtype=variant.dtype,
             device=device,
-            label=self._label(corner, method, model),
+            label=self._label(variant, method, model),
             layers=suite.layers.model_dump() if method.quantizes else {},
-            quality=self._with_corpus("quality"),
-            calibration=self._with_corpus("calibration") if self._needs_calibration(method) else None,
-            tasks=self._tasks(),
-            latency=suite.latency.model_dump() if suite.latency else None,
-            memory=suite.memory.model_dump() if suite.memory else None,
-            energy=suite.energy.model_dump() if suite.energy else None,
+            sections=self._sections(method),
             seed=suite.seed,
-            repetition=corner.repetition,
+            repetition=variant.repetition,
             threads=suite.threads,
-            runtime=corner.runtime,
+            runtime=variant.runtime,
             allow_fallback=suite.allow_fallback,
             timeout_s=suite.timeout_s,
             memory_limit=suite.memory_limit,
         )
 
-    def _with_corpus(self, section: Literal["quality", "calibration"]) -> dict[str, Any] | None:
-        """The section as plain values, its corpus with name and hash; None where it is switched off."""
-        spec = getattr(self.suite, section)
-        if spec is None:
-            return None
-        found = {**spec.model_dump(), **self._corpus(section, spec.corpus)}
-        if found.get("protocol") == "strided" and found["stride"] is None:
-            found["stride"] = max(2, spec.seqlen // 2)
-        return found
+    def _sections(self, method: Method) -> Sections:
+        """Every section that is on, as cells keep it; resolved once for all of them."""
+        kinds: list[type[Section]] = [probe.settings for probe in probes().values()]
+        if self._needs_calibration(method):
+            kinds.append(CalibrationSpec)
+        return {kind.key: found for kind in kinds if (found := self._resolved(kind)) is not None}
 
-    def _corpus(self, section: str, corpus: Corpus) -> dict[str, Any]:
-        if section not in self._corpora:
-            where = self._where(corpus)
-            self._corpora[section] = {
-                "corpus": where,
-                "corpus_name": corpus_name(where),
-                "corpus_sha256": corpus_sha256(self._documents(section, where)),
-            }
-        return self._corpora[section]
+    def _resolved(self, kind: type[Section]) -> Mapping[str, Any] | None:
+        if kind.key not in self._values:
+            section = self.suite.section(kind)
+            self._values[kind.key] = section.resolved(self.suite).values() if section else None
+        return self._values[kind.key]
 
-    def _where(self, corpus: Corpus) -> str | dict[str, Any]:
-        if not isinstance(corpus, str):
-            return corpus.model_dump()
-        return corpus if corpus.startswith("builtin:") else str(self.suite.path(corpus))
-
-    def _text(self, section: str, where: str | dict[str, Any]) -> str:
-        return "\n\n".join(self._documents(section, where))
-
-    def _documents(self, section: str, where: str | dict[str, Any]) -> list[str]:
-        try:
-            return read_documents(where)
-        except ModelError as error:
-            raise self.suite.error((section, "corpus"), str(error)) from error
-
-    def _tasks(self) -> dict[str, Any] | None:
-        """The tasks with the hash of everything that defines them; None where the suite names none."""
-        spec = self.suite.tasks
-        if spec is None or self._defined is not None:
-            return self._defined
-        written = spec.include
-        where = written if written in (None, BUILTIN_FOLDER) else str(self.suite.path(written).resolve())
-        key: KeyPath = ("tasks", "include")
-        try:
-            tasks = Tasks(task_folder(where))
-            hashes = {}
-            for index, name in enumerate(spec.names):
-                key = ("tasks", "names", index)
-                hashes[name] = tasks.define(name).sha256
-        except ModelError as error:
-            raise self.suite.error(key, str(error)) from error
-        found = {"include": where, "sha256": hashes, "lm_eval": lm_eval_version()}
-        self._defined = {**spec.model_dump(), **found}
-        return self._defined
-
-    def _check_twins(self, planned: list[tuple[Corner, Planned]]) -> None:
+    def _check_twins(self, planned: list[tuple[Variant, Planned]]) -> None:
         """Two entries that come to the same cell once defaults are filled in would share one record."""
-        seen: dict[str, Corner] = {}
-        for corner, plan in planned:
-            twin = seen.setdefault(plan.cell.id, corner)
-            if twin is not corner:
+        seen: dict[str, Variant] = {}
+        for variant, plan in planned:
+            twin = seen.setdefault(plan.cell.id, variant)
+            if twin is not variant:
                 raise self.suite.error(
-                    ("methods", corner.entry),
-                    f"{corner.label!r} is {twin.label!r} once the defaults are filled in; keep one",
+                    ("methods", variant.entry),
+                    f"{variant.label!r} is {twin.label!r} once the defaults are filled in; keep one",
                 )
 
-    def _check_calibration(self, corners: Sequence[Corner], methods: Sequence[Method]) -> None:
+    def _check_calibration(self, variants: Sequence[Variant], methods: Sequence[Method]) -> None:
         if self.suite.calibration is not None:
             return
-        for corner, method in zip(corners, methods, strict=True):
+        for variant, method in zip(variants, methods, strict=True):
             if self._needs_calibration(method):
                 raise self.suite.error(
-                    ("calibration",), f"is switched off, and {corner.label!r} reads it; leave the key out"
+                    ("calibration",), f"is switched off, and {variant.label!r} reads it; leave the key out"
                 )
 
     def _check_overlap(self) -> None:
-        if not (self.suite.quality and self.suite.calibration):
+        quality, calibration = self.suite.section(QualitySpec), self.suite.calibration
+        if not (quality and calibration):
             return
-        evaluation, calibration = (
-            self._text(section, self._where(getattr(self.suite, section).corpus))
-            for section in ("quality", "calibration")
+        evaluation, studied = (
+            whole_text(self.suite, section.key, section.corpus) for section in (quality, calibration)
         )
-        if shared := overlap(evaluation, calibration):
+        if shared := overlap(evaluation, studied):
             raise self.suite.error(
                 ("calibration", "corpus"),
                 "the calibration text overlaps the evaluation text, so that quality would be overstated; "

@@ -1,4 +1,4 @@
-"""Whether a runtime can be had on this machine; asked by the plan, without importing torch."""
+"""Check that a runtime can be had on this machine, without importing torch."""
 
 from __future__ import annotations
 

@@ -27,13 +27,14 @@ from qbench.quant.model.convert import bits_per_weight, layer_table, quantize_mo
 from qbench.run.worker.channel import Channel
 from qbench.run.worker.events import MemoryNeeds, RoundsOver
 from qbench.run.worker.loading import load
+from qbench.suite.sections import CalibrationSettings
 
 
 def measure(cell: Cell, channel: Channel) -> None:
     """Sends `environment`, `model`, `phases`, `samples` and `layers` as they come to be."""
     bench, needs = made_ready(cell, channel)
     for probe in probes().values():
-        if wanted(cell, probe):
+        if probe.asked(cell):
             needs.note()
             if probe.clock == "rounds":
                 channel.send(MemoryNeeds(needs.bytes()))
@@ -41,11 +42,6 @@ def measure(cell: Cell, channel: Channel) -> None:
             if probe.clock == "rounds":
                 channel.send(RoundsOver())
     channel.part("layers", layer_table(bench.model))
-
-
-def wanted(cell: Cell, probe: Probe) -> bool:
-    """Whether the cell's suite switches the probe on."""
-    return getattr(cell, probe.section) is not None
 
 
 def run_probe(probe: Probe, bench: Bench, channel: Channel) -> None:
@@ -124,12 +120,12 @@ def quantize(cell: Cell, loaded: LoadedModel, channel: Channel) -> int | None:
 
 def calibration_windows(cell: Cell, loaded: LoadedModel) -> Tensor | None:
     """The windows that the cell's calibration asks for; None where its methods need none."""
-    wanted = cell.calibration
+    wanted = CalibrationSettings.of(cell)
     if wanted is None:
         return None
-    check_context(loaded.model, wanted["seqlen"], "calibration.seqlen")
-    text = read_corpus(wanted["corpus"])
-    return draw_windows(loaded.tokenizer, text, wanted["samples"], wanted["seqlen"], wanted["seed"])
+    check_context(loaded.model, wanted.seqlen, "calibration.seqlen")
+    text = read_corpus(wanted.corpus)
+    return draw_windows(loaded.tokenizer, text, wanted.samples, wanted.seqlen, wanted.seed)
 
 
 def prepare(cell: Cell) -> None:

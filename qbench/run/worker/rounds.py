@@ -24,15 +24,17 @@ from qbench.measure.clock import quiet, synchronize
 from qbench.measure.generation import Generation, check_context, prompts
 from qbench.probes import registry as probe_registry
 from qbench.probes.energy.measure import trials as energy
+from qbench.probes.energy.section import EnergySpec
 from qbench.probes.latency.measure.timing import lead_in, prepared, timed_round, warm_up
 from qbench.probes.latency.measure.timing import take_turn as take_free_turn
+from qbench.probes.latency.section import LatencySpec
 from qbench.probes.quality.measure.attention import SplitAttention
 from qbench.quant.method import registry
 from qbench.quant.model.convert import layer_table, quantize_model
 from qbench.run.worker.channel import Channel
 from qbench.run.worker.events import Answer, MemoryNeeds, WarmWorkload
 from qbench.run.worker.loading import load
-from qbench.run.worker.measurement import calibration_windows, made_ready, prepare, run_probe, wanted
+from qbench.run.worker.measurement import calibration_windows, made_ready, prepare, run_probe
 from qbench.run.worker.requests import Request
 
 
@@ -41,7 +43,7 @@ def rounds(cell: Cell, channel: Channel, *, probes: bool, requests: bool) -> Non
     to."""
     bench, needs = made_ready(cell, channel)
     for probe in probe_registry.probes().values() if probes else ():
-        if probe.clock == "none" and wanted(cell, probe):  # the others are taken request by request
+        if probe.clock == "none" and probe.asked(cell):  # the others are taken request by request
             needs.note()
             run_probe(probe, bench, channel)
     bench.turn = free_turns()
@@ -62,15 +64,15 @@ class _Warm:
 
 def _warm_workloads(bench: Bench, channel: Channel) -> list[_Warm]:
     """Every prompt length × batch size, compiled where the runtime asks for it, and warm."""
-    latency = bench.cell.latency
+    latency = LatencySpec.of(bench.cell)
     if latency is None:
         return []
-    tokens = latency["generated_tokens"]
-    longest = max(latency["prompt_lengths"])
+    tokens = latency.generated_tokens
+    longest = max(latency.prompt_lengths)
     check_context(bench.model, longest + tokens, "latency.prompt_lengths + generated_tokens")
     made = []
     with channel.phase("warm_up", timed=False):
-        for length, batch in itertools.product(latency["prompt_lengths"], latency["batch_sizes"]):
+        for length, batch in itertools.product(latency.prompt_lengths, latency.batch_sizes):
             ids = prompts(bench.model, batch, length, bench.cell.seed, bench.device)
             warm = _Warm(prepared(bench, ids, tokens, 0), tokens)
             warmup = warm_up(lambda warm=warm: take_free_turn(bench, warm.generation, tokens, 0))  # type: ignore[misc]
@@ -124,7 +126,8 @@ class _Requests:
     def _energy(self) -> dict[str, Any]:
         """A sample of the energy probe with a single trial; null with the reason where there is no meter."""
         cell = self.bench.cell
-        once = dataclasses.replace(cell, energy={**(cell.energy or {}), "trials": 1})
+        settings = (EnergySpec.of(cell) or EnergySpec()).model_copy(update={"trials": 1})
+        once = dataclasses.replace(cell, sections={**cell.sections, settings.key: settings.values()})
         return energy.measure(dataclasses.replace(self.bench, cell=once))
 
 

@@ -23,6 +23,7 @@ from qbench.run.executors.executor import Capability, Ended, Event, Executor, Jo
 from qbench.run.worker.events import Malformed, Want, worker_event
 from qbench.run.worker.requests import Go, Grant, Request, TimeRounds
 from qbench.suite.gate import GateSpec
+from tests.results.factory import with_sections
 
 THRESHOLDS = {"prefill_s": 1.03, "decode_s_per_token": 1.03, "quantize_s": 1.2}
 LATENCY = {"prompt_lengths": [8], "batch_sizes": [1], "generated_tokens": 3, "interleave": 4}
@@ -39,7 +40,7 @@ def cell(label: str, **changes: Any) -> Cell:
         "latency": LATENCY,
         "layers": {"include": ["*"]},
     }
-    return Cell(**{**values, **changes})
+    return Cell(**with_sections({**values, **changes}))
 
 
 @dataclass

@@ -194,7 +194,9 @@ def test_the_key_holds_all_that_the_outputs_follow_from(
         {"max_windows": 4},
         {"corpus_sha256": "cd"},
     ):
-        variants.append(base_outputs.key(replace(cell, quality={**QUALITY, **change}), "sha256:0"))
+        variants.append(
+            base_outputs.key(replace(cell, sections={"quality": {**QUALITY, **change}}), "sha256:0")
+        )
     monkeypatch.setattr(base_outputs, "version", lambda package: "0.0")
     variants.append(base_outputs.key(cell, "sha256:0"))
     monkeypatch.undo()

@@ -45,7 +45,9 @@ def measured(model: Any, tokenizer: Any, protocol: str, **settings: Any) -> dict
     quality = {"corpus": "x.txt", "corpus_sha256": "0", "max_windows": None, "seqlen": 128, **settings}
     quality |= {"protocol": protocol, "corpus_sha256": corpus_sha256([TEXT])}
     bench = bench_of(model, tokenizer)
-    bench = replace(bench, cell=replace(bench.cell, quality=quality), documents=lambda _: [TEXT])
+    bench = replace(
+        bench, cell=replace(bench.cell, sections={"quality": quality}), documents=lambda _: [TEXT]
+    )
     record = Record(bench.cell, "s", "r", "ok", samples={"perplexity": perplexity.measure(bench)})
     return {metric.name: metric.value(record) for metric in METRICS}
 

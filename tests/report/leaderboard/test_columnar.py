@@ -136,7 +136,8 @@ def test_nothing_is_marked_where_one_has_no_interval() -> None:
 def test_what_was_scored_by_two_protocols_is_not_compared() -> None:
     def scored(record: Record, seqlen: int) -> Record:
         found = {**record.samples["perplexity"], "seqlen": seqlen}
-        changed = dataclasses.replace(record.cell, quality={**record.cell.quality, "seqlen": seqlen})
+        quality = {**record.cell.sections["quality"], "seqlen": seqlen}
+        changed = dataclasses.replace(record.cell, sections={**record.cell.sections, "quality": quality})
         return dataclasses.replace(record, cell=changed, samples={**record.samples, "perplexity": found})
 
     records = [scored(one, seqlen) for one, seqlen in itertools.product(RECORDS[:3], (512, 256))]

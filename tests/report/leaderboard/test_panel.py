@@ -20,7 +20,8 @@ from qbench.report.leaderboard.command import Origin, command, exactly, origin_o
 from qbench.report.leaderboard.details import Details, layer_table
 from qbench.results.store.record import Record
 from qbench.suite.load import load_suite, packaged_suites, parse_suite
-from qbench.suite.matrix import Corner, expand, parse_filter, select
+from qbench.suite.matrix import Variant, expand, select
+from qbench.suite.rules import parse_filter
 from tests.results import factory
 
 HOSTILE = "</script><script>alert(1)</script>\u2028\"'`, * ? [a-z] = ünï 😀 $(rm) ; "
@@ -40,27 +41,27 @@ methods:
 """
 
 
-def cell_of(corner: Corner) -> Cell:
+def cell_of(variant: Variant) -> Cell:
     """As the planner makes it, as far as a filter can see."""
     return factory.cell(
-        corner.method,
-        model=ModelRef(name=corner.model.name, source="s", weights="w"),
-        label=corner.label,
-        dtype=corner.dtype,
-        device="cuda:0" if corner.device == "cuda" else corner.device,
-        runtime=corner.runtime,
-        repetition=corner.repetition,
+        variant.method,
+        model=ModelRef(name=variant.model.name, source="s", weights="w"),
+        label=variant.label,
+        dtype=variant.dtype,
+        device="cuda:0" if variant.device == "cuda" else variant.device,
+        runtime=variant.runtime,
+        repetition=variant.repetition,
     )
 
 
-def selected(text: str, corners: list[Corner]) -> list[Corner]:
+def selected(text: str, variants: list[Variant]) -> list[Variant]:
     """What `qbench run` would run: the shell's words, then the real filter."""
     words = shlex.split(text)
     assert words[:2] == ["qbench", "run"]
     assert words[3] == "--fresh"
     assert words[4] == "--filter"
     assert len(words) == 6
-    return select(corners, [parse_filter(words[5])])
+    return select(variants, [parse_filter(words[5])])
 
 
 @pytest.mark.parametrize("name", packaged_suites())
@@ -68,25 +69,27 @@ def test_the_command_selects_its_cell_alone_in_every_packaged_suite(name: str) -
     suite = load_suite(name)
     text = Path(suite.file).read_text()
     origin = origin_of({"suite": suite.name, "suite_file": f"{name}.yaml", "suite_text": text})
-    corners = expand(suite, list(registry.available()))
-    for corner in corners:
-        assert selected(command(cell_of(corner), origin).text, corners) == [corner]
-    assert command(cell_of(corners[0]), origin).text.startswith(f"qbench run {name} ")
+    variants = expand(suite, list(registry.available()))
+    for variant in variants:
+        assert selected(command(cell_of(variant), origin).text, variants) == [variant]
+    assert command(cell_of(variants[0]), origin).text.startswith(f"qbench run {name} ")
 
 
 def test_names_full_of_signs_dtypes_devices_runtimes_and_repetitions() -> None:
     suite = parse_suite(SEVERAL, "several.yaml")
     origin = origin_of({"suite": "several", "suite_file": "my several.yaml", "suite_text": SEVERAL})
     assert (origin.devices, origin.repetitions) == (("cpu", "cuda"), 2)
-    corners = expand(suite)
-    for corner in corners:
-        found = command(cell_of(corner), origin)
-        chosen = selected(found.text, corners)
+    variants = expand(suite)
+    for variant in variants:
+        found = command(cell_of(variant), origin)
+        chosen = selected(found.text, variants)
         assert {one.repetition for one in chosen} == {0, 1}
         same = [(one.model.name, one.dtype, one.device, one.runtime, one.label) for one in chosen]
-        assert set(same) == {(corner.model.name, corner.dtype, corner.device, corner.runtime, corner.label)}
+        assert set(same) == {
+            (variant.model.name, variant.dtype, variant.device, variant.runtime, variant.label)
+        }
         assert "all 2 repetitions" in found.note
-    assert "my several.yaml" in command(cell_of(corners[0]), origin).note
+    assert "my several.yaml" in command(cell_of(variants[0]), origin).note
 
 
 def test_a_gpu_is_named_as_the_suite_names_it() -> None:
@@ -116,14 +119,14 @@ def test_a_label_is_matched_exactly_whatever_is_in_it(label: str, other: str) ->
 
     assume(blurred(label) != blurred(other) and "\0" not in blurred(label))
     assume(label == label.strip())
-    corners = [replace(ONE, label=one) for one in (label, other)]
-    assert select(corners, [parse_filter(f"label={exactly(label)}")]) == corners[:1]
+    variants = [replace(ONE, label=one) for one in (label, other)]
+    assert select(variants, [parse_filter(f"label={exactly(label)}")]) == variants[:1]
 
 
 @given(st.text(min_size=1, max_size=20))
 def test_a_label_always_matches_itself(label: str) -> None:
-    corner = replace(ONE, label=label)
-    assert select([corner], [parse_filter(f"label={exactly(label)}")]) == [corner]
+    variant = replace(ONE, label=label)
+    assert select([variant], [parse_filter(f"label={exactly(label)}")]) == [variant]
 
 
 def details_of(records: Iterable[Record], **origin: Any) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:

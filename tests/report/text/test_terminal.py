@@ -23,7 +23,7 @@ from qbench.report.text.terminal import COLUMNS, Wanted, table
 from qbench.report.view.digits import significant, with_interval
 from qbench.results.frames.frame import from_records
 from qbench.results.store.record import Record
-from qbench.suite.matrix import parse_filter
+from qbench.suite.rules import parse_filter
 from tests.results import factory
 from tests.results.many import many
 

@@ -17,7 +17,8 @@ from qbench.errors import ResultsError
 from qbench.results.frames.dictionary import TABLES, page
 from qbench.results.frames.frame import from_records
 from qbench.results.frames.layer_frame import LAYER_COLUMNS, layers_of
-from qbench.results.frames.sample_frame import QUANTITIES, SAMPLE_COLUMNS, samples_of
+from qbench.results.frames.raw_series import quantities
+from qbench.results.frames.sample_frame import SAMPLE_COLUMNS, samples_of
 from qbench.results.store.record import Record
 from qbench.results.table.columns import columns
 from tests.probes.energy.test_energy_metrics import sample, window
@@ -160,7 +161,7 @@ def test_each_number_stands_at_its_place() -> None:
 def test_every_quantity_is_in_the_list_of_quantities() -> None:
     frame = samples_of([whole()])
     for probe, quantity in set(zip(frame["probe"], frame["quantity"], strict=True)):
-        patterns = [name for where, name in QUANTITIES if where == probe]
+        patterns = [name for where, name in quantities() if where == probe]
         fits = [
             name == quantity
             or (name.startswith("…") and quantity.endswith(name[1:]))

@@ -17,7 +17,7 @@ from qbench.run.executors.local.executor import LocalExecutor
 from qbench.run.quantize import Order, quantize
 from qbench.run.runner import Outcome, run_suite
 from qbench.run.verify import verify
-from qbench.suite.matrix import parse_filter
+from qbench.suite.rules import parse_filter
 from tests.results import factory
 from tests.run.conftest import Listening, suite
 
@@ -78,7 +78,7 @@ def test_a_base_that_cannot_be_kept_costs_divergence_only(go: Go, cache: Path) -
 def test_who_lends_a_checkpoint_its_base(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Cell] = []
     monkeypatch.setattr(bases, "_run", lambda executor, cell: made.append(cell))
-    quality = {**factory.cell().quality, "divergence": True}  # type: ignore[dict-item]
+    quality = {**factory.cell().sections["quality"], "divergence": True}
     none = factory.cell(quality=quality)
     saved = factory.cell("saved", quality=quality, model=ModelRef("q", "./q", "sha256:q"), params={})
     origin = {"sha256:q": none.model.weights}

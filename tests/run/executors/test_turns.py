@@ -24,6 +24,7 @@ from qbench.run.executors.scheduler import Scheduler
 from qbench.run.executors.slots import groups
 from qbench.run.worker.events import Done, Want, WorkerEvent, worker_event
 from qbench.run.worker.requests import Grant, MeasureCell, Slot
+from tests.results.factory import with_sections
 from tests.run.conftest import Listening
 
 LATENCY = {"prompt_lengths": [8], "interleave": 8}
@@ -40,7 +41,7 @@ def cell(number: int, *, interleave: int = 8, **changes: Any) -> Cell:
         "label": str(number),
         "latency": {**LATENCY, "interleave": interleave},
     }
-    return Cell(**{**values, **changes})
+    return Cell(**with_sections({**values, **changes}))
 
 
 Word = dict[str, Any]

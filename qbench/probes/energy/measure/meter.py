@@ -24,7 +24,7 @@ class NoEnergy(Exception):
 
 
 class Glance(NamedTuple):
-    """What is read in the middle of a window; None where the source has no such thing."""
+    """A reading in the middle of a window; None where the source has no such thing."""
 
     power_w: float | None
     """At this instant, from a sensor that is no part of the counter."""
@@ -44,10 +44,10 @@ class Meter(Protocol):
         """The cheap readings, for between two steps of the work."""
 
     def facts(self) -> dict[str, Any]:
-        """What does not change: `scope` (`gpu`, `module`, `package`), `resolution_j` (least step), more."""
+        """Constant facts: `scope` (`gpu`, `module`, `package`), `resolution_j` (least step), more."""
 
     def state(self, siblings: Sequence[int] = ()) -> dict[str, Any]:
-        """What may explain a figure now: temperature, limits, throttling, other processes; JSON values.
+        """State that may explain a figure: temperature, limits, throttling, other processes; JSON values.
 
         `siblings` are the process ids of our own stopped workers."""
 

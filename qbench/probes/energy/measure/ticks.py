@@ -25,9 +25,9 @@ class Tick(NamedTuple):
     """One step of the counter, which fell between two instants."""
 
     after_s: float
-    """When the last read began that still gave the old value."""
+    """Begin of the last read that still gave the old value."""
     by_s: float
-    """When the first read ended that gave the new one."""
+    """End of the first read that gave the new value."""
     energy_j: float
     """The new value."""
 
@@ -65,6 +65,6 @@ def period_s(ticks: Sequence[Tick]) -> float:
 
 
 def read_s(meter: Meter, clock: Clock, reads: int = 9) -> float:
-    """What one read of the counter costs, median."""
+    """Median seconds of one read of the counter."""
     instants = [(clock.now_s(), meter.energy_j(), clock.now_s()) for _ in range(reads)]
     return statistics.median(end_s - start_s for start_s, _, end_s in instants)

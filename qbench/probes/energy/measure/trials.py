@@ -28,13 +28,15 @@ from qbench.probes.energy.measure.meter import Clock, Meter, NoEnergy
 from qbench.probes.energy.measure.rapl import RaplMeter
 from qbench.probes.energy.measure.ticks import Tick, calibrate, period_s, read_s
 from qbench.probes.energy.measure.window import SAMPLE_S, STALE_S, Look, Window, Work
+from qbench.probes.energy.section import EnergySpec
+from qbench.probes.latency.section import LatencySpec
 
 MIN_PERIODS = 3
 """In a window; its error bound says what so short a one is worth."""
 MIN_SAMPLES = 5
-"""Of instant power in a window, where there is no counter."""
+"""Samples of instant power in a window, where there is no counter."""
 WORKLOAD = {"prompt_length": 128, "batch_size": 1, "generated_tokens": 32}
-"""What runs where the cell asks for no latency."""
+"""Workload of a cell that asks for no latency."""
 IDLE_SLICE_S = 0.05
 
 
@@ -80,13 +82,12 @@ def measure(bench: Bench) -> dict[str, Any]:
 
 def measure_with(meter: Meter, clock: Clock, bench: Bench) -> dict[str, Any]:
     """The probe on a given meter and clock; raises NoEnergy."""
-    settings = bench.cell.energy
-    assert settings is not None, "the runner asks for a probe only where the cell has its settings"
+    settings = EnergySpec.required(bench.cell)
     with quiet():
         ticks = calibrate(meter, clock) if meter.method == "counter" else []
         tau_s = period_s(ticks) if ticks else None
-        _check_length(settings["min_window_s"], tau_s)
-        trials = Trials(meter, clock, bench, settings["min_window_s"], tau_s or 0.0)
+        _check_length(settings.min_window_s, tau_s)
+        trials = Trials(meter, clock, bench, settings.min_window_s, tau_s or 0.0)
         return {
             "unit": "J",
             "source": meter.source,
@@ -96,7 +97,7 @@ def measure_with(meter: Meter, clock: Clock, bench: Bench) -> dict[str, Any]:
             "calibration": _plain(ticks),
             "read_s": read_s(meter, clock) if ticks else None,
             "state_before": meter.state(bench.siblings()),
-            **trials.run(settings["trials"]),
+            **trials.run(settings.trials),
             "state_after": meter.state(bench.siblings()),
         }
 
@@ -141,13 +142,13 @@ class Trials:
             look()
 
     def _delays(self, trials: int) -> list[float]:
-        """When the trials begin after a step: one in each equal part of τ, in random order."""
+        """Begin of each trial after a step: one in each equal part of τ, in random order."""
         places = list(range(trials))
         self._random.shuffle(places)
         return [(place + self._random.random()) / trials * self._tau_s for place in places]
 
     def _iterations(self, work: Work) -> int:
-        """How often `work` fills a window. Warms up, then times for a tenth of a window; 10% to spare."""
+        """Repetitions of `work` that fill a window, 10% to spare; warms up, then times a tenth of one."""
         device, clock = self._bench.device, self._clock
         work(_nothing)
         synchronize(device)
@@ -179,12 +180,12 @@ def _plain(ticks: list[Tick]) -> list[list[float]]:
 
 
 def _workload(bench: Bench) -> dict[str, int]:
-    latency = bench.cell.latency
+    latency = LatencySpec.of(bench.cell)
     workload = dict(WORKLOAD)
     if latency is not None:
-        workload["prompt_length"] = latency["prompt_lengths"][0]
-        workload["batch_size"] = latency["batch_sizes"][0]
-        workload["generated_tokens"] = latency["generated_tokens"]
+        workload["prompt_length"] = latency.prompt_lengths[0]
+        workload["batch_size"] = latency.batch_sizes[0]
+        workload["generated_tokens"] = latency.generated_tokens
     check_context(bench.model, workload["prompt_length"] + workload["generated_tokens"], "energy workload")
     return workload
 

@@ -1,4 +1,4 @@
-"""How much of a forward lies outside the quantized layers: attention, norms, the head, and Python.
+"""Time of a forward outside the quantized layers: attention, norms, the head, and Python.
 
 After the timed rounds a few more run with a timer around the forward of each layer: `perf_counter` on a CPU,
 CUDA events on a GPU (what the device waits for inside a layer counts as that layer's). Layers: the quantized
@@ -51,7 +51,7 @@ class LayerClock:
         return timed
 
     def cut(self) -> None:
-        """What follows is another forward of the model."""
+        """Begins another forward of the model."""
         self._stretches.append([])
 
     def seconds(self) -> list[float]:
@@ -140,7 +140,7 @@ def timers(layers: Sequence[nn.Module], clock: LayerClock) -> Iterator[None]:
 
 
 def timer_s(device: torch.device) -> float:
-    """What one timed call costs beyond what the timer sees: measured on a function that does nothing."""
+    """Seconds of one timed call beyond those that the timer sees, from a function that does nothing."""
     if device.type == "cuda":
         return 0.0  # the host records events while the device works on what was asked before
     clock = LayerClock(device)

@@ -5,14 +5,14 @@ the N − 1 steps after it. Exact lengths, greedy, KV cache, no early stop; all 
 The clock is `perf_counter` on a CPU and CUDA events on a GPU, with the device synchronised at both edges of a
 round: events stand in the stream, so that timing the single steps does not stop the queue of launches.
 
-Each round, warm-up included, is a turn of its own (`Bench.turn`), so that cells that are compared can be
+Each round, warm-up included, has a slot of its own (`Bench.turn`), so that cells that are compared can be
 measured side by side. It begins with a lead-in, a prefill and steps that are not timed: another model has had
-the caches, branch predictors and cores just before, and whoever granted the turn falls asleep meanwhile.
+the caches, branch predictors and cores just before, and the parent that granted the slot falls asleep.
 
-A model whose runtime is compiled is compiled first, in a turn of its own, since the seconds of that are a
-number too; the rounds then run what was compiled. The last turn of a corner runs rounds with a timer around
-each layer (`outside.py`), which latency does not report. `work` says what a step has to read and a prefill to
-compute (`limits.py`).
+A model whose runtime is compiled is compiled first, in a slot of its own, since the seconds of that are a
+number too; the rounds then run what was compiled. The last slot of a workload runs rounds with a timer
+around each layer (`non_layer_time.py`), which latency does not report. `work` says what a step has to read
+and a prefill to compute (`qbench.measure.roofline`).
 
 Left out: tokenizing, sampling, and the transport of a server.
 """
@@ -30,12 +30,12 @@ import torch
 from torch import Tensor
 
 from qbench.cell import EAGER
-from qbench.measure import roofline as limits
-from qbench.measure import runtime
+from qbench.measure import roofline, runtime
 from qbench.measure.bench import Bench, Turn
 from qbench.measure.clock import Marks, quiet, synchronize
 from qbench.measure.generation import Generation, check_context, prompts
-from qbench.probes.latency.measure import non_layer_time as outside
+from qbench.probes.latency.measure import non_layer_time
+from qbench.probes.latency.section import LatencySpec
 
 STABLE_CV = 0.05
 """Warm when the last `WARM_ROUNDS` rounds spread by less (standard deviation over mean)."""
@@ -45,11 +45,12 @@ MAX_WARMUP_S = 30.0
 """No further warm-up round starts once so much was timed; whether it was stable stands in the record."""
 
 STAGES = 4
-"""Of a corner, in their order: compiling, warm-up, rounds, and what lies outside the layers."""
+"""Stages of a workload, in their order: compiling, warm-up, rounds, and non-layer time."""
 
 LEAD_IN_S = 0.1
-"""How long a turn runs untimed until its caches are its own again. Measured on 2 cores with 6M parameters:
-with a prefill alone before them, the first four steps after another model's turn are 6 to 15 % slower."""
+"""Seconds that a slot runs untimed until its caches are its own again. Measured on 2 cores with 6M
+parameters: with a prefill alone before them, the first four steps after another model's slot are 6 to 15 %
+slower."""
 
 
 @torch.inference_mode()
@@ -73,17 +74,17 @@ def spread(values: list[float]) -> float:
 
 @dataclass(frozen=True)
 class Round:
-    """What one turn gave."""
+    """Times of one slot."""
 
     seconds: list[float]
-    """Of the prefill and of each decode step."""
+    """Seconds of the prefill and of each decode step."""
     turn: Turn
     start_s: float
-    """When the timed part began, in seconds since the first lap."""
+    """Begin of the timed part, in seconds since the first block."""
 
 
 def take_turn(bench: Bench, generation: Generation, generated_tokens: int, stage: int) -> Round:
-    """Waits for its turn and runs one round in it."""
+    """Waits for a slot and runs one round in it."""
     with bench.turn(stage) as turn:
         lead_in(generation, generated_tokens, bench.device)
         start_s = time.perf_counter() - turn.since_s
@@ -116,7 +117,7 @@ def warm_up(next_round: Callable[[], Round]) -> dict[str, Any]:
 
 
 def prepared(bench: Bench, ids: Tensor, generated_tokens: int, stage: int) -> Generation:
-    """The generation of the cell's runtime; what has to be compiled for it is compiled in a turn."""
+    """The generation of the cell's runtime; what has to be compiled for it is compiled in a slot."""
     if bench.cell.runtime == EAGER:
         return runtime.generation(bench, ids, generated_tokens)
     with bench.turn(stage):
@@ -124,19 +125,18 @@ def prepared(bench: Bench, ids: Tensor, generated_tokens: int, stage: int) -> Ge
 
 
 def measure_run(bench: Bench, prompt_length: int, batch_size: int, number: int = 0) -> dict[str, Any]:
-    """One corner of prompt lengths × batch sizes, the `number`th: warm-up, then the repetitions."""
-    latency = bench.cell.latency
-    assert latency is not None, "the runner asks for a probe only where the cell has its settings"
-    generated = latency["generated_tokens"]
+    """One workload, a prompt length × batch size, the `number`th: warm-up, then the repetitions."""
+    latency = LatencySpec.required(bench.cell)
+    generated = latency.generated_tokens
     check_context(bench.model, prompt_length + generated, "latency.prompt_lengths + generated_tokens")
     ids = prompts(bench.model, batch_size, prompt_length, bench.cell.seed, bench.device)
     first = STAGES * number
     generation = prepared(bench, ids, generated, first)
     warmup = warm_up(lambda: take_turn(bench, generation, generated, first + 1))
-    rounds = [take_turn(bench, generation, generated, first + 2) for _ in range(latency["repetitions"])]
+    rounds = [take_turn(bench, generation, generated, first + 2) for _ in range(latency.repetitions)]
     with bench.turn(first + 3):
         lead_in(generation, generated, bench.device)
-        beside = outside.measure(generation, generated, bench.device, timed_round)
+        beside = non_layer_time.measure(generation, generated, bench.device, timed_round)
     generation.finish()
     return {
         "prompt_length": prompt_length,
@@ -151,19 +151,18 @@ def measure_run(bench: Bench, prompt_length: int, batch_size: int, number: int =
         "warmup": warmup,
         **generation.facts(),
         "outside": beside,
-        "work": limits.work(generation, generated, bench.cell.dtype),
+        "work": roofline.work(generation, generated, bench.cell.dtype),
     }
 
 
 def measure(bench: Bench) -> dict[str, Any]:
     """Samples of every prompt length × batch size of the cell; see the module's docstring."""
-    latency = bench.cell.latency
-    assert latency is not None, "the runner asks for a probe only where the cell has its settings"
-    longest = max(latency["prompt_lengths"])
+    latency = LatencySpec.required(bench.cell)
+    longest = max(latency.prompt_lengths)
     check_context(
-        bench.model, longest + latency["generated_tokens"], "latency.prompt_lengths + generated_tokens"
+        bench.model, longest + latency.generated_tokens, "latency.prompt_lengths + generated_tokens"
     )
-    corners = itertools.product(latency["prompt_lengths"], latency["batch_sizes"])
+    workloads = itertools.product(latency.prompt_lengths, latency.batch_sizes)
     with quiet():
-        runs = [measure_run(bench, *corner, number) for number, corner in enumerate(corners)]
+        runs = [measure_run(bench, *workload, number) for number, workload in enumerate(workloads)]
     return {"unit": "s", "runs": runs}

@@ -2,7 +2,7 @@
 
 Resident bytes are storages, each counted once: a tied head, a view, and the inner tensors of a subclass all
 lead to the storages behind them, so that no `numel × element_size` of a wrapper is believed. What runs is one
-prefill and its decode steps (`WORKLOAD`, or the first corner of the cell's latency settings), twice: for the
+prefill and its decode steps (`WORKLOAD`, or the first of the cell's latency settings), twice: for the
 peaks of the process and the allocator, and then, prefill and step apart, for activations. Definitions and
 limits: docs/memory.md.
 """
@@ -18,12 +18,13 @@ from qbench.cell import EAGER
 from qbench.measure.bench import Bench
 from qbench.measure.generation import Generation, check_context, prompts
 from qbench.measure.process import NOT_ON_CPU, Peak, gpu_memory, rss_bytes
+from qbench.probes.latency.section import LatencySpec
 from qbench.probes.memory.measure.allocations import track
 from qbench.quant.model.sizes import METADATA, resident_bytes, saved_bytes
 from qbench.quant.model.sizes import weight_parts as parts_of
 
 WORKLOAD = {"prompt_length": 128, "batch_size": 1, "generated_tokens": 32}
-"""What runs for the peak and the KV cache where the cell asks for no latency."""
+"""Workload for the peak and the KV cache of a cell that asks for no latency."""
 COMPILED = "of a compiled model only the weights are measured; see the eager cell"
 RUNNING = (
     "kv_cache_bytes",
@@ -90,7 +91,7 @@ def measure(bench: Bench) -> dict[str, Any]:
 
 
 def _running(bench: Bench, workload: dict[str, int]) -> tuple[Values, dict[str, str | None]]:
-    """What two generations show, and why some of it may be null."""
+    """Bytes that two generations show, and why some may be null."""
     loaded_rss = rss_bytes()
     with Peak(bench.device) as peak:
         generation = _generate(bench, workload)
@@ -124,13 +125,13 @@ def _before(bench: Bench) -> int | None:
 
 
 def _workload(bench: Bench) -> dict[str, int]:
-    latency = bench.cell.latency
+    latency = LatencySpec.of(bench.cell)
     if latency is None:
         return dict(WORKLOAD)
     return {
-        "prompt_length": latency["prompt_lengths"][0],
-        "batch_size": latency["batch_sizes"][0],
-        "generated_tokens": latency["generated_tokens"],
+        "prompt_length": latency.prompt_lengths[0],
+        "batch_size": latency.batch_sizes[0],
+        "generated_tokens": latency.generated_tokens,
     }
 
 

@@ -55,7 +55,7 @@ def key(cell: Cell, weights: str) -> dict[str, Any]:
 
 
 def path(key: dict[str, Any]) -> Path:
-    """Where outputs with this key lie, or would."""
+    """The file of outputs with this key, whether it is there or not."""
     text = json.dumps(key, sort_keys=True, separators=(",", ":"))
     return cache_folder() / "base" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
 
@@ -92,7 +92,7 @@ def write(key: dict[str, Any], model: Any, windows: Sequence[Window], device: to
 
 
 def facts(key: dict[str, Any]) -> dict[str, str] | None:
-    """What the file with this key says of itself; None where there is none, or none that can be read."""
+    """Description in the file with this key; None where there is none, or none that can be read."""
     try:
         with safe_open(path(key), "pt") as found:
             said: dict[str, str] | None = found.metadata()
@@ -102,7 +102,7 @@ def facts(key: dict[str, Any]) -> dict[str, str] | None:
 
 
 def _facts(key: dict[str, Any], windows: Sequence[Window]) -> dict[str, str]:
-    """What the file says of itself: the whole key, and which tokens were scored."""
+    """Description of a file: the whole key, and a hash of the tokens that were scored."""
     tokens = json.dumps([[window.first, *window.ids] for window in windows])
     digest = hashlib.sha256(tokens.encode()).hexdigest()
     return {"key": json.dumps(key, sort_keys=True), "windows": digest}
@@ -121,7 +121,7 @@ def _check_size(model: Any, windows: Sequence[Window], whole: bool) -> None:
 
 @dataclass(frozen=True)
 class BaseOutputs:
-    """What `write` kept, to be read a run of tokens at a time."""
+    """Outputs that `write` kept, to be read a run of tokens at a time."""
 
     rows: Tensor
     """(T, H) hidden states, or (T, V) logits, of all scored tokens in their order."""

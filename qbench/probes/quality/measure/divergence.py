@@ -30,7 +30,7 @@ QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
 
 @dataclass
 class Divergence:
-    """Of a run of scored tokens, in their order."""
+    """Distances of a run of scored tokens, in their order."""
 
     kl: list[Tensor] = field(default_factory=list)
     """Nat by token."""

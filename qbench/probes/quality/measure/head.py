@@ -40,7 +40,7 @@ class SlicedHead:
     after: tuple[tuple[AfterHead, float], ...]
 
     def hidden(self, ids: Tensor) -> Tensor:
-        """What the head is given for ids (B, T): (B, T, H). The model's own head runs on one position."""
+        """Input of the head for ids (B, T): (B, T, H). The model's own head runs on one position."""
         captured: list[Tensor] = []
 
         def keep_first_position(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -67,7 +67,7 @@ class SlicedHead:
         return self._finished(self.head(rows))
 
     def in_float32(self, same: Tensor | None = None) -> Callable[[Tensor], Tensor]:
-        """The same logits from a product in float32: hidden rows (R, H) → (R, V).
+        """Logits from a product in float32: hidden rows (R, H) → (R, V).
 
         Only the result is wider: weights and rows are what they are. A quantized head has its kernels'
         precision. `same` is a float32 weight that is used in place of a copy where it is equal.
@@ -109,7 +109,7 @@ def sliced_head(model: Any, ids: Tensor) -> SlicedHead | None:
 
 
 def after_head(config: Any) -> tuple[tuple[AfterHead, float], ...]:
-    """What a model with this config does to its logits after the head."""
+    """Functions that a model with this config applies to its logits after the head."""
     return tuple(
         (function, float(value))
         for key, function in AFTER_HEAD.items()

@@ -17,56 +17,49 @@ from qbench.models.corpora import corpus_name, corpus_sha256
 from qbench.probes.quality.measure.base_outputs import BaseOutputs, key
 from qbench.probes.quality.measure.protocols import Cut, Rule, Window, cut
 from qbench.probes.quality.measure.scoring import Scores, score
+from qbench.probes.quality.section import QualitySettings
 
 
 def windows_of(bench: Bench) -> Cut:
     """The text of the cell under its protocol; ModelError where it or the model's context is too short."""
-    quality = settings(bench)
-    check_context(bench.model, quality["seqlen"], "quality.seqlen")
-    documents = bench.documents(quality["corpus"])
-    if corpus_sha256(documents) != quality["corpus_sha256"]:
+    quality = QualitySettings.required(bench.cell)
+    check_context(bench.model, quality.seqlen, "quality.seqlen")
+    documents = bench.documents(quality.corpus)
+    if corpus_sha256(documents) != quality.corpus_sha256:
         raise ModelError(
-            f"corpus {corpus_name(quality['corpus'])!r} changed since the run was planned; run it again"
+            f"corpus {corpus_name(quality.corpus)!r} changed since the run was planned; run it again"
         )
-    rule = Rule(quality["seqlen"], quality.get("stride") or quality["seqlen"], quality["max_windows"])
-    return cut(quality["protocol"], bench.tokenizer, documents, rule)
+    rule = Rule(quality.seqlen, quality.stride or quality.seqlen, quality.max_windows)
+    return cut(quality.protocol, bench.tokenizer, documents, rule)
 
 
 def measure(bench: Bench) -> dict[str, Any]:
     """Samples of the cell's corpus under its protocol; see the module's docstring."""
-    quality = settings(bench)
+    quality = QualitySettings.required(bench.cell)
     text = windows_of(bench)
-    base = _base(bench, text.windows)
+    base = None
+    if quality.divergence:
+        base = BaseOutputs.read(key(bench.cell, bench.base_weights), bench.model, text.windows, bench.device)
     start_s = time.perf_counter()
     scores = score(bench.model, text.windows, bench.device, base)
-    samples = {
+    elapsed_s = time.perf_counter() - start_s
+    divergence = _divergence(bench, text, scores) if quality.divergence else None
+    return {
         "unit": "nat",
-        "protocol": quality["protocol"],
-        "corpus": {"name": corpus_name(quality["corpus"]), "sha256": quality["corpus_sha256"]},
-        "seqlen": quality["seqlen"],
-        "stride": quality.get("stride"),
+        "protocol": quality.protocol,
+        "corpus": {"name": corpus_name(quality.corpus), "sha256": quality.corpus_sha256},
+        "seqlen": quality.seqlen,
+        "stride": quality.stride,
         "windows": len(text.windows),
         "tokens": [window.counted for window in text.windows],
         "nll": [_counted(*pair) for pair in zip(scores.nll, text.windows, strict=True)],
         "words": text.words,
         "bytes": text.bytes,
         "head": scores.head,
-        "divergence": _divergence(bench, text, scores),
-        "elapsed_s": time.perf_counter() - start_s,
+        "divergence": divergence,
+        "elapsed_s": elapsed_s,
+        "reasons": _reasons(quality, text, divergence),
     }
-    return {**samples, "reasons": _reasons(quality, text, samples["divergence"])}
-
-
-def settings(bench: Bench) -> dict[str, Any]:
-    quality = bench.cell.quality
-    assert quality is not None, "the runner asks for a probe only where the cell has its settings"
-    return quality
-
-
-def _base(bench: Bench, windows: list[Window]) -> BaseOutputs | None:
-    if not settings(bench).get("divergence"):
-        return None
-    return BaseOutputs.read(key(bench.cell, bench.base_weights), bench.model, windows, bench.device)
 
 
 def _counted(nll: float, window: Window) -> float | None:
@@ -75,9 +68,7 @@ def _counted(nll: float, window: Window) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _divergence(bench: Bench, text: Cut, scores: Scores) -> dict[str, Any] | None:
-    if not settings(bench).get("divergence"):
-        return None
+def _divergence(bench: Bench, text: Cut, scores: Scores) -> dict[str, Any]:
     if scores.divergence is None:
         return {"value": None, "reason": SAVED_WITHOUT_BASE if bench.cell.method == "saved" else NO_BASE}
     return {"scored": [window.scored for window in text.windows], **scores.divergence}
@@ -90,12 +81,12 @@ SAVED_WITHOUT_BASE = (
 )
 
 
-def _reasons(quality: dict[str, Any], text: Cut, divergence: dict[str, Any] | None) -> dict[str, str]:
-    """Of the metrics that cannot be had; see `results/quality.py` for their names."""
+def _reasons(quality: QualitySettings, text: Cut, divergence: dict[str, Any] | None) -> dict[str, str]:
+    """Metric that cannot be had → why; see `qbench.probes.quality.metrics` for their names."""
     reasons: dict[str, str] = {}
     if text.words is None:
         cause = "only protocol lm-eval scores every token of a text"
-        if quality["protocol"] == "lm-eval":
+        if quality.protocol == "lm-eval":
             cause = "max_windows cuts the text short"
         reasons |= dict.fromkeys(("word_perplexity", "byte_perplexity", "bits_per_byte"), cause)
     if divergence is None or "reason" in divergence:

@@ -63,7 +63,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Rule:
-    """What a suite says about the windows."""
+    """A suite's settings of the windows."""
 
     seqlen: int
     stride: int

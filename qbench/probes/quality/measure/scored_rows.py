@@ -38,8 +38,8 @@ def batches(windows: Sequence[Window], device: torch.device, sliced: bool) -> It
 def scored_rows(
     model: Any, split: SlicedHead | None, batch: Sequence[Window], device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """What the scored tokens of a batch are told from, and which they are: (R, H) hidden states that go into
-    the head, or (R, V) logits of a model that was not split, and (R) token ids."""
+    """Rows that the scored tokens of a batch are told from, and those tokens: (R, H) hidden states that go
+    into the head, or (R, V) logits of a model that was not split, and (R) token ids."""
     ids = torch.tensor([window.ids for window in batch], device=device)
     inputs = ids[:, :-1]  # nothing is asked of what follows the last token
     states = split.hidden(inputs) if split else model(inputs, use_cache=False).logits
@@ -48,6 +48,6 @@ def scored_rows(
 
 
 def slice_rows(vocabulary: int, device: torch.device) -> int:
-    """How many rows of float32 logits are made at a time."""
+    """Rows of float32 logits that are made at a time."""
     fitting = SLICE_BYTES[device.type] // (4 * vocabulary)
     return min(max(1, fitting), MAX_SLICE_ROWS[device.type])

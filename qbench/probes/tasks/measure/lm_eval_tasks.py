@@ -31,6 +31,7 @@ import yaml
 from qbench.errors import ModelError
 from qbench.measure.bench import Bench
 from qbench.probes.tasks.definitions import Definition, Tasks, lm_eval_version, search_folders, task_folder
+from qbench.probes.tasks.section import TasksSettings
 
 BOOTSTRAP_DRAWS = 1000
 """For standard errors without a closed form (perplexities, F1, BLEU)."""
@@ -38,16 +39,15 @@ BOOTSTRAP_DRAWS = 1000
 
 def measure(bench: Bench) -> dict[str, Any]:
     """Results, standard errors and each document's outcome, by task; see the module's docstring."""
-    wanted = bench.cell.tasks
-    assert wanted is not None, "the runner asks for a probe only where the cell has its settings"
-    folder = task_folder(wanted["include"])
+    wanted = TasksSettings.required(bench.cell)
+    folder = task_folder(wanted.include)
     definitions = _unchanged(wanted, folder)
     start_s = time.perf_counter()
     with _undisturbed(bench.device), tempfile.TemporaryDirectory(prefix="qbench-tasks-") as scratch:
         loaded = _load(definitions, folder, Path(scratch))
-        _set_up(loaded["tasks"].values(), wanted["num_fewshot"])
-        model = _hflm(bench, wanted["batch_size"])
-        found = _evaluate(model, loaded, wanted["limit"])
+        _set_up(loaded["tasks"].values(), wanted.num_fewshot)
+        model = _hflm(bench, wanted.batch_size)
+        found = _evaluate(model, loaded, wanted.limit)
     return {
         "unit": "nat",
         "lm_eval": lm_eval_version(),
@@ -65,12 +65,12 @@ def measure(bench: Bench) -> dict[str, Any]:
     }
 
 
-def _unchanged(wanted: dict[str, Any], folder: Path | None) -> list[Definition]:
+def _unchanged(wanted: TasksSettings, folder: Path | None) -> list[Definition]:
     """The definitions of the cell's names; ModelError where a file changed since the plan was made."""
     tasks = Tasks(folder)
-    definitions = [tasks.define(name) for name in wanted["names"]]
+    definitions = [tasks.define(name) for name in wanted.names]
     for one in definitions:
-        if one.sha256 != wanted["sha256"][one.name]:
+        if one.sha256 != wanted.sha256[one.name]:
             raise ModelError(
                 f"the files of task {one.name!r} changed while the suite was running; start it anew"
             )
