@@ -11,7 +11,7 @@ import importlib
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from qbench.results.columns.metric import Metric
+from qbench.results.columns.metric import Metric, Text
 
 
 class Measure(Protocol):
@@ -42,6 +42,8 @@ class Probe:
     entry: str
     """`module:function` of its `Measure`, loaded in the worker."""
     metrics: tuple[Metric, ...]
+    texts: tuple[Text, ...] = ()
+    """Texts of a record that are columns of the frame."""
     clock: Clock = "none"
     """What it needs of the machine while it measures."""
 

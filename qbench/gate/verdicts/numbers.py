@@ -10,7 +10,7 @@ import numpy as np
 from qbench.gate.baseline.baseline_cell import Kept, gate_of
 from qbench.gate.verdicts.finding import Finding, Verdict
 from qbench.results.stats.bootstrap import intervals
-from qbench.results.table.metrics import METRICS
+from qbench.results.table.columns import columns
 
 SLACK = 1e-9
 """A change within this part of its threshold counts as at it: 1.005·x over x need not be 1.005 in floats."""
@@ -81,7 +81,8 @@ def _inverse(change: float, by_factor: bool) -> float:
 
 
 def _lower_is_better(metric: str) -> bool:
-    return metric not in METRICS or METRICS[metric].direction != "higher"
+    known = columns().get(metric)  # a baseline may hold a metric of a package that is not installed here
+    return known is None or known.direction != "higher"
 
 
 def _interval(metric: str, before: Kept, now: Kept, sides: tuple[Side, Side]) -> tuple[float, float] | None:

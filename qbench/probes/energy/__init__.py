@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qbench.probes.energy.context import TEXTS
 from qbench.probes.energy.metrics import METRICS
 from qbench.probes.probe import Probe
 
@@ -13,5 +14,6 @@ PROBE = Probe(
     order=40,  # The longest: late.
     entry="qbench.probes.energy.measure.trials:measure",
     metrics=METRICS,
+    texts=TEXTS,
     clock="whole",
 )

@@ -123,7 +123,7 @@ def _metric(
         name, "J", "lower", "deterministic", "model", 3,
         f"modelled, not measured: {description} per generated token; {SOURCE}",
         lambda record: None if record.status != "ok" else part(modelled(record)),
-        lambda record: reason(modelled(record)),
+        lambda record: reason(modelled(record)), group="Energy",
     )  # fmt: skip
 
 

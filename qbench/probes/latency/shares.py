@@ -1,4 +1,4 @@
-"""Shares of one corner: of its time, outside the quantized layers; of what the machine can do, used.
+"""Shares of one workload: of its time, outside the quantized layers; of what the machine can do, used.
 
 A share over 1 is possible and says that the ceiling was not one: part of what was read lay in a cache.
 """

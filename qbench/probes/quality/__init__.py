@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qbench.probes.probe import Probe
-from qbench.probes.quality.metrics import METRICS
+from qbench.probes.quality.metrics import METRICS, TEXTS
 
 PROBE = Probe(
     name="perplexity",
@@ -13,4 +13,5 @@ PROBE = Probe(
     order=10,  # Perplexity first: nothing that runs later may change what it sees.
     entry="qbench.probes.quality.measure.perplexity:measure",
     metrics=METRICS,
+    texts=TEXTS,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qbench.probes.probe import Probe
-from qbench.probes.tasks.metrics import METRICS
+from qbench.probes.tasks.metrics import METRICS, TEXTS
 
 PROBE = Probe(
     name="tasks",
@@ -13,4 +13,5 @@ PROBE = Probe(
     order=50,  # last: lm-eval's imports fill memory and start a thread
     entry="qbench.probes.tasks.measure.lm_eval_tasks:measure",
     metrics=METRICS,
+    texts=TEXTS,
 )

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from math import nan
 from typing import Any
 
-from qbench.probes.latency.metrics import Corner, corners
+from qbench.probes.latency.metrics import Workload, workloads
 from qbench.results.stats.medians import median_interval, quantile
 from qbench.results.store.lookup import number, probe
 from qbench.results.store.record import Record
@@ -95,7 +95,7 @@ def taken(record: Record) -> Taken | None:
     return Taken(
         key=(record.run, record.cell.id),
         layers=_layers(record) if record.layers else None,
-        timed=[_timed(corner) for corner in corners(record)] if several else [],
+        timed=[_timed(workload) for workload in workloads(record)] if several else [],
         energy=dict(probe(record, "energy")),
     )
 
@@ -114,9 +114,9 @@ def _kernels(layer: dict[str, Any]) -> str:
     return " + ".join(dict.fromkeys(str(run["kernel"])[:60] for run in ran))
 
 
-def _timed(corner: Corner) -> Timed:
-    length, batch = int(corner.run["prompt_length"]), int(corner.run["batch_size"])
-    return Timed(length, batch, _spread(corner.prefill), _spread(corner.decode))
+def _timed(workload: Workload) -> Timed:
+    length, batch = int(workload.run["prompt_length"]), int(workload.run["batch_size"])
+    return Timed(length, batch, _spread(workload.prefill), _spread(workload.decode))
 
 
 def _spread(seconds: list[float]) -> tuple[float, float, float] | None:

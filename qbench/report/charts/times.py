@@ -1,4 +1,4 @@
-"""Latency by prompt length and batch size: a line for each cell, from every corner that was timed.
+"""Latency by prompt length and batch size: a line for each cell, from every workload that was timed.
 
 Drawn over the base's median first: what a method gains or costs is a few percent, and what a longer prompt
 costs is many times that. One disturbed round must not flatten the rest, so that the axis ends soon above the
@@ -54,7 +54,7 @@ Lines = list[tuple[Row, list[Point]]]
 
 
 def times(group: Group) -> list[Picture | Undrawn]:
-    rows = [row for row in group.shown if _corners(group, row)]
+    rows = [row for row in group.shown if _workloads(group, row)]
     if not rows:
         return [Undrawn(SECTION, "no cell was timed at more than one prompt length or batch size")]
     drawn = _followed(rows)
@@ -75,16 +75,16 @@ def _followed(rows: list[Row]) -> list[Row]:
     return [row for row in rows if id(row) in kept_rows]
 
 
-def _corners(group: Group, row: Row) -> list[Timed]:
+def _workloads(group: Group, row: Row) -> list[Timed]:
     return group.gathered.timed.get((row["run"], row["cell_id"]), [])
 
 
 def _views(group: Group, rows: list[Row], part: Part) -> Iterator[View]:
     """One for each batch size; where only that varies, one over batch sizes."""
-    timed = [corner for row in rows for corner in _corners(group, row)]
-    batches = sorted({corner.batch_size for corner in timed})
-    if len({corner.prompt_length for corner in timed}) == 1:
-        yield from _view(group, rows, part, "", "Batch size", lambda corner: corner.batch_size)
+    timed = [workload for row in rows for workload in _workloads(group, row)]
+    batches = sorted({workload.batch_size for workload in timed})
+    if len({workload.prompt_length for workload in timed}) == 1:
+        yield from _view(group, rows, part, "", "Batch size", lambda workload: workload.batch_size)
         return
     for batch in batches:
         which = f", batch {batch}" if len(batches) > 1 else ""
@@ -92,7 +92,7 @@ def _views(group: Group, rows: list[Row], part: Part) -> Iterator[View]:
 
 
 def _length_at(batch: int) -> Callable[[Timed], int | None]:
-    return lambda corner: corner.prompt_length if corner.batch_size == batch else None
+    return lambda workload: workload.prompt_length if workload.batch_size == batch else None
 
 
 def _view(
@@ -175,8 +175,8 @@ def _clipped(heading: str, spreads: list[Spread], scale: Scale) -> Json:
 def _points(group: Group, row: Row, part: Part, at: Callable[[Timed], int | None]) -> list[Point]:
     found = [
         Point(row, place, spread)
-        for corner in _corners(group, row)
-        if (place := at(corner)) is not None and (spread := part.read(corner)) is not None
+        for workload in _workloads(group, row)
+        if (place := at(workload)) is not None and (spread := part.read(workload)) is not None
     ]
     return sorted(found, key=lambda point: point.at)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from qbench.results.columns.column import Column
 from qbench.results.store.record import Record
-from qbench.results.table.columns import Column, columns
+from qbench.results.table.columns import columns
 
 NAMES = (
     "suite", "run", "cell_id", "model", "method", "label", "dtype", "device", "runtime", "repetition",

@@ -13,12 +13,12 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from qbench.results.columns.column import Column
 from qbench.results.frames.identity import IDENTITY, identity
 from qbench.results.frames.typed import typed
 from qbench.results.store.folders import Store
 from qbench.results.store.parallel import uncollected
 from qbench.results.store.record import Record
-from qbench.results.table.columns import Column
 
 PARTS = {
     "codes": "codes at their true width",

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qbench.probes.latency.metrics import corners
+from qbench.probes.latency.metrics import workloads
 from qbench.probes.quality.metrics import divergence
 from qbench.results.store.lookup import number, probe
 from qbench.results.store.record import Record
@@ -75,8 +75,8 @@ def _memory(record: Record) -> Iterator[Block]:
 
 
 def _latency(record: Record) -> Iterator[Block]:
-    for corner in corners(record):
-        run = corner.run
+    for workload in workloads(record):
+        run = workload.run
         where: dict[str, Any] = {"prompt_length": run["prompt_length"], "batch_size": run["batch_size"]}
         rounds: dict[str, Any] = {"lap": run.get("lap"), "at_s": run.get("start_s")}
         yield _flat("prefill_s", run.get("prefill_s", []), **where, **rounds)

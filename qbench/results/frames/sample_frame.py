@@ -17,13 +17,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from qbench.results.columns.column import Column
 from qbench.results.frames.identity import IDENTITY, identity
 from qbench.results.frames.raw_series import Block, sample_blocks
 from qbench.results.frames.typed import categorical, numbers
 from qbench.results.store.folders import Store
 from qbench.results.store.parallel import uncollected
 from qbench.results.store.record import Record
-from qbench.results.table.columns import Column
 
 _TEXTS = ("probe", "quantity", "item", "unit")
 _OF_A_BLOCK = ("prompt_length", "batch_size")

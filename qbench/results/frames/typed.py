@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from qbench.results.columns.column import Column
 from qbench.results.store.lookup import WHOLE_END
-from qbench.results.table.columns import Column
 
 
 def typed(values: Mapping[str, Any], known: Mapping[str, Column]) -> pd.DataFrame:
