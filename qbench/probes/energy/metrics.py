@@ -19,7 +19,6 @@ from qbench.probes.energy.modelled import METRICS as MODELLED
 from qbench.probes.energy.windows import idle_w, worked
 from qbench.results.columns.column import Direction, Display, Gate
 from qbench.results.columns.metric import Metric, fact
-from qbench.results.stats.bootstrap import student_quantile
 from qbench.results.store.lookup import Value, number, probe
 from qbench.results.store.record import Record
 
@@ -54,6 +53,8 @@ def interval_end(part: str, sign: int) -> Callable[[Record], Value]:
         trials = per_trial(record, part, net=False)
         if len(trials) < LEAST_TRIALS:
             return None
+        from qbench.results.stats.bootstrap import student_quantile  # which imports numpy
+
         half = student_quantile(0.975, len(trials) - 1) * stdev(trials) / math.sqrt(len(trials))
         return fmean(trials) + sign * half
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qbench.results.columns.column import Direction, Display, Gate, Place
 from qbench.results.columns.metric import ByWindow, Metric, Text, VersusBase, fact
-from qbench.results.stats.bootstrap import Kind as Correlation
 from qbench.results.store.lookup import Value, finite, number, positive, probe, remembered
 from qbench.results.store.record import Record
+
+if TYPE_CHECKING:
+    from qbench.results.stats.bootstrap import Kind as Correlation
 
 LARGEST = 700
 """Of an exponent: a float ends at e^709."""

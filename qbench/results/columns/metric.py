@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from qbench.results.columns.column import Column, Direction, Display, Gate, Group, Kind, Place, heading
 from qbench.results.columns.paired_blocks import Blocks
-from qbench.results.stats.bootstrap import Kind as Correlation
 from qbench.results.store import lookup as samples
 from qbench.results.store.record import Record
+
+if TYPE_CHECKING:
+    from qbench.results.stats.bootstrap import Kind as Correlation
 
 __all__ = [
     "ByWindow",

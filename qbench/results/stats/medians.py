@@ -15,9 +15,11 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 LEVEL = 0.95
 DRAWS = 2000
@@ -59,6 +61,8 @@ def ratio_interval(
     turns = min(len(above), len(below))
     if turns < FEWEST:
         return None
+    import numpy as np  # here, since reading a suite needs intervals' names and no array
+
     drawn = np.random.default_rng(SEED).integers(turns, size=(DRAWS, turns))
     over, under = (_medians(values, drawn) for values in (above, below))
     low, high = np.quantile(over / under, [(1 - level) / 2, (1 + level) / 2])
@@ -66,5 +70,7 @@ def ratio_interval(
 
 
 def _medians(values: Sequence[float], drawn: NDArray[np.int64]) -> NDArray[np.float64]:
+    import numpy as np
+
     medians: NDArray[np.float64] = np.median(np.asarray(values, dtype=np.float64)[drawn], axis=1)
     return medians

@@ -216,7 +216,7 @@ def test_a_time_stands_with_its_interval_and_without_one_with_its_range(
     latency = factory.latency(seconds, [[0.005] * 3 for _ in seconds])
     record = factory.record(samples=factory.samples(latency=latency))
     table = still_table(table_view(plain_rows(from_records([record]))), {})
-    cells = {head.name: cell for head, cell in zip(table.heads, table.rows[0].cells, strict=True)}
+    cells = {one.column.name: cell for one, cell in zip(table.fields, table.rows[0].cells, strict=True)}
     assert said in cells["prefill_s"].title
     assert cells["prefill_s"].spread == f"± {shown}"
     assert cells["decode_s_per_token"].spread == ""  # all the same: no spread at all
