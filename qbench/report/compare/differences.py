@@ -1,8 +1,8 @@
-"""A comparison of two sources as plain data: what changed first, in words that claim no more than the data.
+"""`ComparisonView`: a comparison of two sources as plain data, changes first.
 
-What is deterministic is equal or not, and then better or worse as far as `judged.py` can tell. What is timed
-has the range of ratios that single rounds allow: the two runs did not take turns, so that a ratio speaks of
-two moments of a machine as well as of what was changed, and no verdict says otherwise.
+Deterministic numbers are equal or not, and then better or worse as far as `verdict.py` can tell. Timed
+numbers have the range of ratios that single rounds allow: the two runs were not interleaved, so that a ratio
+speaks of two moments of a machine as well as of the change, and no verdict says otherwise.
 """
 
 from __future__ import annotations
@@ -11,17 +11,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qbench.report.compare.verdict import judged, percent
+from qbench.report.compare.verdict import percent, verdict_on
 from qbench.report.view.digits import scale_for, significant
 from qbench.report.view.names import short
 from qbench.results.compare.compare import Comparison, Difference, Pair, Source, Timed
 from qbench.results.table.metrics import METRICS
 
-TIMED = (
-    "prefill_s", "decode_s_per_token", "peak_memory_bytes", "quantize_s", "energy_j_per_token",
-    "energy_j_per_prompt_token",
-)  # fmt: skip
-"""Timed metrics that are shown; the JSON holds all of them."""
+TIMED = sorted(
+    (one.name for one in METRICS.values() if one.compared), key=lambda name: METRICS[name].compared
+)
+"""Timed metrics that are shown, by rank; the JSON holds all of them."""
 NOT_INTERLEAVED = (
     "The two runs did not take turns: a ratio of times holds what the machine did in between as well as what "
     "was changed."
@@ -40,21 +39,21 @@ class Line:
     cell_id: str
     model: str
     label: str
-    """Of the suite, whole."""
+    """The whole label of the suite."""
     method: str
     """The label's short name."""
     dtype: str
     device: str
     metric: str
     what: str
-    """Its description."""
+    """The metric's description."""
     a: str
     b: str
     unit: str
     change: str
     """B over A less one, or B over A."""
     range: str
-    """Of the change."""
+    """Interval of the change, or range of it."""
     verdict: str
     changed: bool
     sort: float
@@ -72,7 +71,7 @@ class Line:
 
     @property
     def quiet(self) -> bool:
-        """Of what is timed: no change to speak of, so that it need not stand in the way."""
+        """Whether a timed number changed so little that it is not worth a row."""
         return not self.changed and (bool(self.range) or self.sort <= QUIET)
 
 
@@ -175,7 +174,7 @@ def _side(name: str, source: Source) -> Side:
 def _difference(pair: Pair, one: Difference) -> Line:
     metric = METRICS.get(one.metric)
     texts, unit = _apart(one.a, one.b, metric.unit if metric else "", metric.digits if metric else _FULL)
-    interval, verdict = judged(pair, one)
+    interval, verdict = verdict_on(pair, one)
     relative = one.b / one.a - 1 if one.a and one.b is not None else None
     change = "" if relative is None else percent(relative)
     sort = abs(relative) if relative is not None else float("inf")

@@ -32,9 +32,7 @@ __all__ = [
 ]
 
 _OVER_WINDOWS = "95 % interval, bootstrap over windows"
-_OF_BLOCKS = (
-    "95 % interval, from order statistics of the ratios by block; null for fewer than six shared blocks"
-)
+_OF_BLOCKS = "95 % interval, paired by blocks of rounds"
 
 
 @dataclass(frozen=True)
@@ -179,7 +177,9 @@ class Metric:
             direction, versus.digits, versus.display, versus.gate, base=self.name,
             interval=interval if has_interval else "", conditions=self.conditions,
         )  # fmt: skip
-        return [related, *(_ends(related, interval) if has_interval else [])]
+        few = "from order statistics of the ratios; null for fewer than six shared blocks"
+        of_ends = f"{interval}, {few}" if versus.blocks else interval
+        return [related, *(_ends(related, of_ends) if has_interval else [])]
 
 
 @dataclass(frozen=True)
