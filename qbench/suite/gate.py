@@ -83,7 +83,7 @@ class GateOverrideSpec(ThresholdsSpec):
 
 
 class GateSpec(ThresholdsSpec):
-    """When a new version counts as worse than an old one (`qbench gate`)."""
+    """Rules by which a new version counts as worse than an old one (`qbench gate`)."""
 
     alpha: float = Field(
         0.05, gt=0, le=0.5, description="Most probability of any false alarm among all cells × metrics"

@@ -117,7 +117,7 @@ def _limit_w(record: Record) -> Value:
 
 
 def lacking(what: str) -> Callable[[Record], str | None]:
-    """Why a column is null where something was measured."""
+    """Reason of a null column where something was measured."""
     return lambda record: what if probe(record, "energy") else None
 
 

@@ -32,7 +32,7 @@ from typing import Any
 
 Part = Mapping[str, Any]
 SENSOR_S = 0.1
-"""How late an instant power reading may be: NVML's sensors are read out every 100 ms or faster."""
+"""Greatest age of an instant power reading: NVML's sensors are read out every 100 ms or faster."""
 SIGMAS = 4.0
 POWER_STEP_W = 0.001
 """NVML tells whole milliwatts."""
@@ -47,7 +47,7 @@ class Worked:
     bound_j: float | None
     """The work's true energy lies within this of `energy_j`, as far as the counter is true."""
     integrated_j: float | None
-    """The same by the power samples; None for fewer than two."""
+    """Joules by the power samples; None for fewer than two."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Edge:
     power_w: float
     error_w: float
     width_s: float
-    """Of the bracket of the step that is nearer to the work."""
+    """Width of the bracket of the step that is nearer to the work."""
 
 
 def worked(sample: Mapping[str, Any], name: str) -> list[Worked]:

@@ -35,7 +35,7 @@ class Workload(NamedTuple):
     ordered: Mapping[str, list[float]]
     """Sorted: `prefill`, `decode`, and `steps`, the seconds of every single decode step."""
     medians: Mapping[str, Value]
-    """Of `prefill` and of `decode`; None for none."""
+    """Medians of `prefill` and of `decode`; None where there are none."""
 
 
 def _workload(record: Record, run: Mapping[str, Any]) -> Workload:

@@ -86,6 +86,6 @@ def _ceiling(record: Record, pick: Callable[[Mapping[str, Any]], Any]) -> Share:
 
 
 def _flat(seconds: Sequence[Any]) -> list[float]:
-    """Of all rounds, whether a round holds one time or many."""
+    """Times of all rounds, of which each may hold one time or many."""
     nested = (entry if isinstance(entry, list) else (entry,) for entry in seconds)
     return list(filter(math.isfinite, itertools.chain.from_iterable(nested)))

@@ -40,7 +40,7 @@ def cache_per_token(record: Record) -> Value:
 
 
 def no_cache_per_token(record: Record) -> str:
-    """Why it is null: for want of the cache's size, or of the tokens in it."""
+    """Reason of the null: the cache's size is missing, or the number of tokens in it."""
     if number(probe(record, "memory").get("kv_cache_bytes")) is None:
         return missing_reason(record, "memory", "kv_cache_bytes")
     return "the record does not tell the tokens that the cache holds"

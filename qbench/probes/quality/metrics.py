@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from qbench.results.stats.bootstrap import Kind as Correlation
 
 LARGEST = 700
-"""Of an exponent: a float ends at e^709."""
+"""Largest exponent that is raised: a float ends at e^709."""
 
 
 @remembered
@@ -31,7 +31,7 @@ def windows(record: Record) -> tuple[list[float], list[float]] | None:
 
 @remembered
 def divergence(record: Record) -> Mapping[str, Any]:
-    """How far the cell is from the unquantized model, by window; empty where it was not measured."""
+    """Distance of the cell from the unquantized model, by window; empty where it was not measured."""
     found = probe(record, "perplexity").get("divergence") or {}
     return found if "reason" not in found and positive(found.get("scored", ())) else {}
 
@@ -48,7 +48,7 @@ def perplexity(record: Record) -> Value:
 
 
 def _too_large(nats: float | None) -> str | None:
-    """Why there is no exponential of it; None where the cause is another."""
+    """Reason that the exponential is null; None where the cause is another."""
     return None if nats is None or nats < LARGEST else f"beyond e^{LARGEST}, too large for a number"
 
 

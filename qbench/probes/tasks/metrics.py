@@ -57,7 +57,7 @@ def _accuracy(results: dict[str, dict[str, Any]]) -> tuple[float, float | None] 
 
 
 def _mean(shares: list[tuple[float, float | None]]) -> tuple[float, float | None]:
-    """Of independent shares: their mean, and √Σs² / k; no error where one of them has none."""
+    """Mean of independent shares, and its error √Σs² / k; no error where one of them has none."""
     value = math.fsum(share for share, _ in shares) / len(shares)
     errors = [error for _, error in shares if error is not None]
     spread = math.sqrt(math.fsum(error**2 for error in errors)) / len(shares)

@@ -12,7 +12,7 @@ from qbench.results.table.columns import columns
 WIDE_RANGE = 8.0
 """Largest over smallest from which an axis is logarithmic."""
 WIDE_QUALITY = 3.0
-"""The same for qualities: one method that ruins the model must not flatten all others to a line."""
+"""Range for qualities: one method that ruins the model must not flatten all others to a line."""
 _DECADES = 1e4
 
 
@@ -30,7 +30,7 @@ class Measure:
     per: str = ""
     digits: int = 3
     bars: str = ""
-    """What the error bars are; empty where there are none."""
+    """Meaning of the error bars; empty where there are none."""
     wide: float = WIDE_RANGE
     """From which range its axis is logarithmic."""
 
@@ -39,7 +39,7 @@ class Measure:
         return None if found is None else float(found)
 
     def ends(self, row: Row) -> tuple[float, float]:
-        """Of the interval; where there is none the extremes, and without those the value itself."""
+        """Ends of the interval; where there is none the extremes, and without those the value itself."""
         for low, high in ((self.low, self.high), (self.least, self.most)):
             if low and row[low] is not None and row[high] is not None:
                 return float(row[low]), float(row[high])
@@ -112,7 +112,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def is_wide(values: Iterable[float | None], wide: float = WIDE_RANGE) -> bool:
-    """Whether these numbers want a logarithmic axis: all above zero, and far apart."""
+    """True for numbers that need a logarithmic axis: all above zero, and far apart."""
     found = [value for value in values if value is not None]
     return bool(found) and min(found) > 0 and max(found) / min(found) > wide
 

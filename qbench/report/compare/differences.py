@@ -71,7 +71,7 @@ class Line:
 
     @property
     def quiet(self) -> bool:
-        """Whether a timed number changed so little that it is not worth a row."""
+        """True for a timed number that changed so little that it is not worth a row."""
         return not self.changed and (bool(self.range) or self.sort <= QUIET)
 
 
@@ -94,23 +94,23 @@ class Side:
     folder: str
     runs: str
     cells: str
-    """How many by status."""
+    """Numbers of cells by status."""
 
 
 @dataclass(frozen=True)
 class ComparisonView:
     sides: tuple[Side, Side]
     alike: bool
-    """Whether something was compared, all that is deterministic is equal, and no cell is good on one side
+    """True where something was compared, all deterministic numbers are equal, and no cell is good on one side
     only."""
     compared: bool
-    """Whether a number was."""
+    """True where any number was compared."""
     times: str
-    """What the timed numbers say together; empty where there are none."""
+    """Summary of the timed numbers; empty where there are none."""
     differences: list[Line]
-    """Of numbers that ought to be equal: cells by their largest change, and so their numbers."""
+    """Lines of numbers that ought to be equal, by the largest change of their cells."""
     timed: list[Line]
-    """Those in which no round of one side reached the other's first."""
+    """Lines of timed numbers, first those in which no round of one side reached the other's."""
     lacking: list[tuple[str, str]]
     """(where, cell and reason) of what was not compared."""
     equal: list[str]
@@ -118,7 +118,7 @@ class ComparisonView:
     environment: list[Fact]
     """Differing ones first."""
     varying: list[str]
-    """Of model, dtype and device what is not the same in all lines."""
+    """Names among model, dtype and device that differ between lines."""
     constant: dict[str, str]
     """Title → value of the others."""
 
@@ -147,7 +147,7 @@ def build_comparison(found: Comparison, a: Source, b: Source) -> ComparisonView:
 
 
 def differing_lines(found: Comparison) -> list[Line]:
-    """What ought to be equal and is not: cells by their largest change, so their metrics, then raw values."""
+    """Lines of unequal deterministic numbers: by the largest change of a cell, metrics before raw values."""
     return _by_cell([_difference(pair, one) for pair in found.pairs for one in pair.differences])
 
 
@@ -219,13 +219,13 @@ def _apart(a: float | None, b: float | None, unit: str, digits: int) -> tuple[tu
 
 
 def _together(lines: Sequence[Line]) -> str:
-    """How many of the ratios with rounds are apart; nothing is averaged over cells."""
-    judged = [line for line in lines if line.range]
-    if not judged:
+    """Count of the ratios whose rounds are apart; nothing is averaged over cells."""
+    with_rounds = [line for line in lines if line.range]
+    if not with_rounds:
         return ""
-    apart = Counter(line.verdict for line in judged if line.changed)
+    apart = Counter(line.verdict for line in with_rounds if line.changed)
     said = ", ".join(f"{verdict} in {count}" for verdict, count in apart.items())
-    return f"Of {len(judged)} timed numbers with single rounds: {said or 'rounds overlap in all'}."
+    return f"Of {len(with_rounds)} timed numbers with single rounds: {said or 'rounds overlap in all'}."
 
 
 def _environment(a: Source, b: Source) -> list[Fact]:

@@ -26,7 +26,7 @@ def kept(value: Any, digits: int = DIGITS) -> float | None:
 
 
 def series(record: Record) -> list[dict[str, Any]]:
-    """Each with title, unit, what a sample is, the values (None where not finite), and how many there are."""
+    """Series with title, unit, meaning of a sample, values (None where not finite) and their number."""
     return list(_series(record))
 
 

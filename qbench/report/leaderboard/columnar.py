@@ -53,7 +53,7 @@ def best_places(view: TableView) -> dict[str, list[int]]:
 def assembled(
     view: TableView, made: Mapping[str, Mapping[str, Any]], best: Mapping[str, list[int]]
 ) -> dict[str, Any]:
-    """What `view.js` reads: of every part of `column_data` the columns that have it, and what all share."""
+    """Data that `view.js` reads: each part of `column_data` by column, and facts that all columns share."""
     rows, shared = view.rows, _shared_conditions(view.rows)
     return {
         "rows": len(rows),
@@ -73,7 +73,7 @@ def assembled(
 
 
 def table_data(rows: list[Row]) -> dict[str, Any]:
-    """All of it, of the frame's rows."""
+    """The whole data of the table, of the frame's rows."""
     view = table_view(ordered(rows))
     made = {name: column_data(view, one.column) for name, one in view.fields.items()}
     return assembled(view, made, best_places(view))
@@ -87,7 +87,7 @@ def packed(values: Sequence[Hashable]) -> Packed:
 
 
 def _defaults(view: TableView) -> list[str]:
-    """What differs, then the numbers, and the kernels last: they are long."""
+    """Names of the columns shown by default: dimensions that differ, numbers, and the long kernels last."""
     first = list(view.short_varying)
     if not any(row["status"] == "ok" for row in view.rows):  # the reasons are what there is
         first.append("reason")
@@ -127,7 +127,7 @@ _IN_WORDS: dict[str, Callable[[Any], str]] = {
 
 
 def _shared_conditions(rows: list[Row]) -> Callable[[Column], str]:
-    """How a column was measured, in few words, as far as that is the same for all rows."""
+    """Returns the conditions of a column in few words, as far as all rows share them."""
 
     @functools.cache
     def said(name: str) -> str:

@@ -140,12 +140,12 @@ def render(
 
 @dataclass(frozen=True)
 class _Made:
-    """What a page is put together from; it takes seconds for ten thousand rows."""
+    """Parts of a page; making them takes seconds for ten thousand rows."""
 
     view: View
     album: Album
     table: dict[str, Any]
-    """As the script reads it."""
+    """Data that the script reads."""
     still: StillTable
 
 

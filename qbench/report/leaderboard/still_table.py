@@ -39,7 +39,7 @@ class StillTable:
 
     fields: list[Field]
     dimensions: dict[str, str]
-    """Of the columns that differ between rows: frame name → title."""
+    """Dimensions that differ between rows: frame name → title."""
     constant: dict[str, str]
     """Name → value of the dimensions with one value."""
     rows: list[StillRow]

@@ -41,7 +41,7 @@ def read_markdown(results: str | Path, runs: Literal["newest", "all"] = "newest"
 
 
 def markdown(frame: pd.DataFrame, manifests: Manifests | None = None) -> str:
-    """The same of a frame (see `qbench.load`); at most `LIMIT` characters."""
+    """The leaderboard of a frame (see `qbench.load`) as Markdown; at most `LIMIT` characters."""
     view, rows = build_view(frame, manifests or {}), ordered(plain_rows(frame))
     before = [_head(view), _answers(view), _problems(view)]
     after = [_failures(rows), _environments(view.environments)]

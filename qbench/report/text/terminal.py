@@ -34,7 +34,7 @@ _MOST_FAILURES = 20
 
 @dataclass(frozen=True)
 class Wanted:
-    """What `qbench show` was asked for."""
+    """Arguments of `qbench show`."""
 
     filters: Sequence[Mapping[str, list[str]]] = ()
     sort: str | None = None
@@ -49,7 +49,7 @@ class Listing:
     view: TableView
     fields: list[Field]
     chosen: bool
-    """Whether the reader named the columns."""
+    """True where the reader named the columns."""
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -72,7 +72,7 @@ class Listing:
         yield self._caption([one.column.head for one in self.fields[len(fields) :]])
 
     def _fitting(self, width: int) -> list[Field]:
-        """As many fields as fit beside the names."""
+        """The first fields that fit beside the names."""
         for name, title in self.varying.items():
             width -= _GAP + _widest([title, *(_dimension(row, name) for row in self.rows)])
         kept = 0

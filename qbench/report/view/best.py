@@ -29,7 +29,7 @@ def find_best(rows: list[Row], shown: Iterable[Column]) -> set[tuple[int, str]]:
 
 
 def _can_be_best(column: Column) -> bool:
-    """Not what a method was told (its bits), nor what varies and has no interval: of no known spread."""
+    """True for a column with a direction and a known spread, unless the method's parameters settle it."""
     metric = METRICS.get(column.name)
     if not column.direction or (metric is not None and metric.chosen):
         return False

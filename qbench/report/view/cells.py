@@ -16,7 +16,7 @@ Row = dict[str, Any]
 LONGEST = 240
 """Characters of a text out of a record that a page shows."""
 LONGEST_REASON = 600
-"""Of why a cell failed: the point often stands at the end."""
+"""Characters of a failure's reason, whose point often stands at the end."""
 _NOTE = 30
 """Characters that the mark of a cut may take: no fewer are cut."""
 _Z = 1.959964
@@ -65,7 +65,7 @@ def number_text(row: Row, column: Column, scale: Scale) -> tuple[str, str]:
 
 
 def _decimals_of_its_number(row: Row, column: Column, factor: float) -> int | None:
-    """Of an end of an interval or a range: as many as the number itself is shown with."""
+    """Decimals of an end of an interval or a range: those that its number is shown with."""
     if not column.of or column.name.endswith("_stderr") or row[column.of] is None:
         return None
     number = columns()[column.of]
@@ -82,14 +82,14 @@ def reason_of(row: Row, name: str) -> str:
 
 
 def ends(row: Row, column: Column) -> tuple[float | None, float | None]:
-    """Of the interval; where there is none, the extremes."""
+    """Ends of the interval; where there is none, the extremes."""
     if has_interval(row, column):
         return interval(row, column)
     return (row[column.least], row[column.most]) if column.least else (None, None)
 
 
 def interval(row: Row, column: Column) -> tuple[float | None, float | None]:
-    """Of the 95 % interval; None where there is none."""
+    """Ends of the 95 % interval; None where there is none."""
     if column.low:
         return row[column.low], row[column.high]
     error = row[column.stderr] if column.stderr else None

@@ -45,7 +45,7 @@ def build_view(frame: pd.DataFrame, manifests: Manifests) -> View:
 
 
 def view_of(rows: list[Row], manifests: Manifests, problems: list[str]) -> View:
-    """The same from the frame's `plain_rows`."""
+    """The view of the frame's `plain_rows`."""
     occurring = Counter(row["status"] for row in rows)
     return View(
         title=", ".join(map(cut, distinct(rows, "suite"))) or "No cell has finished yet",
@@ -92,7 +92,7 @@ def compared(rows: list[Row]) -> list[tuple[str, list[Row]]]:
 
 
 def _by_protocol(rows: list[Row]) -> list[tuple[tuple[str, ...], list[Row]]]:
-    """What was scored by another protocol cannot be compared; what has no perplexity stays with the first."""
+    """Rows by protocol, which alone are compared; rows without a perplexity stay with the first."""
     protocols = distinct(rows, "perplexity_protocol")
     if len(protocols) < 2:
         return [((), rows)]

@@ -23,7 +23,7 @@ def column_of(name: str) -> Column:
 
 
 def sorted_by(rows: Sequence[Row], word: str) -> list[Row]:
-    """By the column that `word` names, largest first after a `-`; rows without a value last."""
+    """Rows sorted by the column that `word` names, largest first after a `-`; rows without a value last."""
     name, descending = word.removeprefix("-"), word.startswith("-")
     if name not in columns():
         raise ResultsError(f"cannot sort by {name!r}; {did_you_mean(name, columns())}")

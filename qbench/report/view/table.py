@@ -33,7 +33,7 @@ class TableView:
 
     @property
     def short_varying(self) -> dict[str, str]:
-        """Those that differ, without the kernels, whose names are long."""
+        """Dimensions that differ, without the kernels, whose names are long."""
         return {name: title for name, title in self.varying.items() if name != KERNELS}
 
     def usual(self, medium: Medium) -> list[Field]:
@@ -72,7 +72,7 @@ def field_of(column: Column, rows: Iterable[Row]) -> Field:
 
 
 def ordered(rows: list[Row]) -> list[Row]:
-    """By model, base first, then by bits; what failed comes last."""
+    """Rows by model, base first, then by bits; failed cells last."""
     return sorted(rows, key=_order)
 
 

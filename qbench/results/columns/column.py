@@ -69,7 +69,7 @@ class Display:
     digits: int | None = None
     """Significant digits in tables; None: those of the number."""
     spread: bool = False
-    """Whether its interval stands in a terminal too."""
+    """True where its interval stands in a terminal too."""
 
     def rank(self, medium: Medium) -> int | None:
         """None where the column is not shown by default."""
@@ -101,13 +101,13 @@ class Column:
     hidden: bool = False
     """Stands in the frame and in no table."""
     base: str = ""
-    """Of a column that relates a cell to its base: the metric that it is made of."""
+    """Metric that a column relating a cell to its base is made of."""
     interval: str = ""
-    """What the 95 % interval is, in words; empty where there is none."""
+    """Kind of the 95 % interval, in words; empty where there is none."""
     conditions: tuple[str, ...] = ()
     """Columns whose value, where all cells share it, stands in this column's head."""
     of: str = ""
-    """Of an end of an interval or of a range: the column that it belongs to, whose unit and digits it has."""
+    """Column that an end of an interval or of a range belongs to, whose unit and digits it has."""
     low: str = ""
     high: str = ""
     """Columns of the interval's ends."""
@@ -143,7 +143,7 @@ class Column:
 
     @property
     def narrow_head(self) -> str:
-        """The same where every character counts."""
+        """Title where every character counts."""
         return (self.display.narrow if self.display else "") or self.head
 
     @property

@@ -1,4 +1,4 @@
-"""What the layers of a cell say: true bits, error of the weights, kernels that ran."""
+"""Metrics of a cell's layers: true bits, error of the weights, kernels that ran."""
 
 from __future__ import annotations
 

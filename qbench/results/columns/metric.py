@@ -40,23 +40,23 @@ class ByWindow:
     """A mean over windows of text: what its interval and pairs of two cells are drawn from."""
 
     sums: Callable[[Record], Sequence[float] | None]
-    """By window; None where the metric has no value."""
+    """Sums by window; None where the metric has no value."""
     tokens: Callable[[Record], Sequence[float]]
     """Scored tokens by window: the weights of the windows."""
     scored_on: Callable[[Record], tuple[Hashable, ...]]
     """Text and protocol; two cells are paired where it and the tokens are equal."""
     correlation: Correlation = "own"
-    """Of the sums from one window to the next, see `bootstrap.py`."""
+    """Correlation of the sums from one window to the next, see `bootstrap.py`."""
     paired_correlation: Correlation = "difference"
-    """Of the differences of two cells."""
+    """Correlation of the differences of two cells."""
     exponential: bool = False
-    """Whether the metric is the exponential of the mean: two cells are then related by their ratio."""
+    """True for the exponential of the mean: two cells are then related by their ratio."""
     units: Callable[[Record], float | None] | None = None
-    """Of the whole text, where the sums are divided by another number than that of tokens."""
+    """Number that the sums are divided by, where it is not that of tokens."""
     per_bit: bool = False
-    """Whether the mean is in bits, and the sums in nat."""
+    """True for a mean in bits of sums in nat."""
     interval: bool = True
-    """Whether the frame holds the interval; else it is drawn in comparisons alone."""
+    """True where the frame holds the interval; else it is drawn in comparisons alone."""
 
     def __post_init__(self) -> None:
         if self.interval and (self.units or self.per_bit):
@@ -79,7 +79,7 @@ class VersusBase:
     gate: Gate | None = None
     place: Place = Place.RELATED
     blocks: Callable[[Record], Blocks] | None = None
-    """Of a speedup: the single repetitions by block. None: the quotient of two numbers, without interval."""
+    """Single repetitions by block, of a speedup; None: the quotient of two numbers, without interval."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Metric:
     unit: str
     """`B`, `s`, `J`, `W`, `%`, `bit`, `nat`, `tokens/s`; empty for a count or a ratio."""
     direction: Direction | None
-    """Which way is better; None for a fact."""
+    """Better direction; None for a fact."""
     kind: Kind
     source: str
     """The probe it is read from, or `phases`, `layers`, `model`."""
@@ -115,15 +115,15 @@ class Metric:
     versus: VersusBase | None = None
     """Given: another column relates it to the base."""
     interval: str = ""
-    """What the interval in `<name>_low` and `<name>_high` is, where those are metrics of their own."""
+    """Kind of the interval in `<name>_low` and `<name>_high`, where those are metrics of their own."""
     conditions: tuple[str, ...] = ()
     """Columns whose value, where all cells share it, stands in this column's head."""
     compared: int = 0
     """Rank among the timed numbers that a comparison shows; 0: none."""
     once_a_load: bool = False
-    """Whether a process gives one such number, so that no repeated rounds can judge it."""
+    """True where a process gives one such number: no rounds can judge it, a suite's threshold alone does."""
     chosen: bool = False
-    """Whether the method's parameters settle it, so that no method is the best in it."""
+    """True where the method's parameters settle it, so that no method is the best in it."""
 
     @property
     def dtype(self) -> str:
@@ -131,7 +131,7 @@ class Metric:
         return "Int64" if self.unit == "B" or self.kind == "fact" else "float64"
 
     def reason(self, record: Record) -> str:
-        """Why the value is missing from this record."""
+        """Reason that the value is missing from this record."""
         known = self.why(record) if self.why and record.status == "ok" else None
         return known or samples.missing_reason(record, self.source, self.name)
 
@@ -157,7 +157,7 @@ class Metric:
 
     @property
     def paired_by_window(self) -> bool:
-        """Whether what relates it to the base is drawn window by window, and so has an interval."""
+        """True where it is related to the base window by window, and so has an interval."""
         if self.by_window is None or self.versus is None or not self.by_window.interval:
             return False
         return self.versus.by == ("ratio" if self.by_window.exponential else "difference")

@@ -24,7 +24,7 @@ class Blocks:
     """The timed rounds of one cell, in order; all empty where it has none or they belong to no block."""
 
     since: str = ""
-    """When the blocks began that `numbers` count."""
+    """Start of the blocks that `numbers` count."""
     numbers: tuple[int, ...] = ()
     seconds: tuple[float, ...] = ()
 
@@ -52,7 +52,7 @@ def by_block(base: Blocks, cell: Blocks) -> list[float]:
 
 
 def speedup(base: Blocks, cell: Blocks, quotient: float | None) -> Speedup:
-    """By shared blocks; without any, `quotient`, that of the two medians."""
+    """Speedup by shared blocks; without any, `quotient`, that of the two medians."""
     ratios = sorted(by_block(base, cell))
     if not ratios:
         return Speedup(quotient, no_interval=NOT_INTERLEAVED)

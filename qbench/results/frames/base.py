@@ -27,7 +27,7 @@ BY_WINDOW = {name: one.by_window for name, one in METRICS.items() if one.by_wind
 PAIRED = tuple(metric for metric in METRICS.values() if metric.paired_by_window)
 """Metrics that are related to those of the base window by window."""
 QUOTIENTS = {name: one.versus for name, one in METRICS.items() if one.versus and not one.paired_by_window}
-"""Those that are related by their two numbers, or block by block."""
+"""Metrics that are related to those of the base by their two numbers, or block by block."""
 _BLOCKS = {name: one.blocks for name, one in QUOTIENTS.items() if one.blocks}
 
 
@@ -51,7 +51,7 @@ class Windows:
         return unpacked([self.sums]) - unpacked([base.sums]) if self.like(base) else None
 
     def like(self, base: Windows) -> bool:
-        """Whether both have sums, of the same windows."""
+        """True where both have sums of the same windows."""
         alike = self.tokens == base.tokens and self.scored_on == base.scored_on
         return bool(self.sums and base.sums) and alike
 
@@ -63,7 +63,7 @@ class Windows:
 
 @dataclass(frozen=True)
 class Related:
-    """What relating a cell to others needs, so that its record need not be kept."""
+    """Data of a cell that relate it to others, so that its record need not be kept."""
 
     cell_id: str
     key: Key
@@ -71,14 +71,14 @@ class Related:
     is_base: bool
     repetition: int
     measured: Mapping[str, float | None]
-    """Of the metrics in `QUOTIENTS`."""
+    """Values of the metrics in `QUOTIENTS`."""
     windows: Mapping[str, Windows]
-    """Of the metrics in `BY_WINDOW`."""
+    """Sums by window of the metrics in `BY_WINDOW`."""
     blocks: Mapping[str, Blocks]
-    """Of the metrics whose speedups are paired by block."""
+    """Rounds of the metrics whose speedups are paired by block."""
 
     def paired_with(self, base: Related) -> bool:
-        """Whether every metric that is paired by window was scored on the same windows."""
+        """True where every metric that is paired by window was scored on the same windows."""
         return all(self.windows[one.name].like(base.windows[one.name]) for one in PAIRED)
 
 

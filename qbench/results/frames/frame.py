@@ -172,7 +172,7 @@ def _fill(
 
 
 def _missing(values: Columns, cells: Sequence[Related], bases: Sequence[Related | None]) -> list[str]:
-    """Of every cell, why numbers are null, as JSON."""
+    """Reasons of null numbers by cell, as JSON."""
     names = ("status", "method", "missing", *missing.RELATED)
     rows = zip(*(_with_none(values.get(name, ())) for name in names), strict=True)
     return [
@@ -190,5 +190,5 @@ def _with_none(values: Values | tuple[()]) -> Sequence[Any]:
 
 @functools.lru_cache(maxsize=1024)
 def _reasons_text(reasons: tuple[tuple[str, str], ...]) -> str:
-    """As JSON; the rows of a folder lack few different sets of numbers."""
+    """JSON of the reasons; the rows of a folder lack few different sets of numbers."""
     return json.dumps(dict(reasons), ensure_ascii=False)

@@ -83,7 +83,7 @@ def layers(
 
 
 def layers_of(records: Iterable[Record]) -> pd.DataFrame:
-    """The same of these records, in their order."""
+    """The frame of these records, in their order."""
     rows = [row for record in records for row in layer_rows(record)]
     return typed({name: [row[name] for row in rows] for name in LAYER_COLUMNS}, LAYER_COLUMNS)
 

@@ -1,4 +1,4 @@
-"""Why numbers of an ok row are null: the column `missing`, a reason for every one of them.
+"""Reasons of null numbers in ok rows: the column `missing`.
 
 A number that is read from one record has its metric's own reason. One that relates cells (a ratio, a speedup)
 or comes of all windows (an interval) is explained here: by the number that it would be made of, else by the
@@ -57,7 +57,7 @@ def of_row(row: Row, cell: Related, base: Related | None) -> Reasons:
 
 
 def _of_related(row: Row, cell: Related, base: Related | None, known: Reasons) -> Reasons:
-    """Of the numbers that relate cells or have an interval, those that are null."""
+    """Reasons of null numbers that relate cells or have an interval."""
     found = dict(known)
     for metric in PAIRED:
         if row[metric.relation] is None:
@@ -74,7 +74,7 @@ def _of_related(row: Row, cell: Related, base: Related | None, known: Reasons) -
 
 
 def of_ends(name: str, reason: str) -> Reasons:
-    """The same reason for both ends of an interval."""
+    """One reason for both ends of an interval."""
     return {f"{name}_low": reason, f"{name}_high": reason}
 
 
@@ -99,7 +99,7 @@ def _no_quotient(row: Row, cell: Related, name: str, base: Related | None, known
 
 
 def no_base(row: Row) -> str:
-    """Why the cell relates to none."""
+    """Reason that the cell has no base."""
     if row["method"] == "saved":
         return (
             "no ok `none` cell, in this run, dtype, device and runtime, of the model that the checkpoint was "

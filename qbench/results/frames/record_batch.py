@@ -21,7 +21,7 @@ from qbench.results.table.columns import columns
 
 _NUMBERS = frozenset(name for name, column in columns().items() if column.dtype in ("float64", "Int64"))
 Values = NDArray[np.float64] | list[Any]
-"""Of a column: numbers with NaN for null; anything else with None."""
+"""Values of a column: numbers with NaN for null; anything else with None."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class RecordBatch:
     """Records one after the other."""
 
     values: Mapping[str, Values]
-    """By the name of every column that is read from one record alone; in `missing` the reasons as dicts."""
+    """Values by name of every column that is read from one record alone; `missing` holds dicts of reasons."""
     cells: Sequence[Related]
 
 
 def batch_of(records: Iterable[Record]) -> RecordBatch:
-    """Each record is let go as soon as its row stands, so that a large folder stays small."""
+    """Batch of these records, each released once its row is made, so that a large folder stays small."""
     rows, cells = [], []
     for record in records:
         row, cell = row_of(record)
@@ -49,7 +49,7 @@ def batch_of(records: Iterable[Record]) -> RecordBatch:
 
 
 def joined(batches: Iterable[RecordBatch]) -> RecordBatch:
-    """All of them as one."""
+    """Joins batches into one."""
     found = [batch for batch in batches if batch.cells]
     if len(found) < 2:
         return found[0] if found else RecordBatch({}, [])

@@ -108,7 +108,7 @@ def samples(
 
 
 def samples_of(records: Iterable[Record]) -> pd.DataFrame:
-    """The same of these records, in their order. Each is let go as soon as its numbers are taken."""
+    """The frame of these records, in their order. Each is let go as soon as its numbers are taken."""
     identities, owners, blocks = list[dict[str, Any]](), list[int](), list[Block]()
     for number, record in enumerate(records):
         identities.append(identity(record))

@@ -43,7 +43,7 @@ def numbers(values: Sequence[float | None], dtype: str) -> Any:
 
 
 def categorical(values: Sequence[str | None]) -> pd.Categorical:
-    """Of texts, though all of them be null: pandas would then take them for numbers, and so would Parquet."""
+    """Categories of text even where all are null, which pandas and Parquet would take for numbers."""
     found = pd.Categorical(list[Any](values))
     if len(found.categories):
         return found

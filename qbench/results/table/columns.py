@@ -16,7 +16,7 @@ from qbench.results.table.metrics import METRICS, TEXTS
 
 @functools.cache
 def columns() -> Mapping[str, Column]:
-    """By name, in the frame's order; ResultsError for two columns of one name."""
+    """Columns by name, in the frame's order; ResultsError for two columns of one name."""
     declared = [*_IDENTITY, *(column for one in METRICS.values() for column in one.columns())]
     declared += [*(text.column() for text in TEXTS), *_CLOSING]
     found = {column.name: column for column in sorted(declared, key=lambda one: one.place)}

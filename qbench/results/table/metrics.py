@@ -23,11 +23,11 @@ __all__ = ["METRICS", "TEXTS", "Metric", "assembled", "values"]
 
 GROUP = "qbench.metrics"
 Declared = Iterable[tuple[str, Metric]]
-"""Where a metric comes from, in words, and the metric."""
+"""Source of a metric in words, and the metric."""
 
 
 def assembled(declared: Declared) -> dict[str, Metric]:
-    """By name, in the order of groups; ResultsError for two metrics of one name, naming both sources."""
+    """Metrics by name, in the order of groups; ResultsError for two of one name, naming both sources."""
     found: dict[str, tuple[str, Metric]] = {}
     for source, metric in declared:
         if metric.name in found:
