@@ -4,7 +4,7 @@ Gross is what the device drew while it worked, over the tokens of that work: the
 takes off what it draws at rest with the model resident, the mean of an idle window before and one after. Two
 kinds of uncertainty are told apart: `_low` and `_high` are Student's t interval (95 %) of the mean over at
 least three trials, and so the spread between windows; `energy_error_pct` bounds what the instrument may have
-got wrong in each of them (`energy_windows.py`).
+got wrong in each of them (`windows.py`).
 """
 
 from __future__ import annotations

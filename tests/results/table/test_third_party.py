@@ -89,6 +89,21 @@ def test_frame_and_units_and_reasons(folders: dict[str, Path]) -> None:
     assert {missing[name] for name in (*OWN, *RELATED)} == {"perplexity was not asked for"}
 
 
+def test_a_difference_by_window_and_a_quotient_of_two_numbers(folders: dict[str, Path]) -> None:
+    found = asked(
+        f"import qbench; frame = qbench.load({str(folders['a'])!r}); units = frame.attrs['units']\n"
+        "found = [units, json.loads(frame.to_json(orient='records'))]"
+    )
+    units, rows = found
+    base, cell = ({row["method"]: row for row in rows}[name] for name in ("none", "absmax"))
+    gap = cell["nll_per_token"] - base["nll_per_token"]
+    assert cell["nats_difference"] == pytest.approx(gap)
+    assert math.exp(cell["nats_difference_low"]) == pytest.approx(cell["perplexity_ratio_low"])
+    assert units["nats_difference"] == units["nats"] == "nat"
+    assert cell["slowest_s_speedup"] == base["prefill_s_max"] / cell["prefill_s_max"]
+    assert not [name for name in cell if name.startswith("slowest_s_speedup_")]
+
+
 def test_its_own_reason_and_unit() -> None:
     found = asked(
         "import dataclasses\n"
@@ -184,5 +199,5 @@ def test_a_name_that_is_taken_is_an_error_that_names_both(tmp_path: Path) -> Non
     module = tmp_path / "package/branching.py"
     module.write_text(module.read_text().replace('name="branching"', 'name="perplexity"'))
     said = run("-m", "qbench", "show", str(tmp_path), path=tmp_path / "package", code=2)
-    assert "the metric 'perplexity' is declared by the probe perplexity and by branching:BRANCHING" in said
+    assert "the metric 'perplexity' is declared by the probe perplexity and by branching:METRICS" in said
     assert "Traceback" not in said
