@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from qbench.cell import Cell
-from qbench.results.columns.metric import Metric
+from qbench.results.columns.metric import Metric, Text
 from qbench.results.columns.raw_series import RawSeries
 from qbench.results.store.record import Record
 from qbench.section import Section
@@ -52,6 +52,8 @@ class Probe:
     entry: str
     """`module:function` of its `Measure`, loaded in the worker."""
     metrics: tuple[Metric, ...]
+    texts: tuple[Text, ...] = ()
+    """Texts of a record that are columns of the frame."""
     clock: Clock = "none"
     """Claim on the machine while it measures."""
     title: str = ""

@@ -7,9 +7,9 @@ import math
 import pytest
 
 from qbench.errors import SuiteError
-from qbench.gate.baseline.baseline_cell import RELATIVE, gate_of
+from qbench.gate.baseline.baseline_cell import gate_of
 from qbench.gate.verdicts.limits import by_kind, limits_of
-from qbench.results.table.metrics import GATES, METRICS
+from qbench.results.table.metrics import METRICS
 from qbench.suite.gate import GateSpec, ThresholdsSpec
 from qbench.suite.load import parse_suite
 from qbench.suite.spec import Suite
@@ -22,10 +22,30 @@ def _suite(gate: str) -> Suite:
     return parse_suite(f"{START}gate: {gate}\n", "s.yaml")
 
 
-def test_its_names_are_those_of_the_metric_table() -> None:
-    assert set(ThresholdsSpec.model_fields) == {*GATES, *RELATIVE}
-    assert set(GATES) <= set(METRICS)
-    assert all(METRICS[name].kind != "fact" and METRICS[name].direction for name in GATES)
+DEFAULTS = {
+    "perplexity": 1.005, "perplexity_ratio": 1.005, "nll_per_token": None, "word_perplexity": 1.005,
+    "byte_perplexity": 1.005, "bits_per_byte": 1.005, "kl_divergence": 0.005, "kl_p99": None, "kl_max": None,
+    "top1_agreement": 0.005, "rms_delta_p": None, "task_accuracy": 0.01, "bits_per_weight": 1.001,
+    "weight_error": 1.01, "weight_bytes": 1.01, "quantized_bytes": None, "metadata_bytes": None,
+    "disk_bytes": None, "saved_bytes": 1.01, "activation_bytes": 1.05, "kv_cache_bytes": 1.01,
+    "kv_cache_bytes_per_token": None, "prefill_s": 1.03, "decode_s_per_token": 1.03,
+    "prefill_tokens_per_s": None, "decode_tokens_per_s": None, "decode_step_p50_s": None,
+    "decode_step_p90_s": None, "decode_step_p99_s": None, "load_s": None, "quantize_s": None,
+    "compile_s": None, "energy_j_per_token": None, "energy_j_per_prompt_token": None,
+    "peak_memory_bytes": None, "quantize_peak_bytes": None,
+}  # fmt: skip
+"""Thresholds that suites rely on; None: gated only where a suite says so."""
+DIFFERENCES = {
+    "nll_per_token", "kl_divergence", "kl_p99", "kl_max", "top1_agreement", "rms_delta_p", "task_accuracy",
+}  # fmt: skip
+
+
+def test_its_names_and_defaults_are_those_that_suites_rely_on() -> None:
+    gates = {name: gate_of(name) for name in ThresholdsSpec.model_fields}
+    assert {name: gate.threshold if gate else 0 for name, gate in gates.items()} == DEFAULTS
+    assert {name for name, gate in gates.items() if gate and gate.by == "difference"} == DIFFERENCES
+    known = [METRICS[name] for name in DEFAULTS if name in METRICS]
+    assert all(metric.kind in ("deterministic", "timed") and metric.direction for metric in known)
 
 
 @pytest.mark.parametrize("name", ThresholdsSpec.model_fields)

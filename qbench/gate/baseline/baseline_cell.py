@@ -18,16 +18,18 @@ from typing import Any, Self
 
 from qbench.cell import Cell
 from qbench.errors import ResultsError
-from qbench.probes.latency.metrics import first_corner
 from qbench.probes.quality.metrics import windows
-from qbench.results.columns.metric import Gate
+from qbench.results.columns.column import Gate
 from qbench.results.compare.compare import described
-from qbench.results.frames.base import base_of, find_bases, scored
+from qbench.results.frames.base import base_of, find_bases, measured_of, related_of, relations_of
 from qbench.results.store.record import Record, reading
+from qbench.results.table.columns import related
 from qbench.results.table.metrics import METRICS
 
-RELATIVE: dict[str, Gate] = {"perplexity_ratio": Gate(1.005)}
-"""Gated columns that are not in the metric table, since they relate a cell to its base."""
+RELATIVE: dict[str, Gate] = {
+    column.name: column.gate for column in related() if column.gate and column.kind == "deterministic"
+}
+"""Columns of the frame that the gate looks at beside the metric table: they relate a cell to its base."""
 DIGITS = 16
 """Leading digits kept of a hash."""
 
@@ -98,21 +100,17 @@ def baseline_cells(records: Iterable[Record]) -> dict[str, BaselineCell]:
     ResultsError names a record with malformed values.
     """
     by_id = {record.cell.id: record for record in sorted(records, key=lambda record: record.started_at)}
-    measured = dict.fromkeys(("weight_bytes", "prefill_s", "decode_s_per_token"))
     cells = {}
     for name, record in by_id.items():
         with reading(record):
-            cells[name] = scored(record, name, dict(measured))
+            cells[name] = related_of(record, name, measured_of(record))
     bases = find_bases(cells.values())
     found = {}
     for name, record in by_id.items():
         base = base_of(cells[name], bases) if record.status == "ok" else None
-        above = cells[name].nll_above(base)
-        ratio = None
-        if above is not None and base is not None and base.cell_id != name:
-            ratio = math.exp(float(above.sum()) / math.fsum(cells[name].tokens))
+        relations = relations_of(cells[name], base) if base and base.cell_id != name else {}
         with reading(record):
-            found[name] = _baseline_cell(record, base.cell_id if base else None, ratio)
+            found[name] = _baseline_cell(record, base.cell_id if base else None, relations)
     return found
 
 
@@ -137,7 +135,7 @@ def gate_of(metric: str) -> Gate | None:
     return RELATIVE.get(metric) or (METRICS[metric].gate if metric in METRICS else None)
 
 
-def _baseline_cell(record: Record, base: str | None, ratio: float | None) -> BaselineCell:
+def _baseline_cell(record: Record, base: str | None, relations: Mapping[str, float]) -> BaselineCell:
     name = described(record).removesuffix(f" ({record.status})")
     head = BaselineCell(record.cell.id, name, facts_of(record.cell), record.status, record.reason)
     if record.status != "ok":
@@ -147,8 +145,7 @@ def _baseline_cell(record: Record, base: str | None, ratio: float | None) -> Bas
         for metric in METRICS.values()
         if metric.gate and metric.kind == "deterministic" and (value := metric.value(record)) is not None
     }
-    if ratio is not None:
-        values["perplexity_ratio"] = ratio
+    values |= {name: value for name, value in relations.items() if name in RELATIVE}
     nll, tokens = windows(record) or ([], [])
     return dataclasses.replace(
         head,
@@ -182,15 +179,12 @@ def _layers(groups: Iterable[Mapping[str, Any]]) -> dict[str, BaselineLayer]:
 
 
 def _rounds(record: Record) -> dict[str, list[float]]:
-    """Single rounds of the first workload where there are any, else the record's one value."""
+    """Single repetitions where there are any, else the record's one value."""
     found = {}
     for metric in METRICS.values():
         if metric.gate and metric.kind == "timed" and (value := metric.value(record)) is not None:
-            found[metric.name] = [value]
-    corner = first_corner(record)
-    if corner is not None:
-        single = {"prefill_s": corner.prefill, "decode_s_per_token": corner.decode}
-        found |= {name: rounds for name, rounds in single.items() if rounds}
+            repetitions = metric.repetitions(record) if metric.repetitions else ()
+            found[metric.name] = list(repetitions) or [value]
     return found
 
 

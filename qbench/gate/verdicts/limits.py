@@ -1,4 +1,4 @@
-"""Which threshold holds for which metric of which cell: the suite's section `gate` over the metric table."""
+"""Thresholds by metric and cell: the suite's section `gate` laid over the defaults of the metric table."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from qbench.suite.gate import GateSpec
 from qbench.suite.rules import fits, unmatched
 from qbench.suite.spec import Suite
 
-PEAKS = ("peak_memory_bytes", "quantize_peak_bytes")
-"""One number of a run or a load, of which no test can be made: where a suite names a threshold, that alone
-decides, as of what is deterministic. Without one they are shown."""
+PEAKS = tuple(name for name, metric in METRICS.items() if metric.once_a_load)
+"""Metrics with one number a process, of which no test can be made: where a suite names a threshold, that
+alone decides, as of what is deterministic. Without one they are shown."""
 Limits = dict[str, float]
-"""Metric → threshold, of what is gated: a factor, or a difference where the metric table says so."""
+"""Gated metric → threshold: a factor, or a difference where the metric table says so."""
 
 
 def limits_of(gate: GateSpec, facts: Mapping[str, str]) -> Limits:
-    """Of one cell, whose `facts` the rules of `overrides` are read against; the last that matches wins."""
+    """Thresholds of one cell; of the `overrides` whose rules match its `facts`, the last wins."""
     found = {
         name: known.threshold
         for name in (*METRICS, *RELATIVE)
@@ -43,7 +43,7 @@ def check_overrides(suite: Suite, cells: Iterable[BaselineCell]) -> None:
 
 
 def by_kind(limits: Mapping[str, float], kind: str) -> Limits:
-    """Only the `deterministic` ones, peaks among them, or the `timed`."""
+    """The `deterministic` ones, peaks among them, or the `timed`."""
     return {
         name: threshold
         for name, threshold in limits.items()

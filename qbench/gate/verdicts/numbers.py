@@ -10,7 +10,7 @@ import numpy as np
 from qbench.gate.baseline.baseline_cell import BaselineCell, gate_of
 from qbench.gate.verdicts.finding import Finding, Verdict
 from qbench.results.stats.bootstrap import intervals
-from qbench.results.table.metrics import METRICS
+from qbench.results.table.columns import columns
 
 SLACK = 1e-9
 """Relative slack of a threshold for rounding: 1.005·x over x need not be 1.005 in floating point."""
@@ -83,7 +83,8 @@ def _inverse(change: float, by_factor: bool) -> float:
 
 
 def _lower_is_better(metric: str) -> bool:
-    return metric not in METRICS or METRICS[metric].direction != "higher"
+    known = columns().get(metric)  # a baseline may hold a metric of a package that is not installed here
+    return known is None or known.direction != "higher"
 
 
 def _interval(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qbench.probes.energy.context import TEXTS
 from qbench.probes.energy.metrics import METRICS
 from qbench.probes.energy.section import EnergySpec
 from qbench.probes.energy.series import QUANTITIES, series
@@ -19,5 +20,6 @@ PROBE = Probe(
     default=EnergySpec(),
     series=series,
     quantities=QUANTITIES,
+    texts=TEXTS,
     clock="whole",
 )

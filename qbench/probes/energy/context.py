@@ -1,11 +1,12 @@
-"""What stood around an energy measurement: throttling by name, temperature, processes, source, scope."""
+"""Conditions of an energy measurement: throttling by name, temperature, processes, source, scope."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from qbench.results.store.lookup import Value, number, probe
+from qbench.results.columns.metric import Text
+from qbench.results.store.lookup import Value, missing_reason, number, probe
 from qbench.results.store.record import Record
 
 THROTTLE = {
@@ -41,14 +42,30 @@ def throttle_bits(record: Record) -> int | None:
     return together
 
 
-def texts(record: Record) -> dict[str, str | None]:
-    """The text columns: `energy_source`, `energy_scope`, `energy_throttle`."""
-    found, bits = probe(record, "energy"), throttle_bits(record)
-    return {
-        "energy_source": found.get("source"),
-        "energy_scope": found.get("scope"),
-        "energy_throttle": None if bits is None else ", ".join(throttle_names(bits)) or "none",
-    }
+def _reason(record: Record) -> str | None:
+    return None if probe(record, "energy") else missing_reason(record, "energy", "energy_j_per_token")
+
+
+def _throttle(record: Record) -> str | None:
+    bits = throttle_bits(record)
+    return None if bits is None else ", ".join(throttle_names(bits)) or "none"
+
+
+TEXTS = (
+    Text("energy_reason", "why the energy columns are null", _reason, group="Energy"),
+    Text(
+        "energy_source", "nvml_counter, nvml_integrated (no counter: instant power integrated) or rapl",
+        lambda record: probe(record, "energy").get("source"), group="Energy",
+    ),
+    Text(
+        "energy_scope", "what the source covers: gpu, module (GPU and CPU of a GH200) or package",
+        lambda record: probe(record, "energy").get("scope"), group="Energy",
+    ),
+    Text(
+        "energy_throttle", "why the GPU held its clocks down during the windows, or none", _throttle,
+        group="Energy",
+    ),
+)  # fmt: skip
 
 
 def state(when: str, name: str) -> Callable[[Record], Value]:

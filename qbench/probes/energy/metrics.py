@@ -4,11 +4,12 @@ Gross is what the device drew while it worked, over the tokens of that work: the
 takes off what it draws at rest with the model resident, the mean of an idle window before and one after. Two
 kinds of uncertainty are told apart: `_low` and `_high` are Student's t interval (95 %) of the mean over at
 least three trials, and so the spread between windows; `energy_error_pct` bounds what the instrument may have
-got wrong in each of them (`energy_windows.py`).
+got wrong in each of them (`windows.py`).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from statistics import fmean, median, stdev
@@ -16,8 +17,8 @@ from statistics import fmean, median, stdev
 from qbench.probes.energy import context as facts
 from qbench.probes.energy.modelled import METRICS as MODELLED
 from qbench.probes.energy.windows import idle_w, worked
-from qbench.results.columns.metric import Direction, Metric, fact
-from qbench.results.stats.bootstrap import student_quantile
+from qbench.results.columns.column import Direction, Display, Gate
+from qbench.results.columns.metric import Metric, fact
 from qbench.results.store.lookup import Value, number, probe
 from qbench.results.store.record import Record
 
@@ -52,6 +53,8 @@ def interval_end(part: str, sign: int) -> Callable[[Record], Value]:
         trials = per_trial(record, part, net=False)
         if len(trials) < LEAST_TRIALS:
             return None
+        from qbench.results.stats.bootstrap import student_quantile  # which imports numpy
+
         half = student_quantile(0.975, len(trials) - 1) * stdev(trials) / math.sqrt(len(trials))
         return fmean(trials) + sign * half
 
@@ -114,12 +117,18 @@ def _limit_w(record: Record) -> Value:
 
 
 def lacking(what: str) -> Callable[[Record], str | None]:
-    """Why a column is null where something was measured."""
+    """Reason of a null column where something was measured."""
     return lambda record: what if probe(record, "energy") else None
 
 
-def _j(name: str, description: str, value: Callable[[Record], Value], null: str) -> Metric:
-    return _metric(name, "J", "lower", description, value, null)
+def _j(
+    name: str, description: str, value: Callable[[Record], Value], null: str, *, gate: Gate | None = None,
+    title: str = "", display: Display | None = None, compared: int = 0, interval: str = "",
+) -> Metric:  # fmt: skip
+    metric = _metric(name, "J", "lower", description, value, null)
+    return dataclasses.replace(
+        metric, gate=gate, title=title, display=display, compared=compared, interval=interval
+    )
 
 
 def _about(name: str, unit: str, description: str, value: Callable[[Record], Value], null: str) -> Metric:
@@ -134,9 +143,12 @@ def _metric(
     value: Callable[[Record], Value],
     null: str,
 ) -> Metric:
-    return Metric(name, unit, direction, "timed", "energy", 3, description, value, lacking(null))
+    return Metric(
+        name, unit, direction, "timed", "energy", 3, description, value, lacking(null), group="Energy"
+    )
 
 
+_OVER_TRIALS = "95 % interval of the mean over trials"
 _INTERVAL = "95 % interval of the mean over at least three trials, Student's t: the spread between windows"
 
 _NO_DECODE = "no decode step for fewer than two generated tokens"
@@ -149,7 +161,8 @@ _NOT_TOLD = "the source does not tell"
 METRICS = (
     _j(
         "energy_j_per_token", "gross energy per generated token, mean over trials; null with the reason in "
-        "energy_reason", joules_per_token("decode", net=False), _NO_DECODE,
+        "energy_reason", joules_per_token("decode", net=False), _NO_DECODE, gate=Gate(None), title="Energy",
+        display=Display(120, terminal=105), compared=5, interval=_OVER_TRIALS,
     ),
     _j(
         "energy_j_per_token_low", f"lower end of the {_INTERVAL}", interval_end("decode", -1), _NO_TRIALS,
@@ -157,7 +170,8 @@ METRICS = (
     _j("energy_j_per_token_high", "upper end of the same", interval_end("decode", 1), _NO_TRIALS),
     _j(
         "energy_j_per_prompt_token", "gross energy per prompt token, mean over trials",
-        joules_per_token("prefill", net=False), _NO_WINDOWS,
+        joules_per_token("prefill", net=False), _NO_WINDOWS, gate=Gate(None), compared=6,
+        interval=_OVER_TRIALS,
     ),
     _j(
         "energy_j_per_prompt_token_low", f"lower end of the {_INTERVAL}", interval_end("prefill", -1),
@@ -207,11 +221,11 @@ METRICS = (
     fact(
         "energy_trials", "energy", "decode windows measured",
         lambda record: float(len(worked(probe(record, "energy"), "decode"))) or None,
-        lacking(_NO_DECODE),
+        lacking(_NO_DECODE), group="Energy",
     ),
     fact(
         "energy_other_processes", "energy", "other processes on the GPU; above none, its energy is not ours "
-        "alone", facts.other_processes, lacking(_NOT_TOLD),
+        "alone", facts.other_processes, lacking(_NOT_TOLD), group="Energy",
     ),
     _about(
         "energy_temperature_start_c", "°C", "GPU before the windows",

@@ -58,7 +58,7 @@ def product_pj(operands: str) -> float | None:
 
 @remembered
 def modelled(record: Record) -> Modelled:
-    """Of one decode step at the batch size of the cell's latency settings (else 1), per sequence."""
+    """Energy of one decode step at the batch size of the cell's latency settings (else 1), per sequence."""
     operations_j, no_operations = _operations_j(record)
     dram_j, no_dram = _dram_j(record)
     return Modelled(operations_j, dram_j, no_operations, no_dram)
@@ -113,7 +113,7 @@ def _batch(record: Record) -> float:
 
 
 def _operands(layer: dict[str, Any]) -> str:
-    """What the products are made of in a quantized layer that rounds its inputs."""
+    """Format of the operands in a quantized layer that rounds its inputs."""
     return "int8" if layer.get("code", "int") == "int" else str(layer["code"])
 
 
@@ -124,7 +124,7 @@ def _metric(
         name, "J", "lower", "deterministic", "model", 3,
         f"modelled, not measured: {description} per generated token; {SOURCE}",
         lambda record: None if record.status != "ok" else part(modelled(record)),
-        lambda record: reason(modelled(record)),
+        lambda record: reason(modelled(record)), group="Energy",
     )  # fmt: skip
 
 

@@ -32,7 +32,7 @@ from typing import Any
 
 Part = Mapping[str, Any]
 SENSOR_S = 0.1
-"""Longest delay of an instant power reading: NVML's sensors are read out every 100 ms or faster."""
+"""Greatest age of an instant power reading: NVML's sensors are read out every 100 ms or faster."""
 SIGMAS = 4.0
 POWER_STEP_W = 0.001
 """NVML tells whole milliwatts."""
@@ -57,7 +57,7 @@ class Edge:
     power_w: float
     error_w: float
     width_s: float
-    """The end nearer to the work of a step's bracket."""
+    """Width of the bracket of the step that is nearer to the work."""
 
 
 def worked(sample: Mapping[str, Any], name: str) -> list[Worked]:

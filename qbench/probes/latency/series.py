@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from qbench.probes.latency.metrics import corners
+from qbench.probes.latency.metrics import workloads
 from qbench.results.columns.raw_series import Numbers, Places, RawSeries
 from qbench.results.store.record import Record
 
@@ -21,8 +21,8 @@ QUANTITIES = {
 
 def series(record: Record) -> Iterator[RawSeries]:
     """Seconds of prefills, decode steps, warm-up, non-layer time and compiling, by workload."""
-    for corner in corners(record):
-        run = corner.run
+    for workload in workloads(record):
+        run = workload.run
         yield _rounds(run, "prefill_s", run.get("prefill_s", []), run.get("lap"), run.get("start_s"))
         yield _rounds(run, "decode_s", run.get("decode_s", []), run.get("lap"), run.get("start_s"))
         yield _rounds(run, "warmup_s", (run.get("warmup") or {}).get("round_s", []))

@@ -1,4 +1,4 @@
-"""Shares of one corner: of its time, outside the quantized layers; of what the machine can do, used.
+"""Shares of one workload: of its time, outside the quantized layers; of what the machine can do, used.
 
 A share over 1 is possible and says that the ceiling was not one: part of what was read lay in a cache.
 """
@@ -86,6 +86,6 @@ def _ceiling(record: Record, pick: Callable[[Mapping[str, Any]], Any]) -> Share:
 
 
 def _flat(seconds: Sequence[Any]) -> list[float]:
-    """Of all rounds, whether a round holds one time or many."""
+    """Times of all rounds, of which each may hold one time or many."""
     nested = (entry if isinstance(entry, list) else (entry,) for entry in seconds)
     return list(filter(math.isfinite, itertools.chain.from_iterable(nested)))

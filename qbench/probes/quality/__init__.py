@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qbench.probes.probe import Probe
-from qbench.probes.quality.metrics import METRICS
+from qbench.probes.quality.metrics import METRICS, TEXTS
 from qbench.probes.quality.section import QualitySpec
 from qbench.probes.quality.series import QUANTITIES, series
 
@@ -19,4 +19,5 @@ PROBE = Probe(
     default=QualitySpec(),
     series=series,
     quantities=QUANTITIES,
+    texts=TEXTS,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qbench.probes.probe import Probe
-from qbench.probes.tasks.metrics import METRICS
+from qbench.probes.tasks.metrics import METRICS, TEXTS
 from qbench.probes.tasks.section import TasksSpec
 from qbench.probes.tasks.series import QUANTITIES, series
 
@@ -18,4 +18,5 @@ PROBE = Probe(
     title="Tasks of lm-eval; left out: none",
     series=series,
     quantities=QUANTITIES,
+    texts=TEXTS,
 )

@@ -6,7 +6,8 @@ import json
 import math
 from typing import Any
 
-from qbench.results.columns.metric import Metric, fact
+from qbench.results.columns.column import Display, Gate, Place
+from qbench.results.columns.metric import Metric, Text, fact
 from qbench.results.store.lookup import Value, probe
 from qbench.results.store.record import Record
 
@@ -53,7 +54,7 @@ def _accuracy(results: dict[str, dict[str, Any]]) -> tuple[float, float | None] 
 
 
 def _mean(shares: list[tuple[float, float | None]]) -> tuple[float, float | None]:
-    """Of independent shares: their mean, and √Σs² / k; no error where one of them has none."""
+    """Mean of independent shares, and its error √Σs² / k; no error where one of them has none."""
     value = math.fsum(share for share, _ in shares) / len(shares)
     errors = [error for _, error in shares if error is not None]
     spread = math.sqrt(math.fsum(error**2 for error in errors)) / len(shares)
@@ -68,6 +69,10 @@ def task_accuracy(record: Record) -> Value:
 def task_accuracy_stderr(record: Record) -> Value:
     shares = accuracies(record)
     return _mean(shares)[1] if shares else None
+
+
+def _no_stderr(record: Record) -> str | None:
+    return None if task_accuracy(record) is None else "a task gives no standard error"
 
 
 def task_documents(record: Record) -> Value:
@@ -93,6 +98,19 @@ METRICS = (
     Metric(
         "task_accuracy", "", "higher", "deterministic", "tasks", 3,
         "mean accuracy (acc, else exact_match) over the tasks that the suite names", task_accuracy,
+        gate=Gate(0.01, "difference"), group="Tasks", display=Display(90, markdown=35),
     ),
-    fact("task_documents", "tasks", "documents evaluated, all tasks together", task_documents),
+    fact("task_documents", "tasks", "documents evaluated, all tasks together", task_documents, group="Tasks"),
+    Metric(
+        "task_accuracy_stderr", "", None, "spread", "tasks", 3,
+        "standard error of task_accuracy, over documents", task_accuracy_stderr, _no_stderr, group="Tasks",
+        place=Place.DETAIL,
+    ),
+)  # fmt: skip
+
+TEXTS = (
+    Text(
+        "tasks", "every task's metrics as JSON; qbench.load_tasks gives them as rows", tasks_text,
+        place=Place.DETAIL, hidden=True,
+    ),
 )  # fmt: skip

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from math import nan
 from typing import Any
 
-from qbench.probes.latency.metrics import Corner, corners
+from qbench.probes.latency.metrics import Workload, workloads
 from qbench.results.stats.medians import median_interval, quantile
 from qbench.results.store.lookup import number, probe
 from qbench.results.store.record import Record
@@ -97,7 +97,7 @@ def chart_facts(record: Record) -> ChartFacts | None:
     return ChartFacts(
         key=(record.run, record.cell.id),
         layers=_layers(record) if record.layers else None,
-        timed=[_timed(workload) for workload in corners(record)] if several else [],
+        timed=[_timed(workload) for workload in workloads(record)] if several else [],
         energy=dict(probe(record, "energy")),
     )
 
@@ -116,7 +116,7 @@ def _kernels(layer: dict[str, Any]) -> str:
     return " + ".join(dict.fromkeys(str(run["kernel"])[:60] for run in ran))
 
 
-def _timed(workload: Corner) -> Timed:
+def _timed(workload: Workload) -> Timed:
     length, batch = int(workload.run["prompt_length"]), int(workload.run["batch_size"])
     return Timed(length, batch, _spread(workload.prefill), _spread(workload.decode))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from qbench.report.charts.chart import Json, Row, rounded
 from qbench.report.view.digits import Scale, scale_for, significant, with_interval
+from qbench.results.table.columns import columns
 
 WIDE_RANGE = 8.0
 """Largest over smallest from which an axis is logarithmic."""
@@ -82,44 +83,27 @@ class Measure:
         return rounded(above / scale.factor) or 0.0, rounded(below / scale.factor) or 0.0
 
 
-_WINDOWS = "95 % interval, bootstrap over windows"
-_TIMES = "95 % interval of the median, of fewer than six repetitions their range"
+def _measure(name: str, title: str, wide: float = WIDE_RANGE) -> Measure:
+    """The column as it is declared, under the title that it has in pictures."""
+    column = columns()[name]
+    return Measure(
+        name, title, column.shown_unit, column.low, column.high, column.least, column.most, column.per,
+        column.table_digits, column.interval, wide,
+    )  # fmt: skip
 
-BITS = Measure("bits_per_weight", "Bits per weight", digits=3)
-RATIO = Measure(
-    "perplexity_ratio", "Perplexity × base", low="perplexity_ratio_low", high="perplexity_ratio_high",
-    digits=4, bars=f"{_WINDOWS}, paired with the base", wide=WIDE_QUALITY,
-)  # fmt: skip
-PERPLEXITY = Measure(
-    "perplexity", "Perplexity", low="perplexity_low", high="perplexity_high", digits=4, bars=_WINDOWS,
-    wide=WIDE_QUALITY,
-)  # fmt: skip
-KL = Measure(
-    "kl_divergence", "KL divergence", "nat", "kl_divergence_low", "kl_divergence_high", bars=_WINDOWS
-)
-WEIGHTS = Measure("weight_bytes", "Weight memory", "B")
-WEIGHTS_RATIO = Measure("weight_bytes_ratio", "Weight memory × base")
-PREFILL = Measure(
-    "prefill_s", "Prefill time", "s", "prefill_s_low", "prefill_s_high", "prefill_s_min", "prefill_s_max",
-    bars=_TIMES,
-)  # fmt: skip
-DECODE = Measure(
-    "decode_s_per_token", "Decode time", "s", "decode_s_per_token_low", "decode_s_per_token_high",
-    "decode_s_per_token_min", "decode_s_per_token_max", per="token", bars=_TIMES,
-)  # fmt: skip
-ENERGY = Measure(
-    "energy_j_per_token", "Measured energy", "J", "energy_j_per_token_low", "energy_j_per_token_high",
-    per="token", bars="95 % interval of the mean over trials",
-)  # fmt: skip
-MODELLED = Measure("energy_modelled_j_per_token", "Modelled energy", "J", per="token")
-PREFILL_SPEED = Measure(
-    "prefill_speedup", "Prefill speed × base", low="prefill_speedup_low", high="prefill_speedup_high",
-    bars="95 % interval, paired by rounds",
-)  # fmt: skip
-DECODE_SPEED = Measure(
-    "decode_speedup", "Decode speed × base", low="decode_speedup_low", high="decode_speedup_high",
-    bars="95 % interval, paired by rounds",
-)  # fmt: skip
+
+BITS = _measure("bits_per_weight", "Bits per weight")
+RATIO = _measure("perplexity_ratio", "Perplexity × base", WIDE_QUALITY)
+PERPLEXITY = _measure("perplexity", "Perplexity", WIDE_QUALITY)
+KL = _measure("kl_divergence", "KL divergence")
+WEIGHTS = _measure("weight_bytes", "Weight memory")
+WEIGHTS_RATIO = _measure("weight_bytes_ratio", "Weight memory × base")
+PREFILL = _measure("prefill_s", "Prefill time")
+DECODE = _measure("decode_s_per_token", "Decode time")
+ENERGY = _measure("energy_j_per_token", "Measured energy")
+MODELLED = _measure("energy_modelled_j_per_token", "Modelled energy")
+PREFILL_SPEED = _measure("prefill_speedup", "Prefill speed × base")
+DECODE_SPEED = _measure("decode_speedup", "Decode speed × base")
 
 
 def number(value: float | None, digits: int = 3) -> str:

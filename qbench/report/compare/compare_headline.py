@@ -1,4 +1,4 @@
-"""The first sentence of a comparison: what differs, in the cell that it matters most to."""
+"""The first sentence of a comparison: the differences, the most telling cell first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NAMED = 3
 
 
 def headline(found: Comparison, lines: Sequence[Line]) -> str:
-    """What B lost, what differs, and what else was not compared.
+    """Sentences on cells that B lost, on differences, and on cells that were not compared.
 
     `1 of 27 cells differs: zeropoint 8-bit g64, perplexity worse by 0.40 %. The other 26 are identical …`.
     `lines`: of what ought to be equal and is not.
@@ -39,12 +39,12 @@ def _differing(found: Comparison, lines: Sequence[Line], compared: int) -> str:
 
 
 def _leading(lines: list[Line]) -> Line:
-    """Of one cell: what can be said with the most certainty, its perplexity before others, then by size."""
+    """The line of one cell that is most certain; its perplexity before others, then by size."""
     return min(lines, key=lambda line: (_rank(line), line.metric != "perplexity", -line.sort))
 
 
 def _weight(line: Line) -> tuple[bool, int, float]:
-    """What is worse or lost first, then by certainty, then by size."""
+    """Sort key: worse or lost first, then by certainty, then by size."""
     return not line.verdict.startswith(("worse", "B has none")), _rank(line), -line.sort
 
 

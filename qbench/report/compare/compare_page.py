@@ -44,7 +44,7 @@ def write_comparison(found: Comparison, a: Source, b: Source, target: Path) -> P
 
 
 def markdown(found: Comparison, a: Source, b: Source) -> str:
-    """The same as Markdown, at most `LIMIT` characters."""
+    """The comparison as Markdown, at most `LIMIT` characters."""
     view = build_comparison(found, a, b)
     head = ["### qbench: A and B compared\n",
             *(f"**{side.name}** {escaped(side.folder)}: {escaped(side.runs)} "

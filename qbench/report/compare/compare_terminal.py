@@ -7,18 +7,19 @@ from rich.table import Table
 from rich.text import Text
 
 from qbench.report.compare.compare_headline import headline
-from qbench.report.compare.differences import differing_lines
-from qbench.report.compare.verdict import judged
+from qbench.report.compare.differences import TIMED, differing_lines
+from qbench.report.compare.verdict import verdict_on
 from qbench.report.text.sanitize import MOST_CHARACTERS, plain, plain_name
 from qbench.report.view.digits import significant
 from qbench.report.view.names import short
 from qbench.results.compare.compare import Comparison, Difference, Pair, Timed
+from qbench.results.table.columns import columns
 from qbench.results.table.metrics import METRICS
 
-TIMED = {"prefill_s": "Prefill", "decode_s_per_token": "Decode", "peak_memory_bytes": "Peak memory"}
-"""Timed metrics that stand in the table, with their titles; the JSON holds all of them."""
+_COLUMNS = TIMED[:3]
+"""Timed metrics that a terminal has room for; the JSON holds all of them."""
 _MOST = 2 * MOST_CHARACTERS
-"""Of what is said of two sides."""
+"""Characters of a text about both sides."""
 
 
 def drawn(found: Comparison) -> Parts:
@@ -39,12 +40,12 @@ def _rows(pairs: tuple[Pair, ...]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("Model", "Method", "Dtype", "Device", "Deterministic"):
         table.add_column(title, overflow="fold")
-    for title in TIMED.values():
-        table.add_column(f"{title}\nB/A (rounds)", justify="right", no_wrap=True)
+    for name in _COLUMNS:
+        table.add_column(f"{columns()[name].head}\nB/A (rounds)", justify="right", no_wrap=True)
     for pair in pairs:
         timed = {one.metric: one for one in pair.timed}
         words = (pair.model, short(pair.label), pair.dtype, pair.device, _verdict(pair))
-        table.add_row(*map(Text, map(plain_name, words)), *(_ratio(timed.get(name)) for name in TIMED))
+        table.add_row(*map(Text, map(plain_name, words)), *(_ratio(timed.get(name)) for name in _COLUMNS))
     return table
 
 
@@ -69,7 +70,7 @@ def _line(pair: Pair, one: Difference) -> Text:
     relative = ""
     if one.a and one.b:
         relative = f" (B/A − 1 = {significant(one.b / one.a - 1, min(digits, 2))})"
-    interval, verdict = judged(pair, one)
+    interval, verdict = verdict_on(pair, one)
     said = [text for text in (interval, verdict) if text != "differs" and not text.endswith("has none")]
     relative += "".join(f"; {text}" for text in said if text)
     cell = f"{pair.model} {short(pair.label)} {pair.dtype} {pair.device}"
@@ -77,12 +78,12 @@ def _line(pair: Pair, one: Difference) -> Text:
 
 
 def _value(value: float | None) -> str:
-    """Every digit: two numbers that are not equal must not look so."""
+    """The number with every digit, so that unequal numbers look unequal."""
     return "none" if value is None else repr(value)
 
 
 def _short(lines: tuple[str, ...]) -> tuple[str, ...]:
-    """Of cells in words, the short name; what comes after a colon are the reasons of two sides."""
+    """Lines about cells, with short names; the reasons of both sides come after a colon."""
     parted = (line.partition(": ") for line in lines)
     return tuple(f"{plain(short(cell))}{colon}{plain(reason, _MOST)}" for cell, colon, reason in parted)
 

@@ -1,8 +1,8 @@
-"""A comparison of two sources as plain data: what changed first, in words that claim no more than the data.
+"""`ComparisonView`: a comparison of two sources as plain data, changes first.
 
-What is deterministic is equal or not, and then better or worse as far as `judged.py` can tell. What is timed
-has the range of ratios that single rounds allow: the two runs did not take turns, so that a ratio speaks of
-two moments of a machine as well as of what was changed, and no verdict says otherwise.
+Deterministic numbers are equal or not, and then better or worse as far as `verdict.py` can tell. Timed
+numbers have the range of ratios that single rounds allow: the two runs were not interleaved, so that a ratio
+speaks of two moments of a machine as well as of the change, and no verdict says otherwise.
 """
 
 from __future__ import annotations
@@ -11,17 +11,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qbench.report.compare.verdict import judged, percent
+from qbench.report.compare.verdict import percent, verdict_on
 from qbench.report.view.digits import scale_for, significant
 from qbench.report.view.names import short
 from qbench.results.compare.compare import Comparison, Difference, Pair, Source, Timed
 from qbench.results.table.metrics import METRICS
 
-TIMED = (
-    "prefill_s", "decode_s_per_token", "peak_memory_bytes", "quantize_s", "energy_j_per_token",
-    "energy_j_per_prompt_token",
-)  # fmt: skip
-"""Timed metrics that are shown; the JSON holds all of them."""
+TIMED = sorted(
+    (one.name for one in METRICS.values() if one.compared), key=lambda name: METRICS[name].compared
+)
+"""Timed metrics that are shown, by rank; the JSON holds all of them."""
 NOT_INTERLEAVED = (
     "The two runs did not take turns: a ratio of times holds what the machine did in between as well as what "
     "was changed."
@@ -40,21 +39,21 @@ class Line:
     cell_id: str
     model: str
     label: str
-    """Of the suite, whole."""
+    """The whole label of the suite."""
     method: str
     """The label's short name."""
     dtype: str
     device: str
     metric: str
     what: str
-    """Its description."""
+    """The metric's description."""
     a: str
     b: str
     unit: str
     change: str
     """B over A less one, or B over A."""
     range: str
-    """Of the change."""
+    """Interval of the change, or range of it."""
     verdict: str
     changed: bool
     sort: float
@@ -72,7 +71,7 @@ class Line:
 
     @property
     def quiet(self) -> bool:
-        """Of what is timed: no change to speak of, so that it need not stand in the way."""
+        """True for a timed number that changed so little that it is not worth a row."""
         return not self.changed and (bool(self.range) or self.sort <= QUIET)
 
 
@@ -95,23 +94,23 @@ class Side:
     folder: str
     runs: str
     cells: str
-    """How many by status."""
+    """Numbers of cells by status."""
 
 
 @dataclass(frozen=True)
 class ComparisonView:
     sides: tuple[Side, Side]
     alike: bool
-    """Whether something was compared, all that is deterministic is equal, and no cell is good on one side
+    """True where something was compared, all deterministic numbers are equal, and no cell is good on one side
     only."""
     compared: bool
-    """Whether a number was."""
+    """True where any number was compared."""
     times: str
-    """What the timed numbers say together; empty where there are none."""
+    """Summary of the timed numbers; empty where there are none."""
     differences: list[Line]
-    """Of numbers that ought to be equal: cells by their largest change, and so their numbers."""
+    """Lines of numbers that ought to be equal, by the largest change of their cells."""
     timed: list[Line]
-    """Those in which no round of one side reached the other's first."""
+    """Lines of timed numbers, first those in which no round of one side reached the other's."""
     lacking: list[tuple[str, str]]
     """(where, cell and reason) of what was not compared."""
     equal: list[str]
@@ -119,7 +118,7 @@ class ComparisonView:
     environment: list[Fact]
     """Differing ones first."""
     varying: list[str]
-    """Of model, dtype and device what is not the same in all lines."""
+    """Names among model, dtype and device that differ between lines."""
     constant: dict[str, str]
     """Title → value of the others."""
 
@@ -148,7 +147,7 @@ def build_comparison(found: Comparison, a: Source, b: Source) -> ComparisonView:
 
 
 def differing_lines(found: Comparison) -> list[Line]:
-    """What ought to be equal and is not: cells by their largest change, so their metrics, then raw values."""
+    """Lines of unequal deterministic numbers: by the largest change of a cell, metrics before raw values."""
     return _by_cell([_difference(pair, one) for pair in found.pairs for one in pair.differences])
 
 
@@ -175,7 +174,7 @@ def _side(name: str, source: Source) -> Side:
 def _difference(pair: Pair, one: Difference) -> Line:
     metric = METRICS.get(one.metric)
     texts, unit = _apart(one.a, one.b, metric.unit if metric else "", metric.digits if metric else _FULL)
-    interval, verdict = judged(pair, one)
+    interval, verdict = verdict_on(pair, one)
     relative = one.b / one.a - 1 if one.a and one.b is not None else None
     change = "" if relative is None else percent(relative)
     sort = abs(relative) if relative is not None else float("inf")
@@ -220,13 +219,13 @@ def _apart(a: float | None, b: float | None, unit: str, digits: int) -> tuple[tu
 
 
 def _together(lines: Sequence[Line]) -> str:
-    """How many of the ratios with rounds are apart; nothing is averaged over cells."""
-    judged = [line for line in lines if line.range]
-    if not judged:
+    """Count of the ratios whose rounds are apart; nothing is averaged over cells."""
+    with_rounds = [line for line in lines if line.range]
+    if not with_rounds:
         return ""
-    apart = Counter(line.verdict for line in judged if line.changed)
+    apart = Counter(line.verdict for line in with_rounds if line.changed)
     said = ", ".join(f"{verdict} in {count}" for verdict, count in apart.items())
-    return f"Of {len(judged)} timed numbers with single rounds: {said or 'rounds overlap in all'}."
+    return f"Of {len(with_rounds)} timed numbers with single rounds: {said or 'rounds overlap in all'}."
 
 
 def _environment(a: Source, b: Source) -> list[Fact]:

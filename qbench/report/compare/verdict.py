@@ -1,4 +1,4 @@
-"""What may be said of a number that ought to be equal and is not: its interval, and better or worse.
+"""Verdict on a number that ought to be equal and is not: the interval of its change, and better or worse.
 
 An exact number (bytes, bits, error of weights) is better or worse by its direction alone. One that is a mean
 over a text speaks of that text's windows: it is better or worse only where the interval of its change, paired
@@ -19,7 +19,7 @@ _OF_A_TEXT = ("perplexity", "tasks")
 """Sources of numbers that other text would change."""
 
 
-def judged(pair: Pair, one: Difference) -> tuple[str, str]:
+def verdict_on(pair: Pair, one: Difference) -> tuple[str, str]:
     """The interval of the change as text, empty where it has none; and the verdict."""
     if one.a is None or one.b is None:
         return "", f"{'A' if one.a is None else 'B'} has none"

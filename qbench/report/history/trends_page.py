@@ -14,12 +14,11 @@ from qbench.report.history.figures import figure, span_of
 from qbench.report.history.headline import Listed, listed_changes, of_several_suites, prefixed, sentence
 from qbench.report.html.page import Plotlyjs, render_page, write_page
 from qbench.report.view.digits import Scale, scale_for, significant
-from qbench.report.view.table import SHOWN
 from qbench.results.history.history import direction, is_deterministic, unit
 from qbench.results.history.series import Series
+from qbench.results.table.columns import columns, usual
 from qbench.results.table.metrics import METRICS
 
-_TITLES = {**{column.name: column.title for column in SHOWN}, "perplexity_ratio": "Perplexity × base"}
 MOST_LISTED = 100
 """Most changes in the list at the top; the others stand behind their pictures."""
 
@@ -100,7 +99,9 @@ def write_trends(
 def shown(found: Sequence[Series]) -> list[Series]:
     """Series of the one metric, or of several those of the leaderboard, in its order."""
     names = {series.metric for series in found}
-    order = list(names) if len(names) == 1 else [column.name for column in SHOWN if column.name in names]
+    order = (
+        list(names) if len(names) == 1 else [column.name for column in usual("page") if column.name in names]
+    )
     order = order or sorted(names)
     return [series for name in order for series in found if series.metric == name]
 
@@ -145,7 +146,7 @@ def _metric(name: str, members: Sequence[Series], found: Sequence[Series]) -> Me
     about = METRICS[name].description if name in METRICS else ""
     return MetricView(
         name=name,
-        title=_TITLES.get(name, name),
+        title=columns()[name].title if columns()[name].display else name,
         note=" · ".join(text for text in (scale.unit, way, about) if text),
         pictures=sorted(
             (_small(series, scale, span, several) for series in members), key=lambda small: small.still

@@ -7,7 +7,7 @@ from math import floor, isfinite, log10
 from typing import Any
 
 from qbench.probes.energy.metrics import PARTS, per_trial
-from qbench.probes.latency.metrics import corners
+from qbench.probes.latency.metrics import workloads
 from qbench.probes.quality.metrics import windows
 from qbench.report.view.digits import scale_for
 from qbench.results.store.lookup import finite, probe
@@ -26,7 +26,7 @@ def kept(value: Any, digits: int = DIGITS) -> float | None:
 
 
 def series(record: Record) -> list[dict[str, Any]]:
-    """Each with title, unit, what a sample is, the values (None where not finite), and how many there are."""
+    """Series with title, unit, meaning of a sample, values (None where not finite) and their number."""
     return list(_series(record))
 
 
@@ -37,13 +37,13 @@ def _series(record: Record) -> Iterator[dict[str, Any]]:
         yield _one("Loss by window", "nat/token", "window", losses)
     elif probe(record, "perplexity").get("nll"):
         yield _one("Loss by window, some not finite", "nat", "window", probe(record, "perplexity")["nll"])
-    timed = list(corners(record))
-    for corner in timed:
-        where = f", {corner.run.get('prompt_length')} tokens, batch {corner.run.get('batch_size')}" * (
+    timed = list(workloads(record))
+    for workload in timed:
+        where = f", {workload.run.get('prompt_length')} tokens, batch {workload.run.get('batch_size')}" * (
             len(timed) > 1
         )
-        yield from _times(f"Prefill by round{where}", "", corner.prefill)
-        yield from _times(f"Decode by round{where}", "/token", corner.decode)
+        yield from _times(f"Prefill by round{where}", "", workload.prefill)
+        yield from _times(f"Decode by round{where}", "/token", workload.decode)
     for part, token in PARTS.items():
         joules = per_trial(record, part, net=False)
         if joules:

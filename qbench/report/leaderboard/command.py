@@ -20,14 +20,14 @@ SAVED = "saved"
 
 @dataclass(frozen=True)
 class Origin:
-    """What a run's manifest says of its suite, as far as a command needs it."""
+    """Facts of a suite from a run's manifest, as far as a command needs them."""
 
     argument: str
-    """What `qbench run` is given: the packaged name, or the file's."""
+    """Argument of `qbench run`: the packaged name, or the file's."""
     where: str
-    """Where the suite's text is to be had."""
+    """Place of the suite's text."""
     devices: tuple[str, ...] = ()
-    """As the suite writes them; empty where its text cannot be read."""
+    """Variants as the suite writes them; empty where its text cannot be read."""
     runtimes: tuple[str, ...] = ()
     repetitions: int = 1
     gpus: Mapping[str, str] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Command:
     text: str
     """For a POSIX shell."""
     note: str
-    """What it takes, and what else it selects."""
+    """Words of the command, and other cells that it selects."""
 
 
 def origin_of(manifest: Mapping[str, Any]) -> Origin:

@@ -1,4 +1,4 @@
-"""What a cell's panel shows beyond its row, taken while records pass by, and packed for the page.
+"""Details of a cell's panel, collected while records are read, and compressed for the page.
 
     details = Details(origins)
     frame = from_records(details.watch(records))
@@ -36,7 +36,7 @@ Pairs = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Entry:
-    """What was taken from one record, as JSON; small enough to come from another process."""
+    """Details of one record, as JSON; small enough to come from another process."""
 
     key: str
     """`run/cell_id`."""
@@ -63,13 +63,13 @@ class Details:
         return cls({run: origin_of(manifest) for run, manifest in manifests.items()})
 
     def watch(self, records: Iterable[Record]) -> Iterator[Record]:
-        """The same records, each looked at as it passes."""
+        """Yields the same records, and collects from each."""
         for record in records:
             self.take(self.entry(record))
             yield record
 
     def entry(self, record: Record) -> Entry:
-        """What a panel shows of the record; changes nothing here."""
+        """Details of the record for a panel; changes nothing here."""
         layers = json_text(layer_table(record.layers)) if record.layers else None
         return Entry(f"{record.run}/{record.cell.id}", json_text(self._cell(record)), layers)
 
@@ -139,7 +139,7 @@ def _sections(record: Record) -> Iterator[tuple[str, Pairs]]:
 
 
 def layer_table(layers: list[dict[str, Any]]) -> dict[str, Any]:
-    """By column, one value a layer: texts, and numbers as numbers, so that the panel can sort them."""
+    """Columns with one value a layer: texts, and numbers as numbers, so that the panel can sort them."""
     shown = layers[:MOST_LAYERS]
     return {
         "left_out": len(layers) - len(shown),
@@ -162,7 +162,7 @@ def _executed(runs: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _bytes(parts: Any) -> int | None:
-    """What the layer stores; the layouts that kernels prepare at run time are among it."""
+    """Bytes that the layer stores, with the layouts that kernels prepare at run time."""
     if not isinstance(parts, Mapping):
         return None
     values = parts.values()

@@ -14,16 +14,19 @@ import pandas as pd
 from qbench.report.charts.charts import ChartSet, chart_set
 from qbench.report.charts.collect import ChartFacts, Collected, chart_facts
 from qbench.report.html.page import Plotlyjs, render_page, write_page
-from qbench.report.leaderboard.columnar import Sheet, assembled, best_places, column_data, sheet_of
+from qbench.report.leaderboard.columnar import assembled, best_places, column_data
 from qbench.report.leaderboard.details import Details, Entry
+from qbench.report.leaderboard.still_table import StillTable, still_table
 from qbench.report.view.context import View, plain_rows, view_of
-from qbench.report.view.display_columns import Shown
+from qbench.report.view.table import TableView, ordered, table_view
+from qbench.results.columns.column import Column
 from qbench.results.frames.export import parquet_bytes
-from qbench.results.frames.frame import from_parts
-from qbench.results.frames.record_batch import Part, part_of
+from qbench.results.frames.frame import from_batches
+from qbench.results.frames.record_batch import RecordBatch, batch_of
 from qbench.results.store.folders import Run, Store
 from qbench.results.store.parallel import together, uncollected
 from qbench.results.store.record import Record, reading
+from qbench.results.table.columns import columns
 
 SCRIPTS = (
     "packed.js",
@@ -60,16 +63,18 @@ def write_report(
     manifests = {run.name: store.manifest(run) for run in chosen}
     collected, details = Collected(), Details.of(manifests)
     with uncollected():
-        frame = from_parts(_parts(store, chosen, collected, details))
+        frame = from_batches(_batches(store, chosen, collected, details))
         frame.attrs["problems"] = list(store.problems)
         page = render(frame, manifests, collected=collected, details=details, plotlyjs=plotlyjs)
     return write_page(Path(output), page, plotlyjs)
 
 
-def _parts(store: Store, runs: Sequence[Run], collected: Collected, details: Details) -> Iterator[Part]:
-    """The records by parts; what pictures and panels need goes to those two, from the same one reading."""
+def _batches(
+    store: Store, runs: Sequence[Run], collected: Collected, details: Details
+) -> Iterator[RecordBatch]:
+    """The records by batches; what pictures and panels need goes to those two, from the same one reading."""
 
-    def read(records: Iterator[Record]) -> tuple[Part, list[ChartFacts | None], list[Entry]]:
+    def read(records: Iterator[Record]) -> tuple[RecordBatch, list[ChartFacts | None], list[Entry]]:
         seen: list[ChartFacts | None] = []
         entries: list[Entry] = []
 
@@ -80,14 +85,14 @@ def _parts(store: Store, runs: Sequence[Run], collected: Collected, details: Det
                     entries.append(details.entry(record))
                 yield record
 
-        return part_of(watched()), seen, entries
+        return batch_of(watched()), seen, entries
 
     for run in runs:
-        for part, seen, entries in store.by_parts(run, read):
+        for batch, seen, entries in store.by_parts(run, read):
             for one, entry in zip(seen, entries, strict=True):
                 collected.add(one)
                 details.take(entry)
-            yield part
+            yield batch
 
 
 def render(
@@ -117,6 +122,8 @@ def render(
         "leaderboard.html.j2",
         {
             "view": made.view,
+            "table": made.still,
+            "titles": {column.name: column.title for column in columns().values() if column.dimension},
             "title": made.view.title,
             "charts": made.charts,
             "cells": len(rows),
@@ -133,11 +140,13 @@ def render(
 
 @dataclass(frozen=True)
 class _Made:
-    """What a page is put together from; it takes seconds for ten thousand rows."""
+    """Parts of a page; making them takes seconds for ten thousand rows."""
 
     view: View
     charts: ChartSet
     table: dict[str, Any]
+    """Data that the script reads."""
+    still: StillTable
 
 
 def _made(
@@ -147,21 +156,22 @@ def _made(
     collected: Collected,
 ) -> _Made:
     """Side by side where the rows are many."""
-    sheet = sheet_of(rows)
-    parts = [sheet.present[start::_COLUMN_PARTS] for start in range(_COLUMN_PARTS)]
-    charts, view, best, *columns = together(
+    view = table_view(ordered(rows))
+    present = [one.column for one in view.fields.values()]
+    parts = [present[start::_COLUMN_PARTS] for start in range(_COLUMN_PARTS)]
+    charts, around, best, *made = together(
         [
             lambda: chart_set(rows, collected),
             lambda: view_of(rows, manifests, problems),
-            lambda: best_places(sheet),
-            *(functools.partial(_columns, sheet, part) for part in parts),
+            lambda: best_places(view),
+            *(functools.partial(_columns, view, part) for part in parts),
         ],
         len(rows),
     )
-    found = {name: made for part in columns for name, made in part.items()}
-    table = assembled(sheet, {column.name: found[column.name] for column in sheet.present}, best)
-    return _Made(view, charts, table)
+    found = {name: data for part in made for name, data in part.items()}
+    table = assembled(view, {name: found[name] for name in view.fields}, best)
+    return _Made(around, charts, table, still_table(view, best))
 
 
-def _columns(sheet: Sheet, shown: list[Shown]) -> dict[str, dict[str, Any]]:
-    return {column.name: column_data(sheet, column) for column in shown}
+def _columns(view: TableView, shown: list[Column]) -> dict[str, dict[str, Any]]:
+    return {column.name: column_data(view, column) for column in shown}

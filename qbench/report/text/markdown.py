@@ -12,20 +12,16 @@ import pandas as pd
 
 from qbench import __version__
 from qbench.report.text.markdown_text import LIMIT, bullets, cut_note, details, escaped, table
-from qbench.report.text.terminal import dimensions
-from qbench.report.view.cells import LONGEST_REASON, Row
+from qbench.report.text.sanitize import plain_name
+from qbench.report.view.cells import LONGEST_REASON, Field, Row
 from qbench.report.view.context import View, build_view, plain_rows
 from qbench.report.view.facts import Environment, Manifests
 from qbench.report.view.names import short
-from qbench.report.view.rows import Field, field_of
-from qbench.report.view.table import ordered
+from qbench.report.view.table import KERNELS, ordered, table_view
 from qbench.results.frames.frame import from_store
 from qbench.results.store.folders import Store
+from qbench.results.table.columns import columns, usual
 
-COLUMNS = (
-    "bits_per_weight", "perplexity", "perplexity_ratio", "kl_divergence", "task_accuracy", "weight_bytes",
-    "prefill_s", "decode_s_per_token", "energy_j_per_token",
-)  # fmt: skip
 _ANSWERS, _PROBLEMS, _FAILURES, _ENVIRONMENT = 12_000, 4_000, 10_000, 8_000
 """Characters at most; the table has what they leave, and that is more than a third."""
 _RUNS = 10
@@ -45,7 +41,7 @@ def read_markdown(results: str | Path, runs: Literal["newest", "all"] = "newest"
 
 
 def markdown(frame: pd.DataFrame, manifests: Manifests | None = None) -> str:
-    """The same of a frame (see `qbench.load`); at most `LIMIT` characters."""
+    """The leaderboard of a frame (see `qbench.load`) as Markdown; at most `LIMIT` characters."""
     view, rows = build_view(frame, manifests or {}), ordered(plain_rows(frame))
     before = [_head(view), _answers(view), _problems(view)]
     after = [_failures(rows), _environments(view.environments)]
@@ -83,15 +79,18 @@ def _numbers(rows: list[Row], room: int) -> str:
     """The table of what finished; dimensions and columns that tell nothing are left out."""
     if not rows:
         return ""
-    fields = [field_of(name, rows) for name in COLUMNS if any(row[name] is not None for row in rows)]
-    constant, varying = dimensions(rows)
+    view = table_view(rows, usual("markdown"))
+    fields = view.usual("markdown")
+    varying = view.short_varying
     heads = ["Method", *varying.values(), *map(_title, fields)]
     body = [
         [escaped(short(row["label"] or row["method"]), 80), *(escaped(row[name], 60) for name in varying),
-         *(_number(row, one) for one in fields)]
+         *(one.line(row) for one in fields)]
         for row in rows
     ]  # fmt: skip
-    shared = " · ".join(f"{title}: {escaped(value)}" for title, value in constant.items() if title != "Run")
+    constant = {name: value for name, value in view.constant.items() if name not in ("run", KERNELS)}
+    said = (f"{columns()[name].title}: {escaped(plain_name(value))}" for name, value in constant.items())
+    shared = " · ".join(said)
     shared = f"\n<sub>{shared}</sub>\n" if shared else ""
     room -= len(shared)
     text, left = table(heads, [False] * (1 + len(varying)) + [True] * len(fields), body, room)
@@ -99,13 +98,7 @@ def _numbers(rows: list[Row], room: int) -> str:
 
 
 def _title(one: Field) -> str:
-    arrow = {"lower": "↓", "higher": "↑"}.get(one.column.direction, "")
-    return " ".join(filter(None, (one.column.title, one.scale.unit, arrow)))
-
-
-def _number(row: Row, one: Field) -> str:
-    text, spread = one.text(row)
-    return f"{text} {spread}" if spread else text
+    return " ".join(filter(None, (one.column.head, one.scale.unit, one.column.arrow)))
 
 
 def _failures(rows: Sequence[Row]) -> str:

@@ -70,7 +70,7 @@ def details(summary: str, body: str) -> str:
 
 
 def cut_note(left: int, of: str) -> str:
-    """What was left out, said; empty where nothing was."""
+    """Note of what was left out; empty where nothing was."""
     if not left:
         return ""
     return (

@@ -7,9 +7,9 @@ characters that a terminal obeys, half of a surrogate pair, a million characters
 from __future__ import annotations
 
 MOST_CHARACTERS = 600
-"""Of one reason; an exception's message can be a page."""
+"""Characters of one reason; an exception's message can be a page."""
 MOST_OF_NAME = 120
-"""Of a label, a model, a method: a name in a line."""
+"""Characters of a label, a model or a method: a name in a line."""
 
 
 def plain(text: object, limit: int = MOST_CHARACTERS) -> str:
@@ -24,5 +24,5 @@ def _seen(one: str) -> str:
 
 
 def plain_name(text: object) -> str:
-    """The same of a name."""
+    """A name as plain text."""
     return plain(text, MOST_OF_NAME)

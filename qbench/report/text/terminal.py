@@ -17,29 +17,13 @@ from rich.table import Table
 from rich.text import Text
 
 from qbench.report.text.sanitize import plain, plain_name
-from qbench.report.view.cells import Row
+from qbench.report.view.cells import Field, Row
 from qbench.report.view.context import plain_rows
-from qbench.report.view.display_columns import DIMENSIONS
 from qbench.report.view.names import short
-from qbench.report.view.rows import Field, field_of, sorted_by, that_fit
-from qbench.report.view.table import ordered
+from qbench.report.view.rows import column_of, sorted_by, that_fit
+from qbench.report.view.table import KERNELS, TableView, field_of, ordered, table_view
+from qbench.results.table.columns import columns, usual
 
-COLUMNS = (
-    "bits_per_weight",
-    "perplexity_ratio",
-    "weight_bytes",
-    "decode_s_per_token",
-    "perplexity",
-    "prefill_s",
-    "kl_divergence",
-    "top1_agreement",
-    "task_accuracy",
-    "peak_memory_bytes",
-    "energy_j_per_token",
-    "quantize_s",
-)
-"""The usual ones, the most telling first: the last are the first to go where there is no room."""
-_WITH_SPREAD = ("perplexity_ratio",)
 _COLOURS = {"ok": "green", "failed": "red", "oom": "red", "timeout": "yellow", "skipped": "bright_black"}
 _FEWEST = 2
 """Columns that stay however narrow it is."""
@@ -50,7 +34,7 @@ _MOST_FAILURES = 20
 
 @dataclass(frozen=True)
 class Wanted:
-    """What `qbench show` was asked for."""
+    """Arguments of `qbench show`."""
 
     filters: Sequence[Mapping[str, list[str]]] = ()
     sort: str | None = None
@@ -60,16 +44,23 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Listing:
-    """Rows and fields, which rich draws in the width that it has."""
+    """A table, which rich draws in the width that it has."""
 
-    rows: list[Row]
+    view: TableView
     fields: list[Field]
-    varying: dict[str, str]
-    """Dimensions that differ between the rows: frame name → title."""
-    constant: dict[str, str]
     chosen: bool
-    """Whether the reader named the columns."""
+    """True where the reader named the columns."""
     problems: list[str] = field(default_factory=list)
+
+    @property
+    def rows(self) -> list[Row]:
+        return self.view.rows
+
+    @property
+    def varying(self) -> dict[str, str]:
+        """Dimensions that differ between the rows, and are not among the columns that the reader named."""
+        named = {one.column.name for one in self.fields if self.chosen}
+        return {name: title for name, title in self.view.short_varying.items() if name not in named}
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         names = _widest(["Method", *(_name(row) for row in self.rows)])
@@ -78,10 +69,10 @@ class Listing:
             names = min(names, max(_LEAST_NAME, options.max_width * 2 // 5))
             fields = self._fitting(options.max_width - names)
         yield self._table(fields, names) if self.rows else Text("No cell has finished yet.")
-        yield self._caption([one.column.title for one in self.fields[len(fields) :]])
+        yield self._caption([one.column.head for one in self.fields[len(fields) :]])
 
     def _fitting(self, width: int) -> list[Field]:
-        """As many fields as fit beside the names."""
+        """The first fields that fit beside the names."""
         for name, title in self.varying.items():
             width -= _GAP + _widest([title, *(_dimension(row, name) for row in self.rows)])
         kept = 0
@@ -109,9 +100,9 @@ class Listing:
         return drawn
 
     def _caption(self, left_out: list[str]) -> Text:
-        lines = [
-            Text("   ".join(f"{title}: {value}" for title, value in self.constant.items()), "bright_black")
-        ]
+        constant = {name: value for name, value in self.view.constant.items() if name != KERNELS}
+        said = (f"{columns()[name].title}: {plain_name(value)}" for name, value in constant.items())
+        lines = [Text("   ".join(said), "bright_black")]
         if left_out:
             lines.append(Text(f"No room for: {', '.join(left_out)}; --columns chooses", "bright_black"))
         lines += [
@@ -131,26 +122,11 @@ def table(frame: pd.DataFrame, wanted: Wanted | None = None) -> Listing:
     wanted = wanted or Wanted()
     rows = that_fit(plain_rows(frame), wanted.filters)
     rows = sorted_by(rows, wanted.sort) if wanted.sort else ordered(rows)
-    fields = [field_of(name, rows) for name in wanted.columns or COLUMNS]
-    if not wanted.columns:
-        measured = [one for one in fields if any(row[one.column.name] is not None for row in rows)]
-        fields = measured or fields[:1]  # a column has to say how the cells ended
-    constant, varying = dimensions(rows)
-    varying = {name: title for name, title in varying.items() if name not in wanted.columns}
-    problems = list(frame.attrs.get("problems", []))
-    return Listing(rows, fields, varying, constant, bool(wanted.columns), problems)
-
-
-def dimensions(rows: list[Row]) -> tuple[dict[str, str], dict[str, str]]:
-    """Those with one value, by title; those with several, by name. Kernels are for those who ask for them."""
-    constant, varying = {}, {}
-    for name, title in DIMENSIONS.items():
-        values = {row[name] for row in rows if row[name] is not None}
-        if len(values) > 1 and name != "kernels":
-            varying[name] = title
-        elif len(values) == 1 and name not in ("repetition", "kernels"):
-            constant[title] = plain_name(values.pop())
-    return constant, varying
+    shown = [column_of(name) for name in wanted.columns] or usual("terminal")
+    view = table_view(rows, shown)
+    measured = shown if wanted.columns else [column for column in shown if column.name in view.fields]
+    fields = [field_of(column, rows) for column in measured or shown[:1]]  # one has to say how cells ended
+    return Listing(view, fields, bool(wanted.columns), list(frame.attrs.get("problems", [])))
 
 
 def _failures(rows: list[Row]) -> list[Text]:
@@ -178,9 +154,7 @@ def _dimension(row: Row, name: str) -> str:
 
 
 def _head(one: Field) -> Text:
-    arrow = {"lower": "↓", "higher": "↑"}.get(one.column.direction, "")
-    title = one.column.title.replace("Bits per weight", "Bits")
-    return Text(f"{title}\n{one.scale.unit} {arrow}".rstrip())
+    return Text(f"{one.column.narrow_head}\n{one.scale.unit} {one.column.arrow}".rstrip())
 
 
 def _cells(row: Row, fields: Sequence[Field]) -> list[Text]:
@@ -194,7 +168,7 @@ def _cells(row: Row, fields: Sequence[Field]) -> list[Text]:
 def _number(row: Row, one: Field) -> Text:
     text, spread = one.text(row)
     drawn = Text(text if one.column.number else plain(text))
-    if spread and one.column.name in _WITH_SPREAD:
+    if spread and one.column.display and one.column.display.spread:
         drawn.append(f" {spread}", style="bright_black")
     return drawn
 

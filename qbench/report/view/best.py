@@ -1,4 +1,4 @@
-"""Which numbers are marked: those that beat every other of their model beyond both intervals, and no tie."""
+"""Marks of the best numbers: those that beat every other of their model beyond both intervals, and no tie."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from qbench.report.view.cells import Row, interval
-from qbench.report.view.display_columns import Shown
+from qbench.results.columns.column import Column
 from qbench.results.table.metrics import METRICS
 
 _ALIKE = ("suite", "run", "model", "dtype", "device", "runtime", "perplexity_protocol")
 
 
-def find_best(rows: list[Row], shown: Iterable[Shown]) -> set[tuple[int, str]]:
+def find_best(rows: list[Row], shown: Iterable[Column]) -> set[tuple[int, str]]:
     """Places of rows and names of columns, of quantized cells that ended well and are compared alike."""
     groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
@@ -28,15 +28,15 @@ def find_best(rows: list[Row], shown: Iterable[Shown]) -> set[tuple[int, str]]:
     return found
 
 
-def _can_be_best(column: Shown) -> bool:
-    """Not what a method was told (its bits), nor what varies and has no interval: of no known spread."""
-    if column.name == "bits_per_weight" or not column.direction:
-        return False
+def _can_be_best(column: Column) -> bool:
+    """True for a column with a direction and a known spread, unless the method's parameters settle it."""
     metric = METRICS.get(column.name)
+    if not column.direction or (metric is not None and metric.chosen):
+        return False
     return bool(column.low or column.stderr) or (metric is not None and metric.kind == "deterministic")
 
 
-def _winners(rows: list[Row], column: Shown) -> list[int]:
+def _winners(rows: list[Row], column: Column) -> list[int]:
     """The rows of the method whose worst end beats the best end of every other method.
 
     Repetitions of a cell are one method; none of one method alone, or if any row has no ends.

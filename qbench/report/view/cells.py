@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from qbench.report.view.digits import Scale, decimals_for, fixed, scale_for, significant, with_interval
-from qbench.report.view.display_columns import Shown, catalogue
 from qbench.report.view.reasons import in_words
+from qbench.results.columns.column import Column
+from qbench.results.table.columns import columns
 
 Row = dict[str, Any]
 LONGEST = 240
 """Characters of a text out of a record that a page shows."""
 LONGEST_REASON = 600
-"""Of why a cell failed: the point often stands at the end."""
+"""Characters of a failure's reason, whose point often stands at the end."""
 _NOTE = 30
 """Characters that the mark of a cut may take: no fewer are cut."""
 _Z = 1.959964
@@ -23,37 +24,32 @@ _Z = 1.959964
 
 
 @dataclass(frozen=True)
-class CellView:
-    """One number: its text, the spread to print after it, or why there is none."""
+class Field:
+    """A column of a table, in the unit that suits the table's rows."""
 
-    text: str
-    spread: str = ""
-    reason: str = ""
-    sort: str = ""
-    best: bool = False
-    title: str = ""
+    column: Column
+    scale: Scale
+
+    def text(self, row: Row) -> tuple[str, str]:
+        """The value, and the spread to print after it (see `with_interval`); `–` for null."""
+        value = row[self.column.name]
+        if value is None:
+            return "–", ""
+        return number_text(row, self.column, self.scale) if self.column.number else (str(value), "")
+
+    def line(self, row: Row) -> str:
+        """Value and spread in one text."""
+        return " ".join(filter(None, self.text(row)))
 
 
-def scale_of(column: Shown, rows: Iterable[Row]) -> Scale:
+def scale_of(column: Column, rows: Iterable[Row]) -> Scale:
     """One unit for the whole column; the end of an interval has that of its number."""
     name = column.of or column.name
-    scale = scale_for([row[name] for row in rows if row[name] is not None], column.unit)
+    scale = scale_for([row[name] for row in rows if row[name] is not None], column.shown_unit)
     return scale.per(column.per) if column.per else scale
 
 
-def cell_view(row: Row, column: Shown, scale: Scale, best: bool) -> CellView:
-    value = row[column.name]
-    if value is None:
-        return CellView("–", reason=reason_of(row, column.name))
-    text, spread = number_text(row, column, scale)
-    low, high = ends(row, column)
-    title = f"{value!r}"
-    if low is not None and high is not None:
-        title += f", {'interval' if has_interval(row, column) else 'range'} {low!r} to {high!r}"
-    return CellView(text, spread, sort=repr(float(value)), best=best, title=title)
-
-
-def number_text(row: Row, column: Shown, scale: Scale) -> tuple[str, str]:
+def number_text(row: Row, column: Column, scale: Scale) -> tuple[str, str]:
     """Value and spread (see `with_interval`) of a number that is there; the spread may be empty."""
     factor = scale.factor
     value = row[column.name] / factor
@@ -64,19 +60,19 @@ def number_text(row: Row, column: Shown, scale: Scale) -> tuple[str, str]:
     if low is None or high is None:
         if isinstance(row[column.name], int) and factor == 1.0:
             return str(row[column.name]), ""  # a count has all its digits
-        return significant(value, column.digits), ""
-    return with_interval(value, low / factor, high / factor, column.digits)
+        return significant(value, column.table_digits), ""
+    return with_interval(value, low / factor, high / factor, column.table_digits)
 
 
-def _decimals_of_its_number(row: Row, column: Shown, factor: float) -> int | None:
-    """Of an end of an interval or a range: as many as the number itself is shown with."""
+def _decimals_of_its_number(row: Row, column: Column, factor: float) -> int | None:
+    """Decimals of an end of an interval or a range: those that its number is shown with."""
     if not column.of or column.name.endswith("_stderr") or row[column.of] is None:
         return None
-    number = catalogue()[column.of]
+    number = columns()[column.of]
     low, high = ends(row, number)
     if low is None or high is None:
         return None
-    return decimals_for(row[column.of] / factor, low / factor, high / factor, number.digits)
+    return decimals_for(row[column.of] / factor, low / factor, high / factor, number.table_digits)
 
 
 def reason_of(row: Row, name: str) -> str:
@@ -85,22 +81,22 @@ def reason_of(row: Row, name: str) -> str:
     return cut(said or "not recorded", LONGEST_REASON)
 
 
-def ends(row: Row, column: Shown) -> tuple[float | None, float | None]:
-    """Of the interval; where there is none, the extremes."""
+def ends(row: Row, column: Column) -> tuple[float | None, float | None]:
+    """Ends of the interval; where there is none, the extremes."""
     if has_interval(row, column):
         return interval(row, column)
     return (row[column.least], row[column.most]) if column.least else (None, None)
 
 
-def interval(row: Row, column: Shown) -> tuple[float | None, float | None]:
-    """Of the 95 % interval; None where there is none."""
+def interval(row: Row, column: Column) -> tuple[float | None, float | None]:
+    """Ends of the 95 % interval; None where there is none."""
     if column.low:
         return row[column.low], row[column.high]
     error = row[column.stderr] if column.stderr else None
     return (None, None) if error is None else (row[column.name] - _Z * error, row[column.name] + _Z * error)
 
 
-def has_interval(row: Row, column: Shown) -> bool:
+def has_interval(row: Row, column: Column) -> bool:
     return None not in interval(row, column)
 
 

@@ -1,4 +1,4 @@
-"""From frame and manifests to what the page says: plain data, no markup.
+"""`View`: what a page says of a frame and its manifests besides the table, as plain data without markup.
 
 Everything here may come from a record and is text; the template escapes it.
 """
@@ -16,11 +16,7 @@ import pandas as pd
 from qbench.report.view.cells import Row, cut
 from qbench.report.view.facts import Environment, Manifests, distinct, environment_of, facts
 from qbench.report.view.summary import answer
-from qbench.report.view.table import Table, build_table
 from qbench.results.store.record import Status
-
-ROWS_WITHOUT_SCRIPTS = 100
-"""Rows that stand in the page's markup, for a viewer that runs no script; the script draws all of them."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +35,6 @@ class View:
     counts: dict[str, int]
     """Cells by status, in the order of `Status`; only those that occur."""
     groups: list[Group]
-    table: Table
-    """Its first rows; `columnar.py` gives all."""
     problems: list[str]
     environments: list[Environment]
 
@@ -51,14 +45,13 @@ def build_view(frame: pd.DataFrame, manifests: Manifests) -> View:
 
 
 def view_of(rows: list[Row], manifests: Manifests, problems: list[str]) -> View:
-    """The same from the frame's `plain_rows`."""
+    """The view of the frame's `plain_rows`."""
     occurring = Counter(row["status"] for row in rows)
     return View(
         title=", ".join(map(cut, distinct(rows, "suite"))) or "No cell has finished yet",
         facts=facts(rows, manifests),
         counts={status: occurring[status] for status in get_args(Status) if occurring[status]},
         groups=[Group(title, answer(members)) for title, members in compared(rows)],
-        table=build_table(rows, ROWS_WITHOUT_SCRIPTS),
         problems=[cut(problem) for problem in problems],
         environments=[environment_of(run, manifest) for run, manifest in manifests.items()],
     )
@@ -99,7 +92,7 @@ def compared(rows: list[Row]) -> list[tuple[str, list[Row]]]:
 
 
 def _by_protocol(rows: list[Row]) -> list[tuple[tuple[str, ...], list[Row]]]:
-    """What was scored by another protocol cannot be compared; what has no perplexity stays with the first."""
+    """Rows by protocol, which alone are compared; rows without a perplexity stay with the first."""
     protocols = distinct(rows, "perplexity_protocol")
     if len(protocols) < 2:
         return [((), rows)]

@@ -41,7 +41,7 @@ def scale_for(values: Iterable[float], unit: str) -> Scale:
 
 
 def has_steps(unit: str) -> bool:
-    """Whether numbers of this unit are written in thousands or thousandths of it too."""
+    """True for a unit that is also written in thousands or thousandths."""
     return unit in _STEPS
 
 

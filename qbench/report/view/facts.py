@@ -1,4 +1,4 @@
-"""What the head and the foot of a page say of runs: models, hardware, when, version, environment."""
+"""Facts of runs for the head and foot of a page: models, hardware, time, version, environment."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def hardware(manifest: Mapping[str, Any]) -> str:
 
 
 def load(manifest: Mapping[str, Any]) -> str:
-    """What is to be said of a machine that had more to do than the run; empty of one that had not.
+    """Note on a machine with more load than the run itself; empty without such load.
 
     The averages over one and five minutes when a launch ended, and over one when it began: those speak of the
     time of measuring. The run itself is a part of them, so that what counts is more than its cores and one.

@@ -1,4 +1,4 @@
-"""Which cells no other beats in both of two numbers, lower being better in each."""
+"""Pareto front: cells that no other beats in both of two numbers, lower being better in each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def beaten(x: Sequence[Ends], y: Sequence[Ends]) -> list[bool]:
-    """Whether another point beats each one in both numbers by more than their intervals.
+    """Returns for each point whether another beats it in both numbers by more than their intervals.
 
     `x` and `y` are (low, high) by point. A point is beaten where another's upper ends are nowhere above its
     lower ends, and below in at least one of the two numbers. What is neither on the front nor beaten cannot

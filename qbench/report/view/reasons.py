@@ -1,4 +1,4 @@
-"""Why there is no number, in words: the probes' codes mean something to whoever reads their documentation."""
+"""Reasons of null numbers in words, for the probes' codes."""
 
 from __future__ import annotations
 

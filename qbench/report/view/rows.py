@@ -1,18 +1,13 @@
-"""Rows of the frame chosen, ordered and put into words, for outputs of text: a terminal, Markdown.
-
-A column has the digits of the page: as many as its interval supports, one unit for all rows.
-"""
+"""Choice and order of the frame's rows, as the command line names them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 from qbench.errors import ResultsError, did_you_mean
-from qbench.report.view.cells import Row, number_text, scale_of
-from qbench.report.view.digits import Scale
-from qbench.report.view.display_columns import Shown, shown_as
+from qbench.report.view.cells import Row
+from qbench.results.columns.column import Column
 from qbench.results.table.columns import columns
 from qbench.suite.rules import chosen
 
@@ -20,31 +15,15 @@ _BY_NAME = ("suite", "run", "cell_id", "status", "model", "method", "label", "dt
 """Columns that `--filter` knows beside the parameters of methods; `repetition` too."""
 
 
-@dataclass(frozen=True)
-class Field:
-    """A column of the frame as it is shown, scaled for the rows that it was made for."""
-
-    column: Shown
-    scale: Scale
-
-    def text(self, row: Row) -> tuple[str, str]:
-        """The value, and the spread to print after it (see `with_interval`); `–` for null."""
-        value = row[self.column.name]
-        if value is None:
-            return "–", ""
-        return number_text(row, self.column, self.scale) if self.column.number else (str(value), "")
-
-
-def field_of(name: str, rows: Iterable[Row]) -> Field:
+def column_of(name: str) -> Column:
     """ResultsError with near names where the frame has no such column."""
     if name not in columns():
         raise ResultsError(f"no column {name!r}; {did_you_mean(name, columns())}")
-    column = shown_as(name)
-    return Field(column, scale_of(column, rows) if column.number else Scale())
+    return columns()[name]
 
 
 def sorted_by(rows: Sequence[Row], word: str) -> list[Row]:
-    """By the column that `word` names, largest first after a `-`; rows without a value last."""
+    """Rows sorted by the column that `word` names, largest first after a `-`; rows without a value last."""
     name, descending = word.removeprefix("-"), word.startswith("-")
     if name not in columns():
         raise ResultsError(f"cannot sort by {name!r}; {did_you_mean(name, columns())}")

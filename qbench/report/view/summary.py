@@ -24,7 +24,7 @@ _VERBS = {
     "perplexity_ratio": ("loses least", "ties for the least loss"),
     "perplexity": ("measured lowest", "ties for the lowest"),
 }
-"""What methods are compared by, the first that any quantized cell has: of the best alone, and in a tie."""
+"""Metric that methods are compared by, the first that any cell has → verb of the best alone, and of a tie."""
 _NAMED = 3
 GLUE = "\u00a0"
 """A space at which no line breaks."""
@@ -39,8 +39,8 @@ def answer(rows: list[Row]) -> str:
     if not quantized:
         return _only_base(finished)
     name = next((one for one in _VERBS if any(row[one] is not None for row in quantized)), None)
-    judged = [row for row in quantized if name is None or row[name] is not None]
-    budget = next((bits for bits in BUDGETS if any(row["bits_per_weight"] <= bits for row in judged)), None)
+    compared = [row for row in quantized if name is None or row[name] is not None]
+    budget = next((bits for bits in BUDGETS if any(row["bits_per_weight"] <= bits for row in compared)), None)
     where = f"At ≤ {budget} bits per weight, " if budget else "Of the quantized cells, "
     within = [row for row in quantized if budget is None or row["bits_per_weight"] <= budget]
     if name is None:
@@ -50,7 +50,7 @@ def answer(rows: list[Row]) -> str:
 
 
 def _least_loss(within: list[Row], name: str, facts: Callable[[Row], str]) -> str:
-    """Of those that have this number, the lowest; with `facts` about it, which end without a full stop."""
+    """Sentence on the cell with the lowest number, with `facts` about it, which end without a full stop."""
     rows = [row for row in within if row[name] is not None]
     best = min(rows, key=lambda row: row[name])
     ties = [row for row in rows if _method(row) != _method(best) and _overlap(row, best, name)]
@@ -65,7 +65,7 @@ def _least_loss(within: list[Row], name: str, facts: Callable[[Row], str]) -> st
 
 
 def _facts(best: Row) -> str:
-    """What it costs and saves beside its base."""
+    """Costs and savings of a cell beside its base."""
     facts = [f"perplexity {_spread(best, 'perplexity_ratio', 4)}{GLUE}×{GLUE}base"]
     facts += [
         f"{_factor(best, name)}{GLUE}×{GLUE}{noun}"
@@ -103,12 +103,12 @@ def _scored(row: Row) -> bool:
 
 
 def _method(row: Row) -> tuple[Any, ...]:
-    """What repetitions of a cell share, and no other."""
+    """Identity that repetitions of a cell share, and no other cell."""
     return row["method"], row["label"], row["params"]
 
 
 def _no_interval(unsure: list[Row], rows: list[Row], name: str) -> str:
-    """Why nobody wins."""
+    """Reason that no method is named the best."""
     which = "" if len(unsure) == len(rows) else f"{name_of(unsure[0])} has "
     reason = reason_of(unsure[0], f"{name}_low")
     return f"{which or 'There is '}no interval to judge by: {reason}."

@@ -1,106 +1,78 @@
-"""The leaderboard as plain data: which columns stand in it, and each cell's text, sort key and reason.
+"""`TableView`: the leaderboard as one view model, which page, terminal and Markdown draw.
 
 A column in which nothing was measured is left out and said in a note with its reason. A dimension with one
-value (one model, one dtype, …) is said once above the table.
+value (one model, one dtype, …) is said once beside the table.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from qbench.report.view.best import find_best
-from qbench.report.view.cells import (
-    LONGEST_REASON,
-    CellView,
-    Row,
-    cell_view,
-    cut,
-    parameters,
-    reason_of,
-    scale_of,
-)
-from qbench.report.view.display_columns import DIMENSIONS, SHOWN, Shown
-
-__all__ = ["SHOWN", "CellView", "Head", "Row", "RowView", "Table", "build_table", "ordered", "parameters"]
+from qbench.report.view.cells import Field, Row, cut, reason_of, scale_of
+from qbench.report.view.digits import Scale
+from qbench.results.columns.column import Column, Medium
+from qbench.results.table.columns import columns, usual
 
 KERNELS = "kernels"
 
 
 @dataclass(frozen=True)
-class Head:
-    """A column's head."""
+class TableView:
+    """Rows, the columns that hold anything, and what all rows have in common."""
 
-    name: str
-    title: str
-    unit: str
-    direction: str
-    description: str
+    rows: list[Row]
+    """In the table's order."""
+    varying: Mapping[str, str]
+    """Dimensions that differ between rows: name → title."""
+    constant: Mapping[str, str]
+    """Dimensions with one value: name → that value."""
+    fields: Mapping[str, Field]
+    """Columns that hold anything, by name, with the unit that suits all rows."""
 
+    @property
+    def short_varying(self) -> dict[str, str]:
+        """Dimensions that differ, without the kernels, whose names are long."""
+        return {name: title for name, title in self.varying.items() if name != KERNELS}
 
-@dataclass(frozen=True)
-class RowView:
-    status: str
-    label: str
-    method: str
-    params: list[str]
-    dimensions: list[str]
-    cells: list[CellView]
-    kernels: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Table:
-    heads: list[Head]
-    dimensions: dict[str, str]
-    """Of the columns that differ between rows: frame name → title."""
-    with_kernels: bool
-    """Whether the kernels differ, and stand in a column of their own, the last."""
-    constant: dict[str, str]
-    """Title → value of the dimensions with one value."""
-    rows: list[RowView]
-    notes: list[str]
-    filters: dict[str, list[str]]
+    def usual(self, medium: Medium) -> list[Field]:
+        """The columns that this medium shows by default; none where no cell has finished."""
+        if not any(row["status"] == "ok" for row in self.rows):
+            return []
+        return [self.fields[column.name] for column in usual(medium) if column.name in self.fields]
 
 
-def build_table(rows: list[Row], limit: int | None = None) -> Table:
-    """The leaderboard of the frame's rows (as dicts, nulls as None), in the order of `ordered`.
+def table_view(rows: list[Row], shown: Iterable[Column] | None = None) -> TableView:
+    """The view of the frame's rows (as dicts, nulls as None), which are in the table's order.
 
-    `limit`: how many rows become texts; heads, notes and filters speak of all.
+    `shown`: the columns to choose from; None: every column but the hidden ones.
     """
-    rows = ordered(rows)
-    constant, varying = split_dimensions(rows)
-    with_kernels = varying.pop(KERNELS, None) is not None
-    finished = any(row["status"] == "ok" for row in rows)  # else the reasons are what there is
-    shown = [one for one in SHOWN if finished and any(row[one.name] is not None for row in rows)]
-    scales = {column.name: scale_of(column, rows) for column in shown}
-    best = find_best(rows, shown)
-    views = [
-        RowView(
-            status=row["status"],
-            label=cut(row["label"] or row["method"]),
-            method=cut(row["method"]),
-            params=parameters(row["params"]),
-            dimensions=[cut(str(row[name] or "–")) for name in varying],
-            cells=[
-                cell_view(row, column, scales[column.name], (index, column.name) in best) for column in shown
-            ],
-            kernels=cut(row[KERNELS] or "–"),
-            reason=cut(row["reason"] or "", LONGEST_REASON),
-        )
-        for index, row in enumerate(rows[:limit])
-    ]
-    heads = [head(column, scales[column.name].unit) for column in shown]
-    return Table(heads, varying, with_kernels, constant, views, notes(rows), filters(rows, varying))
+    if shown is None:
+        shown = (column for column in columns().values() if not column.hidden)
+    present = [column for column in shown if any(row[column.name] is not None for row in rows)]
+    fields = {column.name: field_of(column, rows) for column in present}
+    values = {
+        column: {row[column.name] for row in rows if row[column.name] is not None}
+        for column in columns().values()
+        if column.dimension
+    }
+    varying = {column.name: column.title for column, found in values.items() if len(found) > 1}
+    constant = {
+        column.name: str(*found)
+        for column, found in values.items()
+        if len(found) == 1 and column.name != "repetition"
+    }
+    return TableView(rows, varying, constant, fields)
 
 
-def head(column: Shown, unit: str) -> Head:
-    return Head(column.name, column.title, unit, column.direction, column.description)
+def field_of(column: Column, rows: Iterable[Row]) -> Field:
+    """The column in the unit that suits these rows."""
+    return Field(column, scale_of(column, rows) if column.number else Scale())
 
 
 def ordered(rows: list[Row]) -> list[Row]:
-    """By model, base first, then by bits; what failed comes last."""
+    """Rows by model, base first, then by bits; failed cells last."""
     return sorted(rows, key=_order)
 
 
@@ -110,35 +82,23 @@ def _order(row: Row) -> tuple[Any, ...]:
     return (row["suite"], row["model"], row["dtype"], row["device"], row["runtime"], *place)
 
 
-def split_dimensions(rows: list[Row]) -> tuple[dict[str, str], dict[str, str]]:
-    """Those with one value, by title, and the names and titles of those with several."""
-    constant, varying = {}, {}
-    for name, title in DIMENSIONS.items():
-        values = {row[name] for row in rows if row[name] is not None}
-        if len(values) > 1:
-            varying[name] = title
-        elif values and name not in ("run", "repetition"):  # the page's head says the run
-            constant[title] = cut(str(values.pop()))
-    return constant, varying
-
-
-def notes(rows: list[Row]) -> list[str]:
-    """One note for each default column that nothing was measured for."""
-    finished = [row for row in rows if row["status"] == "ok"]
-    empty = [column for column in SHOWN if finished and all(row[column.name] is None for row in rows)]
+def notes(view: TableView) -> list[str]:
+    """One note for each default column of the page that nothing was measured for."""
+    finished = [row for row in view.rows if row["status"] == "ok"]
     found = []
-    for column in empty:
+    for column in usual("page") if finished else ():
+        if any(row[column.name] is not None for row in finished):
+            continue
         reasons = sorted({reason_of(row, column.name) for row in finished})
-        title = column.title.replace("× base", "Perplexity × base")
         more = f"; and {len(reasons) - 3} other reasons" if len(reasons) > 3 else ""
-        found.append(f"{title}: not measured ({'; '.join(reasons[:3])}{more})")
+        found.append(f"{column.title}: not measured ({'; '.join(reasons[:3])}{more})")
     return found
 
 
-def filters(rows: list[Row], varying: dict[str, str]) -> dict[str, list[str]]:
+def filters(view: TableView) -> dict[str, list[str]]:
     """Values to choose from, of every dimension that has more than one."""
-    names = ["status", "method", *varying]
-    values = {name: {row[name] for row in rows if row[name] is not None} for name in names}
+    names = ["status", "method", *view.varying]
+    values = {name: {row[name] for row in view.rows if row[name] is not None} for name in names}
     return {
         name: [cut(str(one)) for one in sorted(found)] for name, found in values.items() if len(found) > 1
     }

@@ -1,4 +1,4 @@
-"""What the layers of a cell say: true bits, error of the weights, kernels that ran."""
+"""Metrics of a cell's layers: true bits, error of the weights, kernels that ran."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import math
 from operator import mul
 from statistics import median
 
-from qbench.results.columns.metric import Metric, fact
+from qbench.results.columns.column import Display, Gate, Place
+from qbench.results.columns.metric import Metric, Text, fact
 from qbench.results.store.lookup import Value, remembered
 from qbench.results.store.record import Record
 
@@ -35,6 +36,10 @@ def kernels(record: Record) -> list[str]:
     return sorted({run["kernel"] for layer in record.layers for run in layer.get("executed", [])})
 
 
+def _kernels_text(record: Record) -> str | None:
+    return ", ".join(kernels(record)) or None
+
+
 def layer_count(record: Record) -> Value:
     return float(len(record.layers)) if record.layers or record.status == "ok" else None
 
@@ -55,12 +60,19 @@ METRICS = (
     Metric(
         "bits_per_weight", "bit", "lower", "deterministic", "layers", 4,
         "true bits per weight of the quantized layers, scales and zeros included; for `none`, of the dtype",
-        bits_per_weight,
+        bits_per_weight, gate=Gate(1.001), group="Quality", place=Place.FIRST, chosen=True,
+        display=Display(10, narrow="Bits", digits=3),
     ),
     Metric(
         "weight_error", "", "lower", "deterministic", "layers", 3,
         "relative error ‖w − ŵ‖ / ‖w‖ of the weights, median over the quantized layers", weight_error,
+        gate=Gate(1.01), group="Quality",
     ),
-    fact("layers_quantized", "layers", "how many layers were quantized", layer_count),
-    fact("layers_fallback", "layers", "how many ran on another kernel than asked", fallback_layers),
+    fact("layers_quantized", "layers", "how many layers were quantized", layer_count, group="Quality"),
+    fact(
+        "layers_fallback", "layers", "how many ran on another kernel than asked", fallback_layers,
+        group="Quality",
+    ),
 )  # fmt: skip
+
+TEXTS = (Text("kernels", "distinct kernels that ran, comma separated", _kernels_text, dimension=True),)

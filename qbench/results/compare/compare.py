@@ -10,13 +10,12 @@ Left out: pairing of rounds. Two runs were never interleaved with each other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from qbench.errors import ResultsError
-from qbench.probes.latency.metrics import Corner, first_corner
 from qbench.probes.quality.metrics import windows
 from qbench.results.compare.comparison import Comparison, Difference, Pair, Timed
 from qbench.results.compare.paired import paired
@@ -39,12 +38,6 @@ DIVERGENCES = {"kl": "kl by window", "agree": "top-1 agreement by window"}
 
 Values = Mapping[str, float | list[Any]]
 """Metric → its value, or raw values of which there are many; a value may be None or a list of numbers."""
-
-_ROUNDS: dict[str, Callable[[Corner], list[float]]] = {
-    "prefill_s": lambda corner: corner.prefill,
-    "decode_s_per_token": lambda corner: corner.decode,
-}
-"""Timed metric → single rounds of the first workload, which is the one that the table shows."""
 
 
 @dataclass
@@ -171,13 +164,8 @@ def _timed(name: str, a: Record, b: Record) -> Timed | None:
     before, now = metric.value(a), metric.value(b)
     if metric.kind != "timed" or before is None or now is None or not before:
         return None
-    rounds = [_rounds(name, record) for record in (a, b)]
+    rounds = [metric.repetitions(record) if metric.repetitions else () for record in (a, b)]
     low = high = None
     if all(rounds) and all(min(values) > 0 for values in rounds):
         low, high = min(rounds[1]) / max(rounds[0]), max(rounds[1]) / min(rounds[0])
     return Timed(name, before, now, now / before, low, high)
-
-
-def _rounds(name: str, record: Record) -> list[float]:
-    first = first_corner(record)
-    return _ROUNDS[name](first) if first is not None and name in _ROUNDS else []

@@ -9,16 +9,16 @@ root mean squares have no interval: the record holds no sums by window that they
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from qbench.results.frames.base import APART, Scored, scored, unpacked
-from qbench.results.stats.bootstrap import Kind, intervals
-from qbench.results.store.lookup import number, probe
+from qbench.results.columns.metric import ByWindow
+from qbench.results.frames.base import windows_of
+from qbench.results.stats.bootstrap import Array, Kind, intervals
 from qbench.results.store.record import Record
+from qbench.results.table.metrics import METRICS
 
 if TYPE_CHECKING:
     from qbench.results.stats.bootstrap import Array
@@ -43,37 +43,28 @@ class Paired:
 
 
 def paired(a: Record, b: Record) -> dict[str, Paired]:
-    """Metric → change, where both were scored on the same windows and the ratio is a finite number."""
-    first, second = (scored(record, record.cell.id, {}) for record in (a, b))
-    found = {name: change for name, change in _of_losses(a, b, first, second) if change is not None}
-    return found | dict(_of_divergence(first, second))
+    """By metric; without those that the two were not scored for on the very same windows, or whose ratio is
+    too large for a number."""
+    found = {
+        name: _of(metric.by_window, a, b) for name, metric in METRICS.items() if metric.by_window is not None
+    }
+    return {name: change for name, change in found.items() if change is not None}
 
 
-def _of_losses(a: Record, b: Record, first: Scored, second: Scored) -> Iterator[tuple[str, Paired | None]]:
-    """Changes of the metrics that are made of the log likelihood."""
-    gaps = second.nll_above(first)
+def _of(declared: ByWindow, a: Record, b: Record) -> Paired | None:
+    before, now = windows_of(a, declared), windows_of(b, declared)
+    gaps = now.above(before)
     if gaps is None:
-        return
-    ends = _ends(gaps, first.tokens, "difference")
-    yield "perplexity", _exponential(ends)
-    yield "nll_per_token", _change(ends)
-    for unit in ("words", "bytes"):
-        count, other = (number(probe(record, "perplexity").get(unit)) for record in (a, b))
+        return None
+    ends = _ends(gaps, now.weights, declared.paired_correlation)
+    if declared.units is not None:
+        count, other = declared.units(a), declared.units(b)
         if not count or count != other:
-            continue
-        by_unit = ends * first.tokens.sum() / count
-        yield f"{unit[:-1]}_perplexity", _exponential(by_unit)
-        if unit == "bytes":
-            yield "bits_per_byte", _change(by_unit / math.log(2))
-
-
-def _of_divergence(first: Scored, second: Scored) -> Iterator[tuple[str, Paired]]:
-    alike = first.scored_on == second.scored_on and first.scored == second.scored
-    tokens = unpacked([first.scored])
-    for name, sums, kind in APART:
-        before, now = (unpacked([side.apart.get(sums, b"")]) for side in (first, second))
-        if alike and len(before) == len(now) == len(tokens) > 0:
-            yield name, _change(_ends(now - before, tokens, kind))
+            return None
+        ends = ends * before.weights.sum() / count
+    if declared.per_bit:
+        ends = ends / math.log(2)
+    return _exponential(ends) if declared.exponential else _change(ends)
 
 
 def _ends(gaps: Array, tokens: Array, kind: Kind) -> Array:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from qbench.results.columns.column import Column
 from qbench.results.frames.layer_frame import LAYER_COLUMNS
 from qbench.results.frames.raw_series import quantities
 from qbench.results.frames.sample_frame import SAMPLE_COLUMNS
-from qbench.results.table.columns import Column, columns
+from qbench.results.table.columns import columns
 
 TABLES: dict[str, tuple[str, str, Mapping[str, Column]]] = {
     "cells": ("qbench.load", "A row per cell, failures included.", columns()),

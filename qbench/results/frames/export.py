@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from qbench.errors import ResultsError, did_you_mean
+from qbench.results.columns.column import Column
 from qbench.results.frames.dictionary import TABLES
 from qbench.results.store.atomic import write_bytes_atomic
-from qbench.results.table.columns import Column
 
 
 def export(frame: pd.DataFrame, path: str | Path) -> Path:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,17 +19,29 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from qbench.probes.latency.speedups import TIMES, Speedup, speedup
-from qbench.probes.latency.speedups import Part as TimedPart
+from qbench.results.columns.metric import VersusBase
+from qbench.results.columns.paired_blocks import Speedup, speedup
 from qbench.results.frames import missing
-from qbench.results.frames.base import APART, Packed, Scored, base_of, find_bases, losses, unpacked
-from qbench.results.frames.record_batch import Part, Values, joined, part_of
+from qbench.results.frames.base import (
+    BY_WINDOW,
+    PAIRED,
+    QUOTIENTS,
+    Packed,
+    Related,
+    Windows,
+    base_of,
+    find_bases,
+    quotient,
+    unpacked,
+)
+from qbench.results.frames.record_batch import RecordBatch, Values, batch_of, joined
 from qbench.results.frames.typed import typed
 from qbench.results.stats.bootstrap import Kind, intervals
 from qbench.results.store.folders import Store
 from qbench.results.store.parallel import uncollected
 from qbench.results.store.record import Record
 from qbench.results.table.columns import columns
+from qbench.results.table.metrics import METRICS
 
 Columns = dict[str, Values]
 
@@ -49,103 +61,108 @@ def load(
 def from_store(store: Store, runs: str = "newest") -> pd.DataFrame:
     """The frame of the store's newest run of each suite, or of all runs; ResultsError where it has none."""
     with uncollected():
-        frame = from_parts(part for run in store.chosen(runs) for part in store.by_parts(run, part_of))
+        frame = from_batches(batch for run in store.chosen(runs) for batch in store.by_parts(run, batch_of))
     frame.attrs["problems"] = list(store.problems)
     return frame
 
 
 def from_records(records: Iterable[Record]) -> pd.DataFrame:
     """The frame of these records, in their order; ratios relate to bases among them."""
-    return from_parts([part_of(records)])
+    return from_batches([batch_of(records)])
 
 
-def from_parts(parts: Iterable[Part]) -> pd.DataFrame:
-    """The frame of records that were read part by part."""
-    whole = joined(parts)
+def from_batches(batches: Iterable[RecordBatch]) -> pd.DataFrame:
+    """The frame of records that were read batch by batch."""
+    whole = joined(batches)
     cells, values = whole.cells, dict(whole.values)
     if not cells:
         return typed({}, columns())
     bases = find_bases(cells)
     related = [base_of(cell, bases) for cell in cells]
     values["base_cell_id"] = [base.cell_id if base else None for base in related]
-    _relate(values, cells, related)
+    for name, versus in QUOTIENTS.items():
+        _relate(values, name, versus, list(zip(cells, related, strict=True)))
     _add_intervals(values, cells, related)
     values["missing"] = _missing(values, cells, related)
     return typed(values, columns())
 
 
-def _relate(values: Columns, cells: Sequence[Scored], bases: Sequence[Scored | None]) -> None:
-    """Fills in what a cell has over its base: bytes, speedups."""
-    pairs = list(zip(cells, bases, strict=True))
-    values["weight_bytes_ratio"] = _numbers(
-        _quotient(cell.measured["weight_bytes"], base.measured["weight_bytes"]) if base else None
-        for cell, base in pairs
-    )
-    for part in TIMES:
-        name = f"{part}_speedup"
-        *numbers, whys = zip(*(_speedup(part, cell, base) for cell, base in pairs), strict=True)
-        for column, found in zip(missing.with_ends(name), numbers, strict=True):
-            values[column] = _numbers(found)
-        values["missing"] = [
-            reasons if why is None else {**reasons, **missing.of_ends(name, why)}
-            for reasons, why in zip(values["missing"], whys, strict=True)
-        ]
+Pairs = Sequence[tuple[Related, Related | None]]
+"""Cells and their bases."""
 
 
-def _speedup(part: TimedPart, cell: Scored, base: Scored | None) -> Speedup:
+def _relate(values: Columns, name: str, versus: VersusBase, pairs: Pairs) -> None:
+    """Fills in what relates two numbers of a metric, and where they have blocks, its interval."""
+    relation = METRICS[name].relation
+    if versus.blocks is None:
+        values[relation] = _numbers(_quotient(name, versus, *pair) for pair in pairs)
+        return
+    *numbers, whys = zip(*(_speedup(name, versus, *pair) for pair in pairs), strict=True)
+    for column, found in zip(missing.with_ends(relation), numbers, strict=True):
+        values[column] = _numbers(found)
+    values["missing"] = [
+        reasons if why is None else {**reasons, **missing.of_ends(relation, why)}
+        for reasons, why in zip(values["missing"], whys, strict=True)
+    ]
+
+
+def _speedup(name: str, versus: VersusBase, cell: Related, base: Related | None) -> Speedup:
     if base is None:
         return Speedup(None)
-    time = TIMES[part]
-    return speedup(base.rounds, cell.rounds, part, _quotient(base.measured[time], cell.measured[time]))
+    return speedup(base.blocks[name], cell.blocks[name], _quotient(name, versus, cell, base))
 
 
-def _quotient(above: float | None, below: float | None) -> float | None:
-    return above / below if above is not None and below else None
+def _quotient(name: str, versus: VersusBase, cell: Related, base: Related | None) -> float | None:
+    return quotient(versus, cell.measured[name], base.measured[name]) if base else None
 
 
 def _numbers(values: Iterable[float | None]) -> NDArray[np.float64]:
     return np.array(list(values), dtype=np.float64)
 
 
-def _add_intervals(values: Columns, cells: Sequence[Scored], bases: Sequence[Scored | None]) -> None:
+def _add_intervals(values: Columns, cells: Sequence[Related], bases: Sequence[Related | None]) -> None:
     """Fills in the columns that have an interval, all cells with the same tokens by window at once."""
-    for column in missing.RELATED:  # copies: what is filled in is not the part's
-        values[column] = np.array(values.get(column, np.full(len(cells), np.nan)))
-    for tokens, members in _alike(cells, lambda cell: cell.windows if cell.nll is not None else b""):
-        _fill(values, "perplexity", "own", tokens, members, losses(cells[place] for place in members))
-        paired = {
-            place: base for place in members if (base := bases[place]) and cells[place].scored_like(base)
-        }
-        gaps = losses(cells[place] for place in paired) - losses(paired.values())
-        _fill(values, "perplexity_ratio", "difference", tokens, list(paired), gaps)
-    for tokens, members in _alike(cells, lambda cell: cell.scored):
-        for name, sums, kind in APART:
-            found = unpacked(cells[place].apart[sums] for place in members)
-            _fill(values, name, kind, tokens, members, found)
+    for column in missing.OVER_WINDOWS:  # copies: what is filled in is not the batch's
+        for end in missing.with_ends(column):
+            values[end] = np.array(values.get(end, np.full(len(cells), np.nan)))
+    paired = {metric.name: metric.relation for metric in PAIRED}
+    for name, declared in BY_WINDOW.items():
+        own = [cell.windows[name] for cell in cells]
+        others = [base.windows[name] if base else None for base in bases]
+        for tokens, places in _alike(own):
+            sums = unpacked(own[place].sums for place in places)
+            _fill(values, name, declared.correlation, declared.exponential, tokens, places, sums)
+            if name in paired:
+                pairs = {
+                    place: other for place in places if (other := others[place]) and own[place].like(other)
+                }
+                gaps = unpacked(own[place].sums for place in pairs)
+                gaps = gaps - unpacked(other.sums for other in pairs.values())
+                kind = declared.paired_correlation
+                _fill(values, paired[name], kind, declared.exponential, tokens, list(pairs), gaps)
 
 
-def _alike(
-    cells: Sequence[Scored], tokens: Callable[[Scored], Packed]
-) -> Iterator[tuple[NDArray[np.float64], list[int]]]:
-    """Tokens by window, and the places of the cells that have them."""
+def _alike(own: Sequence[Windows]) -> Iterator[tuple[NDArray[np.float64], list[int]]]:
+    """Tokens by window, and the places of the cells that have sums of them."""
     groups: dict[Packed, list[int]] = defaultdict(list)
-    for place, cell in enumerate(cells):
-        groups[tokens(cell)].append(place)
-    groups.pop(b"", None)
-    yield from ((unpacked([packed]), members) for packed, members in groups.items())
+    for place, windows in enumerate(own):
+        if windows.sums:
+            groups[windows.tokens].append(place)
+    yield from ((unpacked([packed]), places) for packed, places in groups.items())
 
 
 def _fill(
     values: Columns,
     name: str,
     kind: Kind,
+    exponential: bool,
     tokens: NDArray[np.float64],
     places: list[int],
     sums: NDArray[np.float64],
 ) -> None:
-    """Estimate and ends, of sums by window; what is named a perplexity is exponentiated."""
+    """Estimate and ends, of sums by window."""
     ends = intervals(sums.reshape(len(places), len(tokens)), tokens, kind)
-    if name.startswith("perplexity"):
+    if exponential:
         with np.errstate(over="ignore"):
             ends = (np.exp(ends[0]), np.exp(ends[1]), np.exp(ends[2]))
     for column, end in zip(missing.with_ends(name), ends, strict=True):
@@ -154,8 +171,8 @@ def _fill(
         numbers[places] = np.where(np.isfinite(end), end, np.nan)
 
 
-def _missing(values: Columns, cells: Sequence[Scored], bases: Sequence[Scored | None]) -> list[str]:
-    """Of every cell, why numbers are null, as JSON."""
+def _missing(values: Columns, cells: Sequence[Related], bases: Sequence[Related | None]) -> list[str]:
+    """Reasons of null numbers by cell, as JSON."""
     names = ("status", "method", "missing", *missing.RELATED)
     rows = zip(*(_with_none(values.get(name, ())) for name in names), strict=True)
     return [
@@ -173,5 +190,5 @@ def _with_none(values: Values | tuple[()]) -> Sequence[Any]:
 
 @functools.lru_cache(maxsize=1024)
 def _reasons_text(reasons: tuple[tuple[str, str], ...]) -> str:
-    """As JSON; the rows of a folder lack few different sets of numbers."""
+    """JSON of the reasons; the rows of a folder lack few different sets of numbers."""
     return json.dumps(dict(reasons), ensure_ascii=False)

@@ -1,11 +1,12 @@
-"""Who a row of samples or layers is of: the same ten columns, under the names of `qbench.load()`."""
+"""Identity of a row of samples or layers: the same ten columns, under the names of `qbench.load()`."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from qbench.results.columns.column import Column
 from qbench.results.store.record import Record
-from qbench.results.table.columns import Column, columns
+from qbench.results.table.columns import columns
 
 NAMES = (
     "suite", "run", "cell_id", "model", "method", "label", "dtype", "device", "runtime", "repetition",
@@ -13,7 +14,7 @@ NAMES = (
 
 
 def _column(name: str) -> Column:
-    """As in the frame of cells, but that every text is a category: it stands in hundreds of rows."""
+    """Columns of the frame of cells, with every text a category, since it stands in hundreds of rows."""
     known = columns()[name]
     return Column(name, "", known.description, "Int64" if known.dtype == "Int64" else "category")
 

@@ -1,4 +1,4 @@
-"""What the samples of `qbench bench-kernels` come to: medians, intervals, ratios, shares of the ceilings."""
+"""Medians, intervals, ratios and shares of the ceilings from the samples of `qbench bench-kernels`."""
 
 from __future__ import annotations
 

@@ -13,12 +13,12 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from qbench.results.columns.column import Column
 from qbench.results.frames.identity import IDENTITY, identity
 from qbench.results.frames.typed import typed
 from qbench.results.store.folders import Store
 from qbench.results.store.parallel import uncollected
 from qbench.results.store.record import Record
-from qbench.results.table.columns import Column
 
 PARTS = {
     "codes": "codes at their true width",
@@ -83,7 +83,7 @@ def layers(
 
 
 def layers_of(records: Iterable[Record]) -> pd.DataFrame:
-    """The same of these records, in their order."""
+    """The frame of these records, in their order."""
     rows = [row for record in records for row in layer_rows(record)]
     return typed({name: [row[name] for row in rows] for name in LAYER_COLUMNS}, LAYER_COLUMNS)
 

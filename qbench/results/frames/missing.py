@@ -1,7 +1,8 @@
-"""Why numbers of an ok row are null: the column `missing`, a reason for every one of them.
+"""Reasons of null numbers in ok rows: the column `missing`.
 
-What is read from one record has its metric's own reason. What relates cells (a ratio, a speedup) or comes of
-all windows (an interval) is explained here: by the number that it would be made of, else by the base.
+A number that is read from one record has its metric's own reason. One that relates cells (a ratio, a speedup)
+or comes of all windows (an interval) is explained here: by the number that it would be made of, else by the
+base.
 """
 
 from __future__ import annotations
@@ -9,15 +10,15 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import Any
 
-from qbench.probes.latency.speedups import TIMES
-from qbench.results.frames.base import Scored
+from qbench.results.columns.metric import Metric
+from qbench.results.frames.base import BY_WINDOW, PAIRED, QUOTIENTS, Related
+from qbench.results.table.metrics import METRICS
 
 Row = dict[str, Any]
 Reasons = dict[str, str]
 
 ONE_WINDOW = "one window says nothing of the spread"
 TOO_LARGE = "too large for a number"
-NO_STDERR = "a task gives no standard error"
 OTHER_WINDOWS = "the base was scored on other windows"
 
 
@@ -26,18 +27,21 @@ def with_ends(name: str) -> tuple[str, str, str]:
     return name, f"{name}_low", f"{name}_high"
 
 
-OVER_WINDOWS = ("perplexity", "perplexity_ratio", "kl_divergence", "top1_agreement")
-"""Numbers whose intervals are over windows."""
+OVER_WINDOWS = {name: name for name in BY_WINDOW} | {metric.relation: metric.name for metric in PAIRED}
+"""Column whose interval is over windows → the metric whose windows they are."""
 RELATED = (
     *(column for name in OVER_WINDOWS for column in with_ends(name)),
-    "weight_bytes_ratio",
-    *(column for part in TIMES for column in with_ends(f"{part}_speedup")),
+    *(
+        column
+        for name, versus in QUOTIENTS.items()
+        for column in with_ends(METRICS[name].relation)[: 3 if versus.blocks else 1]
+    ),
 )
 """Columns of numbers that `frame.py` fills in."""
 _RELATED, _related = frozenset(RELATED), itemgetter(*RELATED)
 
 
-def of_row(row: Row, cell: Scored, base: Scored | None) -> Reasons:
+def of_row(row: Row, cell: Related, base: Related | None) -> Reasons:
     """Column → reason, of every number of a finished row that is null.
 
     `row` needs no more than `status`, `method`, `missing` and what is in `RELATED`. Its `missing` holds what
@@ -52,44 +56,41 @@ def of_row(row: Row, cell: Scored, base: Scored | None) -> Reasons:
     return _of_related(row, cell, base, known) if None in _related(row) else known
 
 
-def _of_related(row: Row, cell: Scored, base: Scored | None, known: Reasons) -> Reasons:
-    """Of the numbers that relate cells or have an interval, those that are null."""
+def _of_related(row: Row, cell: Related, base: Related | None, known: Reasons) -> Reasons:
+    """Reasons of null numbers that relate cells or have an interval."""
     found = dict(known)
-    if row["perplexity_ratio"] is None:
-        found["perplexity_ratio"] = _no_perplexity_ratio(row, cell, base, known)
-    cause = ONE_WINDOW if len(cell.tokens) < 2 else TOO_LARGE
-    for name in OVER_WINDOWS:
+    for metric in PAIRED:
+        if row[metric.relation] is None:
+            found[metric.relation] = _not_paired(metric, row, cell, base, known)
+    for name, metric_name in OVER_WINDOWS.items():
+        cause = ONE_WINDOW if cell.windows[metric_name].count < 2 else TOO_LARGE
         found |= of_ends(name, found.get(name, cause) if row[name] is None else cause)
-    found |= _relative(row, cell, base, known)
+    for name, versus in QUOTIENTS.items():
+        relation = METRICS[name].relation
+        found[relation] = _no_quotient(row, cell, name, base, known)
+        if versus.blocks and row[relation] is None:
+            found |= of_ends(relation, found[relation])
     return {name: reason for name, reason in found.items() if name not in _RELATED or row[name] is None}
 
 
 def of_ends(name: str, reason: str) -> Reasons:
-    """The same reason for both ends of an interval."""
+    """One reason for both ends of an interval."""
     return {f"{name}_low": reason, f"{name}_high": reason}
 
 
-def _no_perplexity_ratio(row: Row, cell: Scored, base: Scored | None, known: Reasons) -> str:
-    if cell.nll is None:
-        return known.get("perplexity", TOO_LARGE)
+def _not_paired(metric: Metric, row: Row, cell: Related, base: Related | None, known: Reasons) -> str:
+    own = cell.windows[metric.name]
+    if not own.sums:
+        return known.get(metric.name, TOO_LARGE)
     if base is None:
         return no_base(row)
-    if base.nll is None:
-        return "the base has no finite perplexity" if len(base.tokens) else "the base was not scored"
-    return OTHER_WINDOWS if cell.nll_above(base) is None else TOO_LARGE
+    other = base.windows[metric.name]
+    if not other.sums:
+        return f"the base has no finite {metric.name}" if other.count else "the base was not scored"
+    return TOO_LARGE if own.like(other) else OTHER_WINDOWS
 
 
-def _relative(row: Row, cell: Scored, base: Scored | None, known: Reasons) -> Reasons:
-    found = {"weight_bytes_ratio": _no_quotient(row, cell, "weight_bytes", base, known)}
-    for part, time in TIMES.items():
-        name = f"{part}_speedup"
-        found[name] = _no_quotient(row, cell, time, base, known)
-        if row[name] is None:
-            found |= of_ends(name, found[name])
-    return found
-
-
-def _no_quotient(row: Row, cell: Scored, name: str, base: Scored | None, known: Reasons) -> str:
+def _no_quotient(row: Row, cell: Related, name: str, base: Related | None, known: Reasons) -> str:
     if cell.measured[name] is None:
         return known[name]
     if base is None:
@@ -98,7 +99,7 @@ def _no_quotient(row: Row, cell: Scored, name: str, base: Scored | None, known: 
 
 
 def no_base(row: Row) -> str:
-    """Why the cell relates to none."""
+    """Reason that the cell has no base."""
     if row["method"] == "saved":
         return (
             "no ok `none` cell, in this run, dtype, device and runtime, of the model that the checkpoint was "

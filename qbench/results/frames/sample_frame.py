@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from qbench.results.columns.column import Column
 from qbench.results.columns.raw_series import RawSeries
 from qbench.results.frames.identity import IDENTITY, identity
 from qbench.results.frames.raw_series import raw_series
@@ -24,7 +25,6 @@ from qbench.results.frames.typed import categorical, numbers
 from qbench.results.store.folders import Store
 from qbench.results.store.parallel import uncollected
 from qbench.results.store.record import Record
-from qbench.results.table.columns import Column
 
 _TEXTS = ("probe", "quantity", "item", "unit")
 _OF_A_SERIES = ("prompt_length", "batch_size")

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from qbench.probes.tasks.metrics import mcnemar_p, stderr_of_mean
-from qbench.results.frames.base import Scored, base_of, find_bases, scored
+from qbench.results.frames.base import Related, base_of, find_bases, measured_of, related_of
 from qbench.results.store.folders import Store
 from qbench.results.store.lookup import probe
 from qbench.results.store.record import Record
@@ -62,7 +62,11 @@ def load_tasks(path: str | Path = "results/", runs: Literal["newest", "all"] = "
 def task_results(records: Iterable[Record]) -> pd.DataFrame:
     """A row per cell, task (or group) and metric, of the records that have tasks; bases are found among
     them."""
-    measured = [_Measured(record, scored(record, record.cell.id, {})) for record in records if _has(record)]
+    measured = [
+        _Measured(record, related_of(record, record.cell.id, measured_of(record)))
+        for record in records
+        if _has(record)
+    ]
     bases = find_bases(one.cell for one in measured)
     by_cell = {(one.cell.key, one.cell.cell_id): one for one in measured}
     rows = []
@@ -78,7 +82,7 @@ def task_results(records: Iterable[Record]) -> pd.DataFrame:
 @dataclass(frozen=True)
 class _Measured:
     record: Record
-    cell: Scored
+    cell: Related
 
 
 def _has(record: Record) -> bool:

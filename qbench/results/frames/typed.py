@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from qbench.results.columns.column import Column
 from qbench.results.store.lookup import WHOLE_END
-from qbench.results.table.columns import Column
 
 
 def typed(values: Mapping[str, Any], known: Mapping[str, Column]) -> pd.DataFrame:
@@ -43,7 +43,7 @@ def numbers(values: Sequence[float | None], dtype: str) -> Any:
 
 
 def categorical(values: Sequence[str | None]) -> pd.Categorical:
-    """Of texts, though all of them be null: pandas would then take them for numbers, and so would Parquet."""
+    """Categories of text even where all are null, which pandas and Parquet would take for numbers."""
     found = pd.Categorical(list[Any](values))
     if len(found.categories):
         return found

@@ -19,22 +19,16 @@ import pandas as pd
 
 from qbench.errors import ResultsError, did_you_mean
 from qbench.fields import Rule
-from qbench.results.columns.metric import Direction
+from qbench.results.columns.column import Direction
 from qbench.results.frames.frame import from_store
 from qbench.results.history.history_frame import Row, tidy
 from qbench.results.history.runs import HistoryRun, read_runs
 from qbench.results.history.series import Change, RunPoint, Series, changes_of
 from qbench.results.store.folders import Store
+from qbench.results.table.columns import columns, related
 from qbench.results.table.metrics import METRICS
 from qbench.suite.rules import chosen
 
-_RELATED: dict[str, tuple[bool, Direction]] = {
-    "perplexity_ratio": (True, "lower"),
-    "weight_bytes_ratio": (True, "lower"),
-    "prefill_speedup": (False, "higher"),
-    "decode_speedup": (False, "higher"),
-}
-"""Columns of the frame that relate cells → (deterministic, direction that is better)."""
 NOT_PLANNED = "not in this run"
 NO_RECORD = "the run has no record of it: it was interrupted, or is not finished"
 NO_MANIFEST = "the run has no record of it, nor a manifest that can be read to say whether it was planned"
@@ -60,20 +54,21 @@ def frame_of(found: Iterable[Series]) -> pd.DataFrame:
 
 
 def metrics() -> list[str]:
-    """Names of the metrics that have a history."""
-    return [*(name for name, metric in METRICS.items() if metric.kind != "fact"), *_RELATED]
+    """Every metric that has a history."""
+    measured = (name for name, metric in METRICS.items() if metric.kind in ("deterministic", "timed"))
+    return [*measured, *(column.name for column in related())]
 
 
 def is_deterministic(metric: str) -> bool:
-    return _RELATED[metric][0] if metric in _RELATED else METRICS[metric].kind == "deterministic"
+    return columns()[metric].kind == "deterministic"
 
 
 def direction(metric: str) -> Direction | None:
-    return _RELATED[metric][1] if metric in _RELATED else METRICS[metric].direction
+    return columns()[metric].direction
 
 
 def unit(metric: str) -> str:
-    return "" if metric in _RELATED else METRICS[metric].unit
+    return columns()[metric].unit
 
 
 def read_series(

@@ -1,112 +1,96 @@
-"""The dictionary of the frame's columns: name → unit, description, dtype. The one place that names them."""
+"""`columns()`: the dictionary of the columns of `qbench.load()`, in their order.
+
+A cell's identity is declared here; every other column comes from the declaration of a metric or a text.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+import functools
+from collections.abc import Iterable, Iterator, Mapping
 
-from qbench.results.table.metrics import METRICS
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of the frame; `unit` is empty for text, counts and ratios."""
-
-    name: str
-    unit: str
-    description: str
-    dtype: str
+from qbench.errors import ResultsError
+from qbench.results.columns.column import ENDS, Column, Medium, Place, heading
+from qbench.results.table.metrics import METRICS, TEXTS
 
 
-def columns() -> dict[str, Column]:
-    """Every column of `qbench.load()`, in its order."""
-    metrics = [
-        Column(metric.name, metric.unit, metric.description, metric.dtype)
-        for metric in METRICS.values()
-        if metric.name not in _AFTER_BITS_NAMES
-    ]
-    before = [column for column in metrics if column.name == "bits_per_weight"]
-    after = [column for column in metrics if column.name != "bits_per_weight"]
-    ordered = [*_IDENTITY, *before, *_QUALITY, *after, *_TASKS, *_RELATIVE, *_CLOSING]
-    return {column.name: column for column in ordered}
+@functools.cache
+def columns() -> Mapping[str, Column]:
+    """Columns by name, in the frame's order; ResultsError for two columns of one name."""
+    declared = [*_IDENTITY, *(column for one in METRICS.values() for column in one.columns())]
+    declared += [*(text.column() for text in TEXTS), *_CLOSING]
+    found = {column.name: column for column in sorted(declared, key=lambda one: one.place)}
+    if len(found) < len(declared):
+        names = [column.name for column in declared]
+        raise ResultsError(f"two columns are named {next(name for name in names if names.count(name) > 1)!r}")
+    return {name: _with_companions(column, found) for name, column in found.items()}
 
 
-def _text(name: str, description: str) -> Column:
-    return Column(name, "", description, "string")
+def related() -> Iterator[Column]:
+    """The columns that relate a metric to that of the base, without the ends of their intervals."""
+    return (column for column in columns().values() if column.base)
 
 
-def _category(name: str, description: str) -> Column:
-    return Column(name, "", description, "category")
+def usual(medium: Medium) -> list[Column]:
+    """The columns that a table shows by default, in its order."""
+    ranked = {column: column.display and column.display.rank(medium) for column in columns().values()}
+    return sorted((column for column, rank in ranked.items() if rank), key=lambda one: ranked[one] or 0)
 
 
-def _number(name: str, description: str) -> Column:
-    return Column(name, "", description, "float64")
+def _with_companions(column: Column, known: Mapping[str, Column]) -> Column:
+    """The column with the names of its ends, or as the end of another."""
+    ended = next((end for end in ENDS if column.name.removesuffix(end) in known.keys() - {column.name}), "")
+    own = {end: column.name + end if column.name + end in known else "" for end in ENDS}
+    number = known[column.name.removesuffix(ended)]
+    return dataclasses.replace(
+        column,
+        title=number.title + ENDS[ended] if ended else column.title or heading(column.name),
+        of=number.name if ended else "",
+        low=own["_low"], high=own["_high"], least=own["_min"], most=own["_max"], stderr=own["_stderr"],
+    )  # fmt: skip
 
 
-_IDENTITY = (
-    _category("suite", "name of the suite"),
-    _category("run", "name of the run; sorts by time"),
-    _text("cell_id", "hash of everything that can change a number"),
-    _category("status", "ok, failed, oom, timeout or skipped"),
-    _text("reason", "why, for every status but ok"),
-    _category("model", "the suite's name for the model"),
-    _category("method", "name of the quantization method"),
-    _text("label", "the suite's name for method and parameters"),
-    _text("params", "every parameter of the method, as JSON"),
-    _category("dtype", "of unquantized weights and activations"),
-    _category("device", "cpu or cuda:N"),
-    _category("runtime", "what ran the timed work: eager, or compile; quality is eager's"),
-    Column("repetition", "", "which repetition of the same cell", "Int64"),
-    _category("perplexity_protocol", "protocol, window length, corpus and stride of the quality columns"),
-)
-_QUALITY = (
-    Column("perplexity", "", METRICS["perplexity"].description, "float64"),
-    _number("perplexity_low", "lower end of the 95 % interval, bootstrap over windows; null for one window"),
-    _number("perplexity_high", "upper end of the same"),
-    _number("perplexity_ratio", "perplexity over that of the base, paired over the same windows"),
-    _number("perplexity_ratio_low", "lower end of its 95 % interval"),
-    _number("perplexity_ratio_high", "upper end of the same"),
-    Column("nll_per_token", "nat", METRICS["nll_per_token"].description, "float64"),
-    Column("kl_divergence", "nat", METRICS["kl_divergence"].description, "float64"),
-    Column("kl_divergence_low", "nat", "lower end of its 95 % interval, bootstrap over windows", "float64"),
-    Column("kl_divergence_high", "nat", "upper end of the same", "float64"),
-    Column("top1_agreement", "", METRICS["top1_agreement"].description, "float64"),
-    _number("top1_agreement_low", "lower end of its 95 % interval, bootstrap over windows"),
-    _number("top1_agreement_high", "upper end of the same"),
-)
-_AFTER_BITS_NAMES = {column.name for column in _QUALITY}
-_TASKS = (
-    _number("task_accuracy_stderr", "standard error of task_accuracy, over documents"),
-    _text(
-        "tasks",
-        "every task's metrics as JSON; qbench.load_tasks gives them as rows",
-    ),
-)
-_SPEEDUP = (
-    "above one is faster; median over the laps that both took part in, or without such laps the quotient of "
-    "the two medians"
-)
-_LAPS = "95 % interval, from order statistics of the ratios by lap; null for fewer than six shared laps"
-_RELATIVE = (
-    _number("weight_bytes_ratio", "weight_bytes over that of the base"),
-    _number("prefill_speedup", f"prefill_s of the base over this cell's; {_SPEEDUP}"),
-    _number("prefill_speedup_low", f"lower end of its {_LAPS}"),
-    _number("prefill_speedup_high", "upper end of the same"),
-    _number("decode_speedup", f"decode_s_per_token of the base over this cell's; {_SPEEDUP}"),
-    _number("decode_speedup_low", f"lower end of its {_LAPS}"),
-    _number("decode_speedup_high", "upper end of the same"),
-    _text(
+def _column(name: str, description: str, dtype: str, place: Place, *, title: str = "") -> Column:
+    return Column(name, "", description, dtype, title or heading(name), place=place)
+
+
+def _identity() -> Iterable[Column]:
+    """Columns of a cell's identity; those that cells differ in besides the method are dimensions."""
+    dimensions = ("suite", "run", "model", "dtype", "device", "runtime", "repetition")
+    for name, (dtype, description) in _IDENTITY_TEXTS.items():
+        title = {"cell_id": "Cell", "params": "Parameters"}.get(name, "")
+        column = _column(name, description, dtype, Place.IDENTITY, title=title)
+        yield dataclasses.replace(column, dimension=name in dimensions, hidden=name == "label")
+
+
+_IDENTITY_TEXTS = {
+    "suite": ("category", "name of the suite"),
+    "run": ("category", "name of the run; sorts by time"),
+    "cell_id": ("string", "hash of everything that can change a number"),
+    "status": ("category", "ok, failed, oom, timeout or skipped"),
+    "reason": ("string", "why, for every status but ok"),
+    "model": ("category", "the suite's name for the model"),
+    "method": ("category", "name of the quantization method"),
+    "label": ("string", "the suite's name for method and parameters"),
+    "params": ("string", "every parameter of the method, as JSON"),
+    "dtype": ("category", "of unquantized weights and activations"),
+    "device": ("category", "cpu or cuda:N"),
+    "runtime": ("category", "what ran the timed work: eager, or compile; quality is eager's"),
+    "repetition": ("Int64", "which repetition of the same cell"),
+}
+_IDENTITY = tuple(_identity())
+_UTC = "datetime64[us, UTC]"
+_CLOSING = (
+    _column(
         "base_cell_id",
         "the base: the ok `none` cell of the same run, model (of method saved: the one it was made from), "
         "dtype, device and runtime",
+        "string", Place.BASE, title="Base cell",
     ),
-)
-_CLOSING = (
-    _text("energy_reason", "why the energy columns are null"),
-    _text("energy_source", "nvml_counter, nvml_integrated (no counter: instant power integrated) or rapl"),
-    _text("energy_scope", "what the source covers: gpu, module (GPU and CPU of a GH200) or package"),
-    _text("energy_throttle", "why the GPU held its clocks down during the windows, or none"),
-    _text("kernels", "distinct kernels that ran, comma separated"),
-    _category("missing", "why columns of an ok cell are null, as JSON: column → reason"),
-    Column("started_at", "", "start of the cell, UTC", "datetime64[us, UTC]"),
-    Column("ended_at", "", "end of the cell, UTC", "datetime64[us, UTC]"),
-)
+    dataclasses.replace(
+        _column("missing", "why columns of an ok cell are null, as JSON: column → reason", "category",
+                Place.CLOSING), hidden=True,
+    ),
+    _column("started_at", "start of the cell, UTC", _UTC, Place.CLOSING, title="Started"),
+    _column("ended_at", "end of the cell, UTC", _UTC, Place.CLOSING, title="Ended"),
+)  # fmt: skip

@@ -1,68 +1,65 @@
-"""`METRICS`: the one table of what can be read from a record: name, unit, direction, kind, function, digits.
+"""`METRICS`: the one table of the numbers that can be read from a record, assembled from their declarations.
 
-A metric's function takes one record and returns a number, or None where the record has none. What needs a
-second record (a ratio to the base) or all of them (the bootstrap) is a column of `frame.py`.
+Layers and phases declare theirs in `qbench/results/columns/`, each probe in its folder, and packages of
+others through the entry point `qbench.metrics`, which names a `Metric` or a tuple of them.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
+from collections.abc import Iterable, Iterator
+from importlib.metadata import EntryPoint, entry_points
 from operator import attrgetter
 
+from qbench.errors import ResultsError
 from qbench.probes.registry import probes
-from qbench.results.columns import layers
-from qbench.results.columns.metric import Gate, Metric, in_seconds
-from qbench.results.store.lookup import WHOLE_END, Value, absent, phase, within
+from qbench.results.columns import layers, phases
+from qbench.results.columns.column import GROUPS
+from qbench.results.columns.metric import Metric, Text
+from qbench.results.store.lookup import WHOLE_END, Value, absent, within
 from qbench.results.store.record import Record
 
-__all__ = ["METRICS", "Metric", "values"]
+__all__ = ["METRICS", "TEXTS", "Metric", "assembled", "values"]
 
-_PHASES = (
-    in_seconds("load_s", "phases", "loading the model", phase("load")),
-    in_seconds("quantize_s", "phases", "quantizing the model, calibration included", phase("quantize")),
-)  # fmt: skip
-
-GATES: dict[str, Gate] = {
-    **dict.fromkeys(("perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte"), Gate(1.005)),
-    "nll_per_token": Gate(None, "difference"),
-    "kl_divergence": Gate(0.005, "difference"),
-    **dict.fromkeys(("kl_p99", "kl_max", "rms_delta_p"), Gate(None, "difference")),
-    "top1_agreement": Gate(0.005, "difference"),
-    "task_accuracy": Gate(0.01, "difference"),
-    "bits_per_weight": Gate(1.001),
-    "weight_error": Gate(1.01),
-    **dict.fromkeys(("weight_bytes", "saved_bytes", "kv_cache_bytes"), Gate(1.01)),
-    "activation_bytes": Gate(1.05),
-    **dict.fromkeys(
-        ("quantized_bytes", "metadata_bytes", "disk_bytes", "kv_cache_bytes_per_token"), Gate(None)
-    ),
-    **dict.fromkeys(("prefill_s", "decode_s_per_token"), Gate(1.03)),
-    **dict.fromkeys(
-        (
-            "prefill_tokens_per_s", "decode_tokens_per_s", "decode_step_p50_s", "decode_step_p90_s",
-            "decode_step_p99_s", "load_s", "quantize_s", "compile_s", "energy_j_per_token",
-            "energy_j_per_prompt_token", "peak_memory_bytes", "quantize_peak_bytes",
-        ),
-        Gate(None),
-    ),
-}  # fmt: skip
-"""What the gate may look at, and from which change on. Names of a suite's section `gate`."""
+GROUP = "qbench.metrics"
+Declared = Iterable[tuple[str, Metric]]
+"""Source of a metric in words, and the metric."""
 
 
-def _of(*names: str) -> list[Metric]:
-    return [metric for name in names for metric in probes()[name].metrics]
+def assembled(declared: Declared) -> dict[str, Metric]:
+    """Metrics by name, in the order of groups; ResultsError for two of one name, naming both sources."""
+    found: dict[str, tuple[str, Metric]] = {}
+    for source, metric in declared:
+        if metric.name in found:
+            first = found[metric.name][0]
+            raise ResultsError(f"the metric {metric.name!r} is declared by {first} and by {source}")
+        found[metric.name] = source, metric
+    metrics = sorted((metric for _, metric in found.values()), key=lambda one: GROUPS.index(one.group))
+    return {metric.name: metric for metric in metrics}
 
 
-METRICS: dict[str, Metric] = {
-    metric.name: dataclasses.replace(metric, gate=GATES.get(metric.name))
-    for metric in (
-        *layers.METRICS,
-        *_of("perplexity", "tasks", "memory"),
-        *_PHASES,
-        *_of("latency", "energy"),
-    )
-}
+def _declared() -> Iterator[tuple[str, Metric]]:
+    yield from (("qbench's layers", metric) for metric in layers.METRICS)
+    yield from (("qbench's phases", metric) for metric in phases.METRICS)
+    for probe in probes().values():
+        yield from ((f"the probe {probe.name}", metric) for metric in probe.metrics)
+    for point in sorted(entry_points(group=GROUP), key=attrgetter("name")):
+        yield from _of_entry_point(point)
+
+
+def _of_entry_point(point: EntryPoint) -> Iterator[tuple[str, Metric]]:
+    """ResultsError where it gives something else."""
+    source = f"{point.value} of {point.dist.name if point.dist else 'a package'}"
+    given = point.load()
+    for metric in given if isinstance(given, tuple) else (given,):
+        if not isinstance(metric, Metric):
+            raise ResultsError(f"{source} under {GROUP} is no Metric nor a tuple of them, but {metric!r}")
+        yield source, metric
+
+
+METRICS: dict[str, Metric] = assembled(_declared())
+TEXTS: tuple[Text, ...] = (*(text for probe in probes().values() for text in probe.texts), *layers.TEXTS)
+"""Texts that can be read from a record."""
 
 _BY_SOURCE = tuple(
     (source, {metric.name: metric for metric in metrics})

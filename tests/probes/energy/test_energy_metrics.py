@@ -149,8 +149,9 @@ def test_what_stood_around_is_in_the_frame() -> None:
 
 def test_no_throttling_is_told_from_not_known() -> None:
     calm, unknown = record_of(sample(window())), record_of(sample({**window(), "throttle": None}))
-    assert energy_facts.texts(calm)["energy_throttle"] == "none"
-    assert energy_facts.texts(unknown)["energy_throttle"] is None
+    [throttle] = [text.value for text in energy_facts.TEXTS if text.name == "energy_throttle"]
+    assert throttle(calm) == "none"
+    assert throttle(unknown) is None
 
 
 def test_without_a_source_every_measured_column_has_the_probes_reason() -> None:

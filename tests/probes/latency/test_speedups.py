@@ -1,4 +1,4 @@
-"""Speedups by shared laps: exact where the machine drifts, and an interval only where there were turns."""
+"""Speedups by shared blocks: exact where the machine drifts, and an interval only where there were turns."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_the_interval_holds_the_true_speedup_in_95_percent_of_cases() -> None:
         ("2026-11-21T11:00:00+00:00", [0, 1, 2, 3, 4, 5], "base and cell did not take turns"),
         (None, [0, 1, 2, 3, 4, 5], "base and cell did not take turns"),
         (SINCE, [6, 7, 8, 9, 10, 11], "base and cell did not take turns"),
-        (SINCE, [1, 2, 3, 4, 5, 6], "fewer than 6 shared laps"),
+        (SINCE, [1, 2, 3, 4, 5, 6], "fewer than 6 shared blocks"),
     ],
 )
 def test_no_interval_without_turns(since: str | None, laps: list[int], reason: str) -> None:

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from qbench.report.leaderboard.columnar import packed, table_data
 from qbench.report.view.best import find_best
 from qbench.report.view.context import compared, plain_rows
-from qbench.report.view.display_columns import GROUPS, SHOWN, catalogue
 from qbench.report.view.names import short
+from qbench.results.columns.column import GROUPS
 from qbench.results.frames.frame import from_records
 from qbench.results.store.record import Record
-from qbench.results.table.columns import columns
+from qbench.results.table.columns import columns, usual
 from tests.report.conftest import cell
 from tests.results import factory
 
@@ -57,12 +57,12 @@ def test_every_number_is_the_frames_and_every_null_has_a_reason() -> None:
 
 
 def test_every_column_of_the_frame_has_a_title_and_a_group() -> None:
-    shown = catalogue()
+    shown = {name: column for name, column in columns().items() if not column.hidden}
     assert set(columns()) - set(shown) == {"label", "missing", "tasks"}
     assert {column.group for column in shown.values()} <= set(GROUPS)
-    titles = [column.title for column in shown.values()]
+    titles = [column.head for column in shown.values()]
     assert len(set(titles)) == len(titles)
-    assert "task_accuracy" in [column.name for column in SHOWN]
+    assert "task_accuracy" in [column.name for column in usual("page")]
     assert shown["kl_max"].title == "KL max"  # a maximum over tokens, no slowest round
     assert shown["kv_cache_bytes_per_token"].title == "KV cache per token"
     assert (shown["prefill_s"].least, shown["prefill_s"].high) == ("prefill_s_min", "prefill_s_high")
@@ -101,7 +101,7 @@ def test_the_marked_ones_beat_every_other_method_beyond_both_intervals(
     found: list[tuple[float, float, str]],
 ) -> None:
     rows = [row(value, spread, label=label) for value, spread, label in found]
-    shown = [catalogue()["top1_agreement"], catalogue()["perplexity"]]
+    shown = [columns()["top1_agreement"], columns()["perplexity"]]
     expected = set()
     for method in "abc":
         own = [one for one in found if one[2] == method]
@@ -115,14 +115,14 @@ def test_the_marked_ones_beat_every_other_method_beyond_both_intervals(
 
 
 def test_repetitions_that_agree_to_the_last_bit_are_both_marked() -> None:
-    shown = [catalogue()["weight_bytes"]]
+    shown = [columns()["weight_bytes"]]
     rows = [row(0.5, 0.1, label=label, repetition=n, weight_bytes=size)
             for label, size in (("a", 10), ("b", 20)) for n in (0, 1)]  # fmt: skip
     assert find_best(rows, shown) == {(0, "weight_bytes"), (1, "weight_bytes")}
 
 
 def test_nothing_is_marked_where_one_has_no_interval() -> None:
-    shown = [catalogue()["top1_agreement"], catalogue()["decode_s_per_token"]]
+    shown = [columns()["top1_agreement"], columns()["decode_s_per_token"]]
     rows = [row(0.9, 0.01), row(0.5, None, label="y")]
     for place, one in enumerate(rows):  # ranges of few rounds are no intervals
         one.update(

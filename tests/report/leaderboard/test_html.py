@@ -18,9 +18,10 @@ from qbench.errors import ResultsError
 from qbench.report.html.page import embedded_json, unbroken
 from qbench.report.leaderboard.columnar import table_data
 from qbench.report.leaderboard.leaderboard import SCRIPTS, render, write_report
+from qbench.report.leaderboard.still_table import still_table
 from qbench.report.view.context import plain_rows
 from qbench.report.view.facts import facts
-from qbench.report.view.table import build_table
+from qbench.report.view.table import ordered, table_view
 from qbench.results.frames.frame import from_records
 from qbench.results.store.record import Record
 from tests.results import factory
@@ -214,8 +215,8 @@ def test_a_time_stands_with_its_interval_and_without_one_with_its_range(
 ) -> None:
     latency = factory.latency(seconds, [[0.005] * 3 for _ in seconds])
     record = factory.record(samples=factory.samples(latency=latency))
-    table = build_table(plain_rows(from_records([record])))
-    cells = {head.name: cell for head, cell in zip(table.heads, table.rows[0].cells, strict=True)}
+    table = still_table(table_view(plain_rows(from_records([record]))), {})
+    cells = {one.column.name: cell for one, cell in zip(table.fields, table.rows[0].cells, strict=True)}
     assert said in cells["prefill_s"].title
     assert cells["prefill_s"].spread == f"± {shown}"
     assert cells["decode_s_per_token"].spread == ""  # all the same: no spread at all
@@ -224,7 +225,7 @@ def test_a_time_stands_with_its_interval_and_without_one_with_its_range(
 def test_where_nothing_finished_stand_reasons_and_no_number_or_legend() -> None:
     timed = dataclasses.replace(factory.failed(), phases={"quantize": 1.5})
     rows = plain_rows(from_records([timed, factory.failed("awq", "oom", "x")]))
-    assert build_table(rows).heads == []
+    assert still_table(table_view(ordered(rows)), {}).fields == []
     assert table_data(rows)["defaults"] == ["reason"]
     assert "is better" not in page_of(timed).text
     assert "is better" in page_of(timed, factory.record()).text

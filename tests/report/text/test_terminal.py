@@ -19,10 +19,11 @@ from qbench.cell import ModelRef
 from qbench.cli.app import app
 from qbench.errors import ResultsError
 from qbench.report.text.sanitize import plain
-from qbench.report.text.terminal import COLUMNS, Wanted, table
+from qbench.report.text.terminal import Wanted, table
 from qbench.report.view.digits import significant, with_interval
 from qbench.results.frames.frame import from_records
 from qbench.results.store.record import Record
+from qbench.results.table.columns import usual
 from qbench.suite.rules import parse_filter
 from tests.results import factory
 from tests.results.many import many
@@ -86,8 +87,11 @@ def test_whatever_the_width_no_line_is_longer_and_no_number_is_cut(width: int) -
             assert (f"{value} {spread}" if spread else value) in text
 
 
+USUAL = [column.name for column in usual("terminal")]
+
+
 @pytest.mark.parametrize(
-    "name", [name for name in COLUMNS if name not in ("task_accuracy", "energy_j_per_token")]
+    "name", [name for name in USUAL if name not in ("task_accuracy", "energy_j_per_token")]
 )
 @pytest.mark.parametrize("sign", ["", "-"])
 def test_sorting_is_that_of_the_numbers_with_nulls_last(name: str, sign: str) -> None:
