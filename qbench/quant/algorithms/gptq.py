@@ -35,7 +35,7 @@ from qbench.quant.algorithms.cholesky import Factor, factorized
 from qbench.quant.formats import affine
 from qbench.quant.formats.affine import AffineWeight
 from qbench.quant.formats.weight import Strategy
-from qbench.quant.kernels import native
+from qbench.quant.kernels.base import native
 from qbench.quant.method.base import Layer
 
 

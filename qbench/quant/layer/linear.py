@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from qbench.errors import KernelError
 from qbench.quant.formats.weight import PackedWeight
-from qbench.quant.kernels.cpu import aligned
-from qbench.quant.kernels.kernel import Kernel
-from qbench.quant.kernels.kernel_log import Account
-from qbench.quant.kernels.spec import LinearSpec, dtype_name, spec_of
+from qbench.quant.kernels.base.kernel import Kernel
+from qbench.quant.kernels.base.kernel_log import KernelLog
+from qbench.quant.kernels.base.spec import LinearSpec, dtype_name, spec_of
+from qbench.quant.kernels.shared.codes import aligned
 from qbench.quant.kernels.table import choose, plan
 from qbench.quant.layer import compiled_operator as opaque
 from qbench.quant.layer import state as stored
@@ -37,7 +37,7 @@ class _Call(NamedTuple):
     shape: torch.Size
     """Of the output."""
     seen: list[int]
-    """Fewest rows, most rows, calls of this kernel: shared with the layer's account."""
+    """Fewest rows, most rows, calls of this kernel: shared with the layer's kernel log."""
 
 
 class QuantizedLinear(nn.Module):
@@ -63,7 +63,7 @@ class QuantizedLinear(nn.Module):
         """The kernel whose prepared tensors stand in for `codes`."""
         self._calls: dict[tuple[torch.Size, torch.dtype, torch.device], _Call] = {}
         """What is settled for inputs of a shape; a decode step looks up no more than this."""
-        self.account = Account()
+        self.kernel_log = KernelLog()
         self.fallback_reason: str | None = None
         self._number = opaque.enrol(self)
         for key, value in stored.empty_state(spec, device).items():
@@ -193,22 +193,22 @@ class QuantizedLinear(nn.Module):
             "activations": spec.activations,
             "requested": spec.kernel,
             "planned": self.planned(),
-            "executed": self.account.executed(),
+            "executed": self.kernel_log.executed(),
             "fallback_reason": self.fallback_reason,
             "bits_per_weight": self.bits_per_weight,
             "bytes": self.resident_bytes(),
-            **self.account.outliers(spec.threshold, spec.outliers, spec.in_features),
+            **self.kernel_log.outliers(spec.threshold, spec.outliers, spec.in_features),
         }
 
     def reset_counts(self) -> None:
         """Forgets which kernels ran."""
-        self.account.reset()
+        self.kernel_log.reset()
         self._calls.clear()
 
     @property
     def calls(self) -> int:
         """How often it ran, on whichever kernels."""
-        return self.account.calls
+        return self.kernel_log.calls
 
     def credit(self, rows: int, calls: int) -> None:
         """Counts calls that a recorded CUDA graph made without this module: on the kernel of those rows."""
@@ -232,7 +232,7 @@ class QuantizedLinear(nn.Module):
         entry, reason = choose(self.spec, rows, dtype_name(x.dtype), x.device, self.name)
         self.fallback_reason = reason or self.fallback_reason
         prepared = self._ready(entry)
-        seen = self.account.open(entry.name, rows)
+        seen = self.kernel_log.open(entry.name, rows)
         if len(self._calls) >= MOST_SHAPES:
             self._calls.clear()
         shape = torch.Size((*x.shape[:-1], self.spec.out_features))

@@ -16,7 +16,7 @@ from qbench.quant.formats.fp8 import FORMATS, Fp8Weight
 from qbench.quant.formats.outliers import Outliers
 from qbench.quant.formats.packing import pack, packed_width, unpack
 from qbench.quant.formats.weight import PackedWeight
-from qbench.quant.kernels.spec import DTYPES, LinearSpec
+from qbench.quant.kernels.base.spec import DTYPES, LinearSpec
 
 State = dict[str, Tensor | None]
 

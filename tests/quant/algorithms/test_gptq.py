@@ -329,7 +329,7 @@ def test_a_range_is_the_one_of_the_plain_methods(symmetric: bool) -> None:
 @pytest.mark.parametrize(("n", "block"), [(1, 1), (63, 5), (64, 128), (200, 130)])
 def test_the_walk_in_c_is_the_one_in_torch(n: int, block: int) -> None:
     from qbench.quant.algorithms import gptq
-    from qbench.quant.kernels import native
+    from qbench.quant.kernels.base import native
 
     if native.why_not():
         pytest.skip(f"not built: {native.why_not()}")
@@ -353,7 +353,7 @@ def test_the_walk_in_c_is_the_one_in_torch(n: int, block: int) -> None:
 
 
 def test_codes_are_the_same_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    from qbench.quant.kernels import native
+    from qbench.quant.kernels.base import native
 
     w, inputs = weight(48, 256), inputs_of(text(256))
     fast, _ = run(w, inputs)

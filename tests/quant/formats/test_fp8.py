@@ -19,9 +19,10 @@ from qbench import Layer, MethodError
 from qbench.errors import KernelError
 from qbench.quant.formats import fp8
 from qbench.quant.formats.fp8 import FORMATS, LARGEST, Fp8Weight
-from qbench.quant.kernels import DTYPES, KERNELS, Kernel, kernel, plan
-from qbench.quant.kernels import fp8 as kernels
-from qbench.quant.kernels.machine import features
+from qbench.quant.kernels import DTYPES, Kernel, kernel, kernels, plan
+from qbench.quant.kernels.base.machine import features
+from qbench.quant.kernels.cuda.fp8_scaled_mm import prepare_scaled_mm, run_scaled_mm
+from qbench.quant.kernels.portable.fp8_dequant_gemm import widen
 from qbench.quant.layer.linear import QuantizedLinear
 from qbench.quant.method import registry
 from qbench.quant.method.inputs import Inputs
@@ -30,7 +31,7 @@ from tests.quant.layers import activations
 FRACTION = {"e4m3": 3, "e5m2": 2}
 BIAS = {"e4m3": 7, "e5m2": 15}
 EPS = {"bf16": 2.0**-8, "fp16": 2.0**-11, "fp32": 2.0**-24}
-HERE = [entry for entry in KERNELS if entry.missing("cpu") is None and "e4m3" in entry.codes]
+HERE = [entry for entry in kernels() if entry.missing("cpu") is None and "e4m3" in entry.codes]
 CASES = [
     {"format": fmt, "strategy": strategy, "activations": acts}
     for fmt in FORMATS
@@ -90,7 +91,7 @@ def test_torch_and_both_decoders_agree_on_all_256_codes(fmt: str) -> None:
     kept = finite_codes(fmt)[None]
     for dtype in (torch.bfloat16, torch.float32):
         tile = torch.empty(kept.shape, dtype=dtype)
-        kernels.widen(kept, tile)
+        widen(kept, tile)
         assert torch.equal(tile.double(), kept.double())
         assert torch.equal(tile.signbit(), kept.float().signbit())
 
@@ -239,7 +240,7 @@ def test_a_kernel_gives_the_product(entry: Kernel, case: dict[str, Any]) -> None
 
 @pytest.mark.parametrize("size", [1, 4096])
 def test_tiles_that_begin_inside_a_block(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qbench.quant.kernels.scratch.WEIGHT_TILE_BYTES", size)
+    monkeypatch.setattr("qbench.quant.kernels.shared.scratch.WEIGHT_TILE_BYTES", size)
     made = quantize(weight(300, 140), strategy="block")
     layer = QuantizedLinear.from_weight(made, dtype=torch.float32)
     x = activations(3, 140, torch.float32)
@@ -339,7 +340,7 @@ def test_the_tensor_core_kernel_hands_over_what_the_gemm_asks_for(
     layer = QuantizedLinear.from_weight(made, bias, dtype=torch.bfloat16)
     for rows in (1, 16, 33):
         x = activations(rows, 64, torch.bfloat16)
-        got = kernels.run_scaled_mm(layer, kernels.prepare_scaled_mm(layer), x)
+        got = run_scaled_mm(layer, prepare_scaled_mm(layer), x)
         expected = rounded(x, made) @ made.dequantize().double().t() + bias.double()
         assert got.shape == (rows, 48)
         torch.testing.assert_close(got.double(), expected, rtol=0.02, atol=0.02)
@@ -358,7 +359,7 @@ def test_cuda_kernels(case: dict[str, Any]) -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     cuda = torch.device("cuda", 0)
-    for entry in (entry for entry in KERNELS if "e4m3" in entry.codes):
+    for entry in (entry for entry in kernels() if "e4m3" in entry.codes):
         for dtype_name in entry.dtypes:
             dtype = DTYPES[dtype_name]
             made = quantize(weight(272, 160, dtype), **case)

@@ -17,10 +17,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from qbench.quant.kernels import cpu, cuda, dequant, native
-from qbench.quant.kernels.kernel import Kernel, Run
-from qbench.quant.kernels.machine import features
-from qbench.quant.kernels.spec import Operand
+from qbench.quant.kernels.base import native
+from qbench.quant.kernels.base.kernel import Choice, Kernel, Run
+from qbench.quant.kernels.base.machine import features
+from qbench.quant.kernels.base.spec import Operand
+from qbench.quant.kernels.cpu import int8_int_mm, int8_onednn
+from qbench.quant.kernels.cuda.int8_int_mm_cuda import run_int_mm_cuda
+from qbench.quant.kernels.portable.dequant_gemm import run_any
+from qbench.quant.kernels.shared.codes import signed_codes
 
 Columns = Callable[[Operand, tuple[Tensor, ...], Tensor], Tensor]
 """(layer, prepared, found int64 (D)) → these columns of the dequantized weight, float32, as (D, N)."""
@@ -42,7 +46,7 @@ def beside_outliers(product: Run, columns: Columns) -> Run:
             out.addmm_(kept, layer.outlier_weights.to(x.dtype).t())
         if found.numel():
             out.addmm_(x.index_select(1, found), columns(layer, prepared, found).to(x.dtype))
-        layer.account.count_outliers(found.numel())
+        layer.kernel_log.count_outliers(found.numel())
         return out
 
     return run
@@ -59,18 +63,18 @@ def columns_by_product(layer: Operand, prepared: tuple[Tensor, ...], found: Tens
     """Columns of codes that only the oneDNN product can read."""
     packed, scale = prepared
     shape = (found.numel(), layer.spec.in_features)
-    ones = torch.full(shape, cpu.ACTIVATION_ZERO, dtype=torch.uint8)
-    ones.scatter_(1, found[:, None], cpu.ACTIVATION_ZERO + 1)
-    return cpu.qlinear(ones, 1.0, packed, scale, None, torch.float32)
+    ones = torch.full(shape, int8_onednn.ACTIVATION_ZERO, dtype=torch.uint8)
+    ones.scatter_(1, found[:, None], int8_onednn.ACTIVATION_ZERO + 1)
+    return int8_onednn.qlinear(ones, 1.0, packed, scale, None, torch.float32)
 
 
 def columns_of_codes(layer: Operand, prepared: tuple[Tensor, ...], found: Tensor) -> Tensor:
     """Columns of the codes in their plain layout."""
-    chosen = cpu.signed_codes(layer).index_select(1, found)
+    chosen = signed_codes(layer).index_select(1, found)
     return chosen.to(torch.float32).mul_(layer.scale).t()
 
 
-KERNELS: tuple[Kernel, ...] = (
+KERNELS = (
     Kernel(
         name="int8_outliers",
         summary="LLM.int8(): int8 × int8 through oneDNN, outlier columns in the activations' dtype",
@@ -82,9 +86,10 @@ KERNELS: tuple[Kernel, ...] = (
         dtypes=("bf16", "fp16", "fp32"),
         outliers=True,
         needs=("onednn", "exact_int8"),
-        prepare=cpu.prepare_onednn,
-        restore=cpu.restore_onednn,
-        run=beside_outliers(cpu.run_onednn, columns_by_product),
+        prepare=int8_onednn.prepare_onednn,
+        restore=int8_onednn.restore_onednn,
+        run=beside_outliers(int8_onednn.run_onednn, columns_by_product),
+        choices=(Choice(210, "as int8_onednn"),),
     ),
     Kernel(
         name="int8_outliers_int_mm",
@@ -98,8 +103,9 @@ KERNELS: tuple[Kernel, ...] = (
         outliers=True,
         needs=("exact_int8",),
         min_in_features=2,  # with one, torch 2.13 returns uninitialised memory
-        prepare=cpu.prepare_int_mm,
-        run=beside_outliers(cpu.run_int_mm, columns_of_codes),
+        prepare=int8_int_mm.prepare_int_mm,
+        run=beside_outliers(int8_int_mm.run_int_mm, columns_of_codes),
+        choices=(Choice(220, "as int8_int_mm; not measured"),),
     ),
     Kernel(
         name="int8_outliers_cuda",
@@ -114,8 +120,9 @@ KERNELS: tuple[Kernel, ...] = (
         cuda_capability=(7, 5),
         in_multiple=8,
         out_multiple=8,
-        prepare=cpu.prepare_int_mm,
-        run=beside_outliers(cuda.run_int_mm_cuda, columns_of_codes),
+        prepare=int8_int_mm.prepare_int_mm,
+        run=beside_outliers(run_int_mm_cuda, columns_of_codes),
+        choices=(Choice(230, "as int8_int_mm_cuda; not measured"),),
     ),
     Kernel(
         name="outliers_dequant_gemm",
@@ -127,7 +134,7 @@ KERNELS: tuple[Kernel, ...] = (
         zeros=("none",),
         dtypes=("bf16", "fp16", "fp32"),
         outliers=True,
-        run=beside_outliers(dequant.run_any, columns_of_codes),
+        run=beside_outliers(run_any, columns_of_codes),
+        choices=(Choice(240, "runs every layer with outliers"),),
     ),
 )
-"""In the order in which they are tried."""

@@ -1,11 +1,11 @@
-"""Kernels in C (`c/`), called through ctypes with plain pointers.
+"""The compiled library (`c/`), called through ctypes with plain pointers.
 
-- `run_packed`: integers of 2 to 8 bits, 8-bit floats, any scales and zeros, bf16 activations. Weights are
+- `packed_linear`: integers of 2 to 8 bits, 8-bit floats, any scales and zeros, bf16 activations. Weights are
   rounded to bf16 as their `dequantize` does (one scale a row and no float zero: not at all); float32 sums.
-- `round_rows`, `finish_rows`: what stands before and after an int8 product; need AVX512-BF16.
+- `round_rows`, `finish_rows`: the steps before and after an int8 product; need AVX512-BF16.
 - `expand`: the same weights into a tile of memory, for the kernels that leave the product to torch.
-- `run_native`: int8 with one scale a row in float32 arithmetic, for the fewest rows.
-- `round_columns`: not a kernel of a layer but the inner loop of GPTQ.
+- `int8_linear`: int8 with one scale a row in float32 arithmetic, for up to four rows.
+- `round_columns`: the inner loop of GPTQ.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from qbench.quant.formats.packing import unpack
-from qbench.quant.kernels.compiler import built
-from qbench.quant.kernels.spec import Operand
+from qbench.quant.kernels.base.compiler import built
+from qbench.quant.kernels.base.spec import Operand, channel_scale, held_codes
 
 ROWS = 4
-"""Of x at a time in `run_native`: more run out of registers."""
+"""Rows of x at a time in `int8_linear`: more run out of registers."""
 WIDE = 32
 """bf16 values in a register; rows of x end on a multiple of it."""
 FLOATS = {"e4m3": 9, "e5m2": 10}
@@ -53,14 +53,14 @@ def describe(layer: Operand, exact: bool) -> tuple[Tensor, ...]:
     scale = layer.scale.contiguous()
     kept = {"zero": zeros, "scale": None if exact else scale}
     if exact:
-        kept["out_scale"] = scale.to(torch.float32).view(-1).expand(spec.out_features).contiguous()
+        kept["out_scale"] = channel_scale(layer)
     if layer.bias is not None:
         kept["bias"] = layer.bias.to(torch.float32)
     found = {name: tensor for name, tensor in kept.items() if tensor is not None}
     weight = Weight(**{name: tensor.data_ptr() for name, tensor in found.items()})
     weight.rows, weight.columns = spec.out_features, spec.in_features
     weight.format = FLOATS.get(spec.code, spec.num_bits)
-    weight.row_bytes, weight.group = _codes(layer).shape[1], spec.group_size or spec.in_features
+    weight.row_bytes, weight.group = held_codes(layer).shape[1], spec.group_size or spec.in_features
     weight.shared = {"tensor": spec.out_features, "block": spec.group_size}.get(spec.strategy, 1)
     weight.scale_type = NUMBERS[scale.dtype]
     weight.zero_type = 0 if zeros is None else NUMBERS[zeros.dtype]
@@ -72,28 +72,25 @@ def exact(layer: Operand) -> bool:
     return layer.spec.strategy in ("tensor", "channel") and layer.spec.zero != "float"
 
 
-def prepare_packed(layer: Operand) -> tuple[Tensor, ...]:
-    described, *kept = describe(layer, exact(layer))
-    return (described, _codes(layer), *kept)
-
-
-def run_packed(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tensor:
-    """x bf16 (M, K) → bf16 (M, N); every width, strategy and zero."""
-    rows, columns = x.shape
-    if columns % WIDE:
-        x = torch.nn.functional.pad(x, (0, -columns % WIDE))
-    out = torch.empty(rows, layer.spec.out_features, dtype=torch.bfloat16)
-    failed = _library().qbench_packed_linear(
-        prepared[0].data_ptr(), prepared[1].data_ptr(), x.data_ptr(), out.data_ptr(), rows
-    )
-    if failed:
+def packed_linear(described: Tensor, codes: Tensor, x: Tensor, out: Tensor) -> None:
+    """x·Wᵀ + bias into `out`, both bf16; x padded with zeros to a multiple of WIDE columns."""
+    given = (described.data_ptr(), codes.data_ptr(), x.data_ptr(), out.data_ptr())
+    if _library().qbench_packed_linear(*given, x.shape[0]):
         raise MemoryError("no memory for the work buffers of packed_native")
-    return out
+
+
+def int8_linear(x: Tensor, codes: Tensor, scale: Tensor, bias: Tensor | None, out: Tensor) -> None:
+    """x·Wᵀ·scale + bias into `out`, bf16 or float32; x float32 of at most ROWS rows, codes int8 (N, K)."""
+    weight = (codes.data_ptr(), scale.data_ptr(), None if bias is None else bias.data_ptr())
+    given = (x.data_ptr(), *weight, out.data_ptr())
+    _library().qbench_int8_linear(*given, out.dtype == torch.bfloat16, x.shape[0], *codes.shape)
 
 
 def expand(layer: Operand, described: Tensor, first: int, last: int, tile: Tensor) -> None:
     """Rows first … last of the weight as bf16 into a contiguous (last − first, K), K a multiple of WIDE."""
-    if _library().qbench_expand(described.data_ptr(), _codes(layer).data_ptr(), tile.data_ptr(), first, last):
+    if _library().qbench_expand(
+        described.data_ptr(), held_codes(layer).data_ptr(), tile.data_ptr(), first, last
+    ):
         raise MemoryError("no memory for the work buffers of expand")
 
 
@@ -124,31 +121,6 @@ def finish_rows(
     _library().qbench_finish_rows(
         products.data_ptr(), scales.data_ptr(), *optional, out.data_ptr(), *products.shape
     )
-
-
-def prepare_native(layer: Operand) -> tuple[Tensor, ...]:
-    """Channel scales float32 (N), and the bias as float32 (N) if any."""
-    scale = layer.scale.to(torch.float32).view(-1).expand(layer.spec.out_features).contiguous()
-    return (scale,) if layer.bias is None else (scale, layer.bias.to(torch.float32))
-
-
-def run_native(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tensor:
-    """x bf16 or float32 (M, K) → (M, N); 8 bits, symmetric, strategies tensor and channel.
-
-    Products and sums in float32, rounded once to the activation dtype. Reads W once for each ROWS rows.
-    """
-    scale, *bias = prepared
-    n, k = layer.spec.out_features, layer.spec.in_features
-    wide = x.to(torch.float32)
-    out = torch.empty(x.shape[0], n, dtype=x.dtype)
-    weight = (_codes(layer).data_ptr(), scale.data_ptr(), bias[0].data_ptr() if bias else None)
-    for first in range(0, x.shape[0], ROWS):
-        rows = min(ROWS, x.shape[0] - first)
-        target = out[first:].data_ptr()
-        _library().qbench_int8_linear(
-            wide[first:].data_ptr(), *weight, target, x.dtype == torch.bfloat16, rows, n, k
-        )
-    return out
 
 
 def round_columns(
@@ -218,9 +190,3 @@ def load(path: Path) -> ctypes.CDLL:
     given, made = (pointer, pointer, pointer, number, pointer, pointer), (pointer, pointer, number, number)
     library.qbench_round_columns.argtypes = [*given, ctypes.c_float, *made]
     return library
-
-
-def _codes(layer: Operand) -> Tensor:
-    if layer.codes is None:
-        raise AssertionError("a kernel that needs the codes ran while another one holds them")
-    return layer.codes

@@ -13,7 +13,7 @@ from qbench.errors import KernelError
 from qbench.quant.formats.affine import AffineWeight
 from qbench.quant.formats.fp8 import Fp8Weight
 from qbench.quant.formats.weight import Activations, PackedWeight, Strategy
-from qbench.quant.kernels.kernel_log import Account
+from qbench.quant.kernels.base.kernel_log import KernelLog
 
 Zero = Literal["none", "integer", "float"]
 Code = Literal["int", "e4m3", "e5m2"]
@@ -186,8 +186,20 @@ class Operand(Protocol):
         """(N, C): their weights."""
 
     @property
-    def account(self) -> Account:
+    def kernel_log(self) -> KernelLog:
         """Told of the outlier columns that a call finds beside those stored."""
 
     def zeros(self) -> Tensor | None:
         """None (symmetric), or float32 of the scale's shape, in units of unsigned codes."""
+
+
+def held_codes(layer: Operand) -> Tensor:
+    """The stored codes; AssertionError where a kernel's own layout stands in for them."""
+    if layer.codes is None:
+        raise AssertionError("a kernel that needs the codes ran while another one holds them")
+    return layer.codes
+
+
+def channel_scale(layer: Operand) -> Tensor:
+    """Scales of the rows, float32 (N); strategy tensor or channel."""
+    return layer.scale.to(torch.float32).view(-1).expand(layer.spec.out_features).contiguous()

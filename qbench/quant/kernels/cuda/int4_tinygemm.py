@@ -4,7 +4,8 @@ It computes w = (q − 8)·scale + offset, in bf16 with one rounding, so our (q 
 offset = (8 − zero)·scale. For a symmetric weight that is exactly 0. Else it is rounded to bf16, which shifts
 all weights of a group alike by up to 2⁻⁸·|8 − zero|·scale: for zeros within the codes at most scale / 32,
 beside the scale / 2 that rounding to codes may cost; a float zero farther out costs more in proportion.
-Scales must be bf16 already: rounding them here would be a second quantization.
+Scales must be bf16 already: rounding them here would be a second quantization. It is never chosen, only asked
+for: it holds the codes in its own order, and sharing a layer by rows would repack it at each change.
 
 Its own layout of the codes stands in for ours. `restore_tinygemm` reads them back through the kernel itself:
 the identity times (q − 8)·1 + 8 is q, and bf16 holds every step of that exactly.
@@ -16,9 +17,9 @@ import torch
 from torch import Tensor
 
 from qbench.quant.formats.packing import pack
-from qbench.quant.kernels.dequant import stored_codes
-from qbench.quant.kernels.kernel import Kernel
-from qbench.quant.kernels.spec import LinearSpec, Operand
+from qbench.quant.kernels.base.kernel import Kernel
+from qbench.quant.kernels.base.spec import LinearSpec, Operand
+from qbench.quant.kernels.shared.codes import stored_codes
 
 GROUP_SIZES = (256, 128, 64, 32)
 """That the kernel knows; a row with one scale runs as groups that share it."""

@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qbench.quant.kernels.kernel import Kernel, Run
-from qbench.quant.kernels.scratch import SCRATCH
-from qbench.quant.kernels.spec import Operand
+from qbench.quant.kernels.base.kernel import WIDTHS, Choice, Kernel, Run
+from qbench.quant.kernels.base.spec import Operand, held_codes
+from qbench.quant.kernels.shared.scratch import SCRATCH
 
 BLOCK = 64
 """Columns that are packed together; every tile of K starts at one."""
@@ -96,14 +96,14 @@ def run_dequant_gemm(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) ->
 
 def dequantize(layer: Operand, prepared: tuple[Tensor, ...], first: int, out: Tensor) -> None:
     """Fills `out` (rows, K) with rows of the weight from `first` on, rounded once to its dtype."""
-    from qbench.quant.kernels import triton_kernels
+    from qbench.quant.kernels.shared import triton_functions
 
     codes, scale, zero = (part if part.shape[0] == 1 else part[first:] for part in _parts(layer, prepared))
     rows, k = out.shape
     tile = DEQUANT
     with torch.cuda.device_of(out):  # type: ignore[no-untyped-call]
         sizes = constants(layer, tile)
-        triton_kernels.dequantize[_blocks(rows, tile.n), _blocks(k, sizes["BLOCK_K"])](
+        triton_functions.dequantize[_blocks(rows, tile.n), _blocks(k, sizes["BLOCK_K"])](
             codes, scale, zero, out, rows, k, *_strides(layer),
             **sizes, num_warps=tile.warps, num_stages=tile.stages,
         )  # fmt: skip
@@ -140,14 +140,14 @@ def block_k(group_size: int | None, wanted: int) -> int:
 def _product(
     name: str, grid: tuple[int, ...], tile: Tile, layer: Operand, prepared: tuple[Tensor, ...], x: Tensor
 ) -> Tensor:
-    from qbench.quant.kernels import triton_kernels
+    from qbench.quant.kernels.shared import triton_functions
 
     rows, k = x.shape
     n = layer.spec.out_features
     out = torch.empty(rows, n, dtype=x.dtype, device=x.device)
     codes, scale, zero = _parts(layer, prepared)
     bias = scale if layer.bias is None else layer.bias
-    function: Any = getattr(triton_kernels, name)
+    function: Any = getattr(triton_functions, name)
     with torch.cuda.device_of(x):  # type: ignore[no-untyped-call] # Triton launches on the current one
         function[grid](
             x, codes, scale, zero, bias, out, rows, n, k, *_strides(layer),
@@ -159,31 +159,27 @@ def _product(
 
 def _parts(layer: Operand, prepared: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
     """Codes, scale and zeros; the scale again where there are no zeros, never read."""
-    if layer.codes is None:
-        raise AssertionError("a kernel that needs the codes ran while another one holds them")
-    return layer.codes, layer.scale, prepared[0] if prepared else layer.scale
+    return held_codes(layer), layer.scale, prepared[0] if prepared else layer.scale
 
 
 def _strides(layer: Operand) -> tuple[int, int, int]:
     """Columns with their padding, bytes a row of codes, scales a row (0: all rows share them)."""
-    if layer.codes is None:
-        raise AssertionError("a kernel that needs the codes ran while another one holds them")
     padded = -(-layer.spec.in_features // 8) * 8
     shared = layer.scale.shape[0] == 1
-    return padded, layer.codes.shape[1], 0 if shared else layer.spec.groups
+    return padded, held_codes(layer).shape[1], 0 if shared else layer.spec.groups
 
 
 def _blocks(size: int, block: int) -> int:
     return -(-size // block)
 
 
-def _entry(name: str, summary: str, run: Run) -> Kernel:
+def _entry(name: str, summary: str, run: Run, choice: Choice) -> Kernel:
     return Kernel(
         name=name,
         summary=summary,
         devices=("cuda",),
         activations=("none",),
-        num_bits=(2, 3, 4, 5, 6, 7, 8),
+        num_bits=WIDTHS,
         strategies=("tensor", "channel", "group"),
         zeros=("none", "integer", "float"),
         dtypes=("bf16", "fp16", "fp32"),
@@ -191,15 +187,30 @@ def _entry(name: str, summary: str, run: Run) -> Kernel:
         cuda_capability=(8, 0),
         prepare=prepare_zeros,
         run=run,
+        choices=(choice,),
     )
 
 
+# The claims were made before a GPU ran them. One row leaves tensor cores idle in any kernel, and the memory's
+# rate decides. A tile of more than 64 rows unpacks the weight again for each 128 of them: from two such tiles
+# on one pass over the codes and torch's GEMM should cost less.
 KERNELS = (
-    _entry("triton_gemv", "packed codes straight into float32 products, for single rows", run_gemv),
-    _entry("triton_gemm", "packed codes unpacked in registers, tensor cores; for few rows", run_gemm),
+    _entry(
+        "triton_gemv",
+        "packed codes straight into float32 products, for single rows",
+        run_gemv,
+        Choice(30, "the memory's rate decides at one row; not measured", max_rows=1),
+    ),
+    _entry(
+        "triton_gemm",
+        "packed codes unpacked in registers, tensor cores; for few rows",
+        run_gemm,
+        Choice(40, "one tile of rows unpacks the weight once; not measured", max_rows=128),
+    ),
     _entry(
         "triton_dequant_gemm",
         "weight dequantized by one Triton launch into the activation dtype; float GEMM",
         run_dequant_gemm,
+        Choice(50, "one pass over the codes, then torch's GEMM; not measured"),
     ),
 )

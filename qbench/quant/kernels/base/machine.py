@@ -10,7 +10,7 @@ import shutil
 
 import torch
 
-from qbench.quant.kernels import native
+from qbench.quant.kernels.base import native
 
 FEATURES: dict[str, str] = {
     "onednn": "torch's oneDNN quantized operators (x86 builds of torch)",

@@ -11,9 +11,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from qbench.quant.kernels import native
-from qbench.quant.kernels.scratch import SCRATCH
-from qbench.quant.kernels.spec import Operand
+from qbench.quant.kernels.base import native
+from qbench.quant.kernels.base.spec import Operand
+from qbench.quant.kernels.shared.scratch import SCRATCH
 
 ROWS = 256
 """Rows handled at a time: large enough to feed the GEMM, small enough for the cache and the scratch."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from qbench.quant.kernels import native
+from qbench.quant.kernels.base import native
 
 ROWS = 128
 """Rows handled at a time, so that the float32 values never leave the cache."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-class Account:
+class KernelLog:
     """Calls by kernel, and the outlier columns that calls found beside those stored."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""`Kernel`: one way to run a quantized layer, with its conditions as plain data and one reader of them."""
+"""`Kernel`: one way to run a quantized layer; its conditions and its place in the choice are plain data."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import torch
 from torch import Tensor
 
 from qbench.quant.formats.weight import Activations, Strategy
-from qbench.quant.kernels.machine import FEATURES, cuda_capability, features
-from qbench.quant.kernels.spec import Code, LinearSpec, Operand, Zero
+from qbench.quant.kernels.base.machine import FEATURES, cuda_capability, features
+from qbench.quant.kernels.base.spec import Code, LinearSpec, Operand, Zero
 
 Prepare = Callable[[Operand], tuple[Tensor, ...]]
 Run = Callable[[Operand, tuple[Tensor, ...], Tensor], Tensor]
 Restore = Callable[[Operand, tuple[Tensor, ...]], Tensor]
+
+
+WIDTHS = (2, 3, 4, 5, 6, 7, 8)
+"""Every number of bits that integer codes are stored in."""
 
 
 def nothing_to_prepare(layer: Operand) -> tuple[Tensor, ...]:
@@ -22,8 +26,37 @@ def nothing_to_prepare(layer: Operand) -> tuple[Tensor, ...]:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """A claim to be the fastest kernel for a range of rows on some machines.
+
+    Claims are tried from the lowest rank on, those of one rank by the name of their kernel. The first one
+    whose rows and machine fit, and whose kernel can run the layer, is taken.
+    """
+
+    rank: int
+    """Position among all claims. Built-in ones are multiples of ten, so that others fit between them; 0 is
+    tried before all of them."""
+    why: str
+    """Measurement behind the claim and its rows, or the statement that there is none."""
+    present: tuple[str, ...] = ()
+    """Words of `machine.FEATURES` that must hold, beside those that the kernel needs anyway."""
+    absent: tuple[str, ...] = ()
+    """Words of `machine.FEATURES` that must not hold."""
+    min_rows: int = 1
+    max_rows: int | None = None
+
+    def holds(self, rows: int, words: frozenset[str]) -> bool:
+        """Whether the rows and the machine's features are those of the claim."""
+        here = words.issuperset(self.present) and words.isdisjoint(self.absent)
+        return here and self.min_rows <= rows <= (self.max_rows or rows)
+
+
+@dataclass(frozen=True)
 class Kernel:
-    """Conditions, then functions. A layer runs on it when `why_not` finds nothing against it."""
+    """Conditions, then functions, then claims. A layer can run on it when `why_not` finds no objection.
+
+    A kernel's file lists it in `KERNELS`, a third party's package in the entry-point group `qbench.kernels`.
+    """
 
     name: str
     summary: str
@@ -57,6 +90,8 @@ class Kernel:
     prepare: Prepare = nothing_to_prepare
     restore: Restore | None = None
     """Given: what `prepare` returns stands in for the layer's codes, which are freed; this returns them."""
+    choices: tuple[Choice, ...] = ()
+    """Rows and machines for which it is the fastest; empty: it runs only where it is asked for by name."""
 
     def missing(self, device: str) -> str | None:
         """What this machine lacks to run it on `cpu` or `cuda`, whatever the layer; None if nothing."""
