@@ -1,4 +1,4 @@
-"""What every method must keep, checked on a small model: the suite behind `qbench check METHOD`.
+"""Checks of the promises of a method, on a small model: the suite behind `qbench check METHOD`.
 
 Each check is a function of one `Subject` that returns what it saw and raises `Fault` where the method breaks
 a promise. An exception of any other kind in a check is a fault too, and stands in its outcome.

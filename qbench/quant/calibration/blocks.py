@@ -28,7 +28,7 @@ class Stop(Exception):
 
 @dataclass
 class Call:
-    """What a block is given beside the hidden states."""
+    """Arguments of a block beside the hidden states."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
@@ -99,7 +99,7 @@ class Stack:
     name: str
     blocks: list[nn.Module]
     _rest: list[tuple[Any, ...] | None] = field(default_factory=list)
-    """What each block returns beside hidden states; None for a block that returns a tensor."""
+    """Outputs of a block beside hidden states; None for a block that returns a tensor."""
 
     def run_block(self, index: int, batch: Captured) -> Tensor:
         """The hidden states after a block."""
@@ -127,11 +127,11 @@ class Stack:
 
     @property
     def started(self) -> bool:
-        """Whether the first block has returned since `prove` began."""
+        """True once the first block has returned since `prove` began."""
         return bool(self._rest)
 
     def capture(self, batches: list[Tensor]) -> list[Captured]:
-        """What enters the first block for each batch of ids, and what all of them are given beside it."""
+        """Input of the first block for each batch of ids, and the arguments that all blocks get beside it."""
         pool: list[Tensor] = []
         return [self._captured(ids, _Shared(pool)) for ids in batches]
 

@@ -1,4 +1,4 @@
-"""Which layers share an input, and when they run: found out by watching one forward, not by names."""
+"""Layers that share an input, in the order of running: observed in one forward pass, not read from names."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Group:
 
     @property
     def statistics(self) -> frozenset[Statistic]:
-        """What any of the layers' methods asks for."""
+        """Statistics that any of the layers' methods asks for."""
         return frozenset(name for target in self.targets for name in target.method.statistics)
 
 

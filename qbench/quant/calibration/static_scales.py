@@ -1,4 +1,4 @@
-"""What static activations take from the calibration text: one scale for all inputs of a layer."""
+"""Scale of static activations: one for all inputs of a layer, from the calibration text."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def _kernel_row(entry: Kernel, source: str) -> dict[str, Any]:
 def _choice_row(choice: Choice, entry: Kernel, source: str) -> dict[str, Any]:
     ends = [end for end in (choice.max_rows, entry.max_rows) if end]
     least = entry.cuda_capability
-    capability = [f"compute capability {least[0]}.{least[1]}"] if any(least) else []
+    capability = [f"capability {least[0]}.{least[1]}"] if any(least) else []
     return {
         "rank": choice.rank,
         "format": _format(entry),
@@ -61,11 +61,9 @@ def _choice_row(choice: Choice, entry: Kernel, source: str) -> dict[str, Any]:
 
 
 def _format(entry: Kernel) -> str:
-    """Formats that the kernel runs: `int 2–8; tensor | channel; activations dynamic | static; bf16`."""
+    """Formats that the kernel runs, in short: `int 2–8 × int8; tensor/channel; bf16/fp32`."""
     bits = "–".join(str(bits) for bits in sorted({min(entry.num_bits), max(entry.num_bits)}))
-    code = f"int {bits}" if entry.codes == ("int",) else " | ".join(entry.codes)
-    parts = [code + " with outliers" * entry.outliers, " | ".join(entry.strategies)]
-    for what, values in (("zero", entry.zeros), ("activations", entry.activations)):
-        if values != ("none",):
-            parts.append(f"{what} {' | '.join(values)}")
-    return "; ".join([*parts, " | ".join(entry.dtypes)])
+    whole = entry.codes == ("int",)
+    rounded = "" if entry.activations == ("none",) else " × int8" if whole else " × fp8"
+    code = (f"int {bits}" if whole else "/".join(entry.codes)) + rounded + ", outliers" * entry.outliers
+    return "; ".join([code, "/".join(entry.strategies), "/".join(entry.dtypes)])

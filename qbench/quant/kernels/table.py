@@ -26,7 +26,7 @@ class Planned(NamedTuple):
     """None: any number from `first` on."""
     kernel: Kernel
     reason: str | None
-    """Why it is not the kernel asked for; None where it is, or for `auto`."""
+    """Reason why it is not the kernel asked for; None where it is, or for `auto`."""
 
 
 def fastest(spec: LinearSpec, rows: int, dtype: str, device: torch.device) -> Kernel:

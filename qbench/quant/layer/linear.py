@@ -29,13 +29,13 @@ MOST_SHAPES = 256
 
 
 class _Call(NamedTuple):
-    """What a layer settled for inputs of one shape, dtype and device."""
+    """The kernel that a layer settled on for inputs of one shape, dtype and device."""
 
     kernel: Kernel
     prepared: tuple[Tensor, ...]
     rows: int
     shape: torch.Size
-    """Of the output."""
+    """Shape of the output."""
     seen: list[int]
     """Fewest rows, most rows, calls of this kernel: shared with the layer's kernel log."""
 
@@ -62,7 +62,7 @@ class QuantizedLinear(nn.Module):
         self._holder: Kernel | None = None
         """The kernel whose prepared tensors stand in for `codes`."""
         self._calls: dict[tuple[torch.Size, torch.dtype, torch.device], _Call] = {}
-        """What is settled for inputs of a shape; a decode step looks up no more than this."""
+        """Settled calls by the shape of inputs; a decode step looks up no more than this."""
         self.kernel_log = KernelLog()
         self.fallback_reason: str | None = None
         self._number = opaque.enrol(self)
@@ -111,7 +111,7 @@ class QuantizedLinear(nn.Module):
         return self.run(x)
 
     def run(self, x: Tensor) -> Tensor:
-        """The same, never as an operator of a compiled graph."""
+        """`forward`, never as an operator of a compiled graph."""
         if x.requires_grad:
             raise KernelError(
                 f"layer {self.name}: quantized layers are for inference; call under torch.no_grad()"
@@ -157,7 +157,7 @@ class QuantizedLinear(nn.Module):
         return stored.bits_per_weight(self.spec, self._buffers)
 
     def resident_bytes(self) -> dict[str, int]:
-        """What stands in memory now. `prepared`: a kernel's own layout and copies; it may stand
+        """Bytes in memory now, by part. `prepared`: a kernel's own layout and copies; it may stand
         in for the codes."""
         made = [tensor for tensors in self._prepared.values() for tensor in tensors]
         prepared = sum(
@@ -181,7 +181,7 @@ class QuantizedLinear(nn.Module):
             self._ready(entry)
 
     def report(self) -> dict[str, Any]:
-        """What was asked for, what ran, and what it holds, as JSON values."""
+        """The kernels asked for and run, and the bytes held, as JSON values."""
         spec = self.spec
         return {
             "name": self.name,
@@ -207,7 +207,7 @@ class QuantizedLinear(nn.Module):
 
     @property
     def calls(self) -> int:
-        """How often it ran, on whichever kernels."""
+        """Number of calls, on any kernel."""
         return self.kernel_log.calls
 
     def credit(self, rows: int, calls: int) -> None:
@@ -264,7 +264,7 @@ class QuantizedLinear(nn.Module):
         self._calls.clear()
 
     def _shares(self, tensor: Tensor) -> bool:
-        """Whether a prepared tensor is a view of a buffer, such as a scale that needed no conversion."""
+        """True where a prepared tensor is a view of a buffer, such as a scale that needed no conversion."""
         return any(other is not None and other.data_ptr() == tensor.data_ptr() for other in self.buffers())
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
@@ -288,7 +288,7 @@ class QuantizedLinear(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles: the stored form, without any kernel's layout."""
+        """State for copies and pickles: the stored form, without any kernel's layout."""
         buffers = {**self._buffers, "codes": self.stored_codes()}
         return {**self.__dict__, "_buffers": buffers, "_prepared": {}, "_holder": None, "_calls": {}}
 

@@ -1,4 +1,4 @@
-"""Quantizing a model in place, layer by layer, and the table that says what became of each layer.
+"""Quantization of a model in place, layer by layer, and the table of its layers.
 
 At any time one layer stands in memory twice; its float weight goes before the next one is touched.
 Every targeted layer is checked afterwards: a layer that is not packed is an error, never a log line.
@@ -29,13 +29,13 @@ FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 
 @dataclass(frozen=True)
 class Conversion:
-    """What `quantize_model` did."""
+    """Result of `quantize_model`."""
 
     quantized: tuple[str, ...]
     left: dict[str, str]
     """Linear layers that stay in floating point, by name → why."""
     seconds: float = 0.0
-    """What the method, its calibration and the packing took; the harness's own checks of each layer are not
+    """Seconds of the method, its calibration and the packing; the harness's own checks of each layer are not
     in it."""
     calibration_tokens: int = 0
     """Tokens of the calibration text that ran through the model; 0 for a method that needs none."""
@@ -68,7 +68,7 @@ def quantize_model(
 
 
 def layer_table(model: nn.Module) -> list[dict[str, Any]]:
-    """One entry per quantized layer: what it is, what it ran, and how far its weight moved.
+    """One entry per quantized layer: its format, its kernels, and how far its weight moved.
 
     The layer's own report, with `name`, `kind`, `method`, `params`, `weight_error` (‖w − ŵ‖/‖w‖ measured at
     quantization, None for a weight of zeros), `calibration_tokens`, the method's own `notes` and the hash
@@ -112,7 +112,7 @@ def aliases(model: nn.Module, name: str) -> list[str]:
 
 
 def facts(layer: QuantizedLinear) -> dict[str, Any]:
-    """What is known of the layer's making; each is None for a layer that `place` did not put there."""
+    """Facts of the layer's making; each is None for a layer that `place` did not put there."""
     unknown = dict.fromkeys(("kind", "method", "params", "weight_error", "calibration_tokens", "notes"))
     return {**unknown, **vars(layer).get("origin", {})}
 
@@ -250,5 +250,5 @@ def _said(error: Exception) -> str:
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """Whether this is the machine's limit and not the method's fault; torch has no class for it on a CPU."""
+    """True for the machine's limit, which is not the method's fault; torch has no class for it on a CPU."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)

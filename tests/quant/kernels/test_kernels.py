@@ -124,13 +124,14 @@ def test_every_number_of_rows(entry: Kernel, rows: int) -> None:
 @pytest.mark.parametrize("entry", HERE, ids=lambda entry: entry.name)
 def test_odd_shapes(entry: Kernel, shape: tuple[int, int]) -> None:
     n, k = shape
+    dtype = DTYPES[entry.dtypes[0]]
     k = max(entry.min_in_features, -(-k // entry.in_multiple) * entry.in_multiple)
     for number, acts in enumerate(entry.activations):
         weight = affine(n, k, activations=acts, seed=number)
         for rows in (1, 4, 19):
-            layer = layer_of(weight, entry, torch.bfloat16)
-            layer(activations(rows, k, torch.bfloat16))
-            check(layer, weight, activations(rows, k, torch.bfloat16, seed=rows))
+            layer = layer_of(weight, entry, dtype)
+            layer(activations(rows, k, dtype))
+            check(layer, weight, activations(rows, k, dtype, seed=rows))
 
 
 @pytest.mark.parametrize("name", ["int8_onednn", "int8_int_mm"])
@@ -172,9 +173,10 @@ def test_activation_codes_are_what_they_are_defined_to_be() -> None:
 @pytest.mark.parametrize("entry", HERE, ids=lambda entry: entry.name)
 def test_a_broken_activation_shows_in_its_row_alone(entry: Kernel, bad: float) -> None:
     weight = affine(16, 64, activations=entry.activations[-1])
-    x = activations(3, 64, torch.bfloat16)
+    dtype = DTYPES[entry.dtypes[0]]
+    x = activations(3, 64, dtype)
     x[1, 5] = bad
-    out = layer_of(weight, entry, torch.bfloat16)(x)
+    out = layer_of(weight, entry, dtype)(x)
     assert not out[1].isfinite().any()
     assert out[[0, 2]].isfinite().all()
 

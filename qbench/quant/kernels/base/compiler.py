@@ -52,7 +52,7 @@ def built(*extra_flags: str) -> Path:
 
 
 def _cpu() -> bytes:
-    """What `-march=native` depends on."""
+    """The facts of the CPU that `-march=native` depends on."""
     info = Path("/proc/cpuinfo")
     if not info.exists():
         return platform.processor().encode()

@@ -46,7 +46,7 @@ class Choice:
     max_rows: int | None = None
 
     def holds(self, rows: int, words: frozenset[str]) -> bool:
-        """Whether the rows and the machine's features are those of the claim."""
+        """True where the rows and the machine's features are those of the claim."""
         here = words.issuperset(self.present) and words.isdisjoint(self.absent)
         return here and self.min_rows <= rows <= (self.max_rows or rows)
 
@@ -66,35 +66,35 @@ class Kernel:
     strategies: tuple[Strategy, ...]
     zeros: tuple[Zero, ...]
     dtypes: tuple[str, ...]
-    """Of the activations."""
+    """Dtypes of the activations."""
     run: Run
     """(layer, prepared, x of shape (M, K), contiguous) → (M, N)."""
     codes: tuple[Code, ...] = ("int",)
     outliers: bool = False
-    """Whether it runs layers with outlier columns (and no others)."""
+    """True: it runs layers with outlier columns, and no others."""
     needs: tuple[str, ...] = ()
     """Words of `machine.FEATURES`."""
     cuda_capability: tuple[int, int] = (0, 0)
-    """Least one, on CUDA."""
+    """Lowest compute capability, on CUDA."""
     group_sizes: tuple[int, ...] | None = None
-    """Of strategy group; None: any."""
+    """Group sizes for strategy group; None: any."""
     scale_dtypes: tuple[str, ...] | None = None
-    """Of the stored scales; None: any."""
+    """Dtypes of the stored scales; None: any."""
     min_rows: int = 1
     max_rows: int | None = None
     min_in_features: int = 1
     in_multiple: int = 1
-    """What K must be a multiple of."""
+    """Divisor of K."""
     out_multiple: int = 1
-    """What N must be a multiple of."""
+    """Divisor of N."""
     prepare: Prepare = nothing_to_prepare
     restore: Restore | None = None
-    """Given: what `prepare` returns stands in for the layer's codes, which are freed; this returns them."""
+    """Inverse of `prepare`, whose tensors then replace the layer's codes in memory; it returns the codes."""
     choices: tuple[Choice, ...] = ()
     """Rows and machines for which it is the fastest; empty: it runs only where it is asked for by name."""
 
     def missing(self, device: str) -> str | None:
-        """What this machine lacks to run it on `cpu` or `cuda`, whatever the layer; None if nothing."""
+        """The first feature that this machine lacks to run any layer on `cpu` or `cuda`, or None."""
         if device not in self.devices:
             return f"runs on {' and '.join(self.devices)}"
         if device == "cuda" and "cuda" not in features("cuda"):

@@ -1,4 +1,4 @@
-"""What a quantized layer remembers of its calls: which kernels ran, for how many rows, and what they met."""
+"""`KernelLog`: the calls of a quantized layer by kernel, with their rows and the outliers found."""
 
 from __future__ import annotations
 

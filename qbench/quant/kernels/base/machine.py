@@ -1,4 +1,4 @@
-"""What this machine can do, as words that the kernel table's conditions use. Asked once, kept."""
+"""Features of this machine, as words that conditions of kernels use; found once and kept."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def _has_onednn() -> bool:
 
 
 def exact_int8() -> bool:
-    """Whether oneDNN's int8 GEMM adds up the largest products without saturating; tried, not guessed.
+    """True where oneDNN's int8 GEMM adds up the largest products without saturating; tried, not guessed.
 
     Without VNNI or AMX it uses a 16-bit multiply-add that saturates at 2·127·127 and returns wrong sums
-    without a word, through `_int_mm` just as well. CPU flags do not tell everything: the environment variable
+    without a word, through `_int_mm` as well. CPU flags do not tell everything: the environment variable
     ONEDNN_MAX_CPU_ISA takes VNNI away, and VNNI has an AVX2 form too.
     """
     k = 64
@@ -74,7 +74,7 @@ def exact_int8() -> bool:
 
 
 def has_triton() -> bool:
-    """Whether Triton can be imported and build its launcher; asked without importing it or touching a GPU."""
+    """True where Triton is installed and can build its launcher; neither it nor a GPU is touched."""
     compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
     return compiler is not None and importlib.util.find_spec("triton") is not None
 

@@ -68,7 +68,7 @@ def describe(layer: Operand, exact: bool) -> tuple[Tensor, ...]:
 
 
 def exact(layer: Operand) -> bool:
-    """Whether codes minus zero can be multiplied as they are and scaled afterwards."""
+    """True where codes minus zero can be multiplied as they are and scaled afterwards."""
     return layer.spec.strategy in ("tensor", "channel") and layer.spec.zero != "float"
 
 
@@ -155,13 +155,13 @@ def round_columns(
 
 @functools.cache
 def rounds() -> bool:
-    """Whether `round_rows` and `finish_rows` were compiled in: AVX512-BF16."""
+    """True where `round_rows` and `finish_rows` were compiled in: AVX512-BF16."""
     return why_not() is None and bool(_library().qbench_rounds())
 
 
 @functools.cache
 def why_not() -> str | None:
-    """Why the compiled kernels are not to be had here; None where they are. Compiles them if need be."""
+    """The reason why compiled kernels cannot be built here, or None. Compiles them if need be."""
     try:
         _library()
     except (OSError, subprocess.SubprocessError) as error:

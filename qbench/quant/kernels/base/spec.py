@@ -1,4 +1,4 @@
-"""`LinearSpec`: the plain facts of one quantized layer, as JSON; `Operand`: what a kernel is handed."""
+"""`LinearSpec`: the plain facts of one quantized layer, as JSON; `Operand`: the argument of a kernel."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ class LinearSpec:
     """`none`: symmetric, the zero is 2^(num_bits−1) and not stored. `integer`: packed. `float`: as given."""
     scale_dtype: str
     zero_dtype: str | None
-    """Of a float zero; None for the others."""
+    """Dtype of a float zero; None for the others."""
     activations: Activations
     bias: bool
     dtype: str
-    """Of the bias, and of the activations that a plan assumes: `fp32`, `bf16` or `fp16`."""
+    """Dtype of the bias, and of the activations that a plan assumes: `fp32`, `bf16` or `fp16`."""
     kernel: str = "auto"
     """Name of the kernel asked for, or `auto`."""
     allow_fallback: bool = False
-    """Whether another kernel may run where the one asked for cannot; the reason is then reported."""
+    """True: another kernel may run where the one asked for cannot; the reason is then reported."""
     permuted: bool = False
-    """Whether the columns stand in an order of their own; the layer brings its input into it."""
+    """True: the columns stand in an order of their own, into which the layer brings its input."""
     code: Code = "int"
     """Unsigned integers of `num_bits` bits, or 8-bit floats."""
     threshold: float | None = None
@@ -127,7 +127,7 @@ def spec_of(
 
 
 GROUPED: dict[int, Strategy] = {0: "group_axis0", 1: "group"}
-"""By the axis that groups run along."""
+"""Strategy by the axis that groups run along."""
 
 
 def _affine_spec(common: LinearSpec, weight: AffineWeight) -> LinearSpec:
@@ -168,7 +168,7 @@ class Operand(Protocol):
 
     @property
     def zero(self) -> Tensor | None:
-        """As it is stored: packed integer codes, or floats of the scale's shape."""
+        """The stored zero: packed integer codes, or floats of the scale's shape."""
 
     @property
     def bias(self) -> Tensor | None: ...
@@ -187,7 +187,7 @@ class Operand(Protocol):
 
     @property
     def kernel_log(self) -> KernelLog:
-        """Told of the outlier columns that a call finds beside those stored."""
+        """Log of the layer's calls; kernels add the outlier columns that they find."""
 
     def zeros(self) -> Tensor | None:
         """None (symmetric), or float32 of the scale's shape, in units of unsigned codes."""

@@ -22,16 +22,16 @@ from qbench.quant.kernels.base.spec import LinearSpec, Operand
 from qbench.quant.kernels.shared.codes import stored_codes
 
 GROUP_SIZES = (256, 128, 64, 32)
-"""That the kernel knows; a row with one scale runs as groups that share it."""
+"""Group sizes of the kernel; a row with one scale runs as groups that share it."""
 
 K_TILES = (8, 4, 2)
 """Tiles of 16 columns that a thread reads at once, the most first."""
 
 LEAST_MULTIPLE = 32
-"""Of K: the smallest group, and the smallest count of tiles."""
+"""Divisor of K: the smallest group, and the smallest count of tiles."""
 
 RESTORE_COLUMNS = 1024
-"""Read back at a time."""
+"""Columns that are read back at a time."""
 
 
 def prepare_tinygemm(layer: Operand) -> tuple[Tensor, ...]:

@@ -26,12 +26,12 @@ BLOCK = 64
 """Columns that are packed together; every tile of K starts at one."""
 
 DEQUANT_BYTES = 64 * 2**20
-"""Of float weight at a time: enough work for every multiprocessor, and all of most layers."""
+"""Bytes of float weight at a time: enough work for every multiprocessor, and all of most layers."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """What one program works on, and with how many warps and stages of its loop in flight."""
+    """Part of the product that one program computes, with its warps and the stages of its loop."""
 
     max_rows: int | None
     m: int
@@ -116,7 +116,7 @@ def gemm_tile(rows: int, dtype: torch.dtype) -> Tile:
 
 
 def constants(layer: Operand, tile: Tile) -> dict[str, int | bool]:
-    """What the Triton functions are compiled for, but BLOCK_M and BIAS."""
+    """Constants that the Triton functions are compiled for, without BLOCK_M and BIAS."""
     spec = layer.spec
     padded = -(-spec.in_features // 8) * 8
     return {

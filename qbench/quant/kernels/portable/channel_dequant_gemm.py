@@ -20,7 +20,7 @@ from qbench.quant.kernels.shared.tiles import compiled, subtract_zero, tiled_gem
 
 
 def prepare_channel(layer: Operand) -> tuple[Tensor, ...]:
-    """For `native.expand`: codes minus zero; nothing where compiled code cannot fill the tiles."""
+    """Tensors for `native.expand`: codes minus zero; none where compiled code cannot fill tiles."""
     return native.describe(layer, exact=True) if compiled(layer) else ()
 
 

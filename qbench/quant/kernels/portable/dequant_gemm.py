@@ -19,7 +19,7 @@ from qbench.quant.kernels.shared.tiles import compiled, grouped, rows_of, subtra
 
 
 def prepare_any(layer: Operand) -> tuple[Tensor, ...]:
-    """For `native.expand`: the dequantized weight; nothing where compiled code cannot fill the tiles."""
+    """Tensors for `native.expand`: the dequantized weight; none where compiled code cannot fill tiles."""
     return native.describe(layer, exact=False) if compiled(layer) else ()
 
 

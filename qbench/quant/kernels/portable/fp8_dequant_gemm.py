@@ -19,12 +19,12 @@ from qbench.quant.kernels.shared.output import scale_columns
 from qbench.quant.kernels.shared.tiles import compiled, tiled_gemm
 
 WIDER = {torch.bfloat16: (torch.int16, 16, 7), torch.float32: (torch.int32, 32, 23)}
-"""Of floats with the exponent's bias 127: integers of their size, bits, bits of fraction."""
+"""Floats with the exponent's bias 127 → integers of their size, bits, bits of fraction."""
 FRACTION_AND_BIAS = {torch.float8_e4m3fn: (3, 7), torch.float8_e5m2: (2, 15)}
 
 
 def prepare_tiles(layer: Operand) -> tuple[Tensor, ...]:
-    """For `native.expand`: weights that a bf16 tile holds exactly where that can be, else rounded ones."""
+    """Tensors for `native.expand`: weights that bf16 holds exactly where possible, else rounded ones."""
     return prepare_packed(layer) if compiled(layer) else ()
 
 

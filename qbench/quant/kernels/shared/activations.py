@@ -51,7 +51,7 @@ def quantize_rows(x: Tensor, offset: int, dtype: torch.dtype) -> tuple[Tensor, T
 
 
 def quantize_static(x: Tensor, scale: Tensor, offset: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """The same with one scale, float32 (1, 1), known ahead; the scales returned are that one, or nan."""
+    """Codes + offset for one scale, float32 (1, 1), known ahead; the scales returned are that one, or nan."""
     rows, columns = x.shape
     exact = SCRATCH.take("activations", (rows, columns), torch.float32, x.device)
     codes = SCRATCH.take("codes", (rows, columns), dtype, x.device)

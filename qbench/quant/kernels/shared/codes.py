@@ -1,4 +1,4 @@
-"""Integer codes of a layer as kernels take them: unpacked, signed, aligned; and what corrects their zero."""
+"""Integer codes of a layer: unpacked, signed or aligned, and the correction for their zero."""
 
 from __future__ import annotations
 

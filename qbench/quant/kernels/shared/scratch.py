@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 WEIGHT_TILE_BYTES = 8 * 2**20
-"""Of dequantized weight at a time: stays in the outer cache, and no layer needs more."""
+"""Bytes of dequantized weight at a time: they stay in the outer cache, and no layer needs more."""
 
 
 class Scratch(threading.local):

@@ -17,7 +17,7 @@ Fill = Callable[[int, int, Tensor], object]
 
 
 def compiled(layer: Operand) -> bool:
-    """Whether compiled code can fill the tiles of this layer: bf16 on a CPU, whole vectors of columns."""
+    """True where compiled code can fill the tiles of this layer: bf16 on a CPU, whole vectors of columns."""
     if (
         layer.spec.strategy == "group_axis0"
         or layer.scale.device.type != "cpu"
