@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from qbench.errors import KernelError
 from qbench.quant.formats.weight import PackedWeight
 from qbench.quant.kernels.base.kernel import Kernel
-from qbench.quant.kernels.base.kernel_log import KernelLog
+from qbench.quant.kernels.base.kernel_log import KernelCalls, KernelLog
 from qbench.quant.kernels.base.spec import LinearSpec, dtype_name, spec_of
 from qbench.quant.kernels.shared.codes import aligned
 from qbench.quant.kernels.table import choose, plan
 from qbench.quant.layer import compiled_operator as opaque
 from qbench.quant.layer import state as stored
+from qbench.quant.layer.layer_facts import LayerFacts
 
 MOST_SHAPES = 256
 """Input shapes that a layer keeps its choice of kernel for."""
@@ -36,8 +37,8 @@ class _Call(NamedTuple):
     rows: int
     shape: torch.Size
     """Shape of the output."""
-    seen: list[int]
-    """Fewest rows, most rows, calls of this kernel: shared with the layer's kernel log."""
+    seen: KernelCalls
+    """Calls of this kernel, shared with the layer's kernel log."""
 
 
 class QuantizedLinear(nn.Module):
@@ -64,6 +65,7 @@ class QuantizedLinear(nn.Module):
         self._calls: dict[tuple[torch.Size, torch.dtype, torch.device], _Call] = {}
         """Settled calls by the shape of inputs; a decode step looks up no more than this."""
         self.kernel_log = KernelLog()
+        self.facts = LayerFacts()
         self.fallback_reason: str | None = None
         self._number = opaque.enrol(self)
         for key, value in stored.empty_state(spec, device).items():
@@ -128,7 +130,7 @@ class QuantizedLinear(nn.Module):
         elif not flat.is_contiguous():
             flat = flat.contiguous()
         out = known.kernel.run(self, known.prepared, flat)
-        known.seen[2] += 1
+        known.seen.calls += 1
         return out.view(known.shape)
 
     def zeros(self) -> Tensor | None:
@@ -213,7 +215,7 @@ class QuantizedLinear(nn.Module):
     def credit(self, rows: int, calls: int) -> None:
         """Counts calls that a recorded CUDA graph made without this module: on the kernel of those rows."""
         known = next(known for known in self._calls.values() if known.rows == rows)
-        known.seen[2] += calls
+        known.seen.calls += calls
 
     def release(self) -> None:
         """Drops every kernel's own layout and forgets which ran, as after `from_weight`."""

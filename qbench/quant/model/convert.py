@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from qbench.errors import MethodError
 from qbench.quant.calibration.walk import Calibrated, quantize_calibrated
 from qbench.quant.formats.weight import PackedWeight
+from qbench.quant.layer.layer_facts import LayerFacts
 from qbench.quant.layer.linear import QuantizedLinear
 from qbench.quant.method.base import Layer, Method
 from qbench.quant.model.digest import codes_sha256
@@ -75,7 +76,7 @@ def layer_table(model: nn.Module) -> list[dict[str, Any]]:
     of what it stores, `codes_sha256`.
     """
     return [
-        {**layer.report(), **facts(layer), "codes_sha256": codes_sha256(layer)}
+        {**layer.report(), **layer.facts.to_dict(), "codes_sha256": codes_sha256(layer)}
         for _, layer in quantized_layers(model)
     ]
 
@@ -111,15 +112,9 @@ def aliases(model: nn.Module, name: str) -> list[str]:
     return [other for other, found in every if found is module and other != name]
 
 
-def facts(layer: QuantizedLinear) -> dict[str, Any]:
-    """Facts of the layer's making; each is None for a layer that `place` did not put there."""
-    unknown = dict.fromkeys(("kind", "method", "params", "weight_error", "calibration_tokens", "notes"))
-    return {**unknown, **vars(layer).get("origin", {})}
-
-
-def place(model: nn.Module, names: tuple[str, ...], layer: QuantizedLinear, known: dict[str, Any]) -> None:
+def place(model: nn.Module, names: tuple[str, ...], layer: QuantizedLinear, facts: LayerFacts) -> None:
     """Puts a quantized layer into the model under each of its names, with the facts of its making."""
-    object.__setattr__(layer, "origin", known)
+    layer.facts = facts
     for name in names:
         parent, _, child = name.rpartition(".")
         setattr(model.get_submodule(parent), child, layer)
@@ -153,16 +148,17 @@ def _replace(model: nn.Module, allow_fallback: bool, target: Target) -> float:
     moved = _relative_error(weight, packed.dequantize())
     if moved is not None and not math.isfinite(moved):
         raise MethodError(f"{_describe(target)}: the dequantized weight holds inf or nan")
-    known = {
-        "kind": target.layer.kind,
-        "method": target.method_name,
-        "params": target.method.params(),
-        "weight_error": moved,
-        "calibration_tokens": target.layer.inputs.tokens if target.layer.inputs else None,
-        "notes": dict(target.layer.notes),
-    }
+    inputs = target.layer.inputs
+    facts = LayerFacts(
+        kind=target.layer.kind,
+        method=target.method_name,
+        params=target.method.params(),
+        weight_error=moved,
+        calibration_tokens=inputs.tokens if inputs else None,
+        notes=dict(target.layer.notes),
+    )
     packed.train(module.training)
-    place(model, (target.layer.name, *target.aliases), packed, known)
+    place(model, (target.layer.name, *target.aliases), packed, facts)
     return seconds
 
 
