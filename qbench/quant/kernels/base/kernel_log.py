@@ -54,14 +54,10 @@ class KernelLog:
         empty for a layer without a threshold."""
         if threshold is None:
             return {}
-        seen = (
-            (stored + self._outliers_found / self._outlier_calls) / in_features
-            if self._outlier_calls
-            else None
-        )
+        calls, found = self._outlier_calls, self._outliers_found
         return {
             "outlier_threshold": threshold,
             "outlier_columns": stored,
             "outlier_share": stored / in_features,
-            "outlier_share_seen": seen,
+            "outlier_share_seen": (stored + found / calls) / in_features if calls else None,
         }
