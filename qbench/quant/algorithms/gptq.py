@@ -14,7 +14,7 @@ taken when it is reached, all columns have moved, to W_G + S·R_GG⁻¹ with S =
 Everything runs on the transposed weight: a step reads and writes contiguous rows, and what the columns before
 a block do to it is one matrix product. The steps within a block run in C on a CPU that has a compiler.
 
-What deviates from the authors' code: columns whose input was always 0 come last in act-order; a group's
+Differences from the authors' code: columns whose input was always 0 come last in act-order; a group's
 scales are always taken from columns that all earlier ones have moved, where that code leaves out those of the
 same block; scales are rounded to the dtype that is stored before codes are computed with them.
 """

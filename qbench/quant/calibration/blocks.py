@@ -1,8 +1,8 @@
 """A model's decoder blocks, found without any name, and the model run around them.
 
 `find_blocks` takes the outermost ModuleList that holds the layers asked for. `Stack` runs the model with
-every block standing aside: what enters the first block and what each block is given beside it is kept, and
-later what follows the last block can be run on hidden states that were computed elsewhere. Before that it
+every block replaced: the input of the first block and the other arguments of each block are kept, and later
+the modules after the last block can be run on hidden states that were computed elsewhere. Before that it
 proves on a few tokens that hidden states pass from block to block untouched, so that running block after
 block is what the model does.
 """
@@ -23,7 +23,7 @@ from qbench.quant.selection.targets import candidates
 
 
 class Stop(Exception):
-    """Ends a forward of which the rest is not needed."""
+    """Exception that ends a forward pass whose rest is not needed."""
 
 
 @dataclass
@@ -259,7 +259,7 @@ def _hidden_of(out: Any) -> Tensor:
 
 
 def _refuse_caches(name: str, call: Call) -> None:
-    """A block that fills a cache gives other outputs when it runs twice."""
+    """Raises MethodError for a block that fills a cache: its outputs differ when it runs twice."""
     for value in (*call.args, *call.kwargs.values()):
         if callable(getattr(value, "update", None)) and not isinstance(value, dict):
             raise MethodError(f"{name} is given a {type(value).__name__} though no cache was asked for")

@@ -18,10 +18,10 @@ from qbench.quant.selection.targets import Target
 
 @dataclass
 class Group:
-    """Layers that are given the very same tensors."""
+    """Layers whose inputs are the same tensors."""
 
     targets: list[Target]
-    """In the order in which they run; the inputs are gathered at the first."""
+    """Members in the order of running; inputs are gathered at the first."""
     calls: int
     """Times that each of them ran in the forward that was watched."""
     inputs: Inputs | None = field(default=None)
@@ -96,7 +96,7 @@ class _Watch:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.given: dict[str, list[Tensor]] = defaultdict(list)
-        """In the order in which the layers first run."""
+        """Groups in the order in which their layers first run."""
         self.keys: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
         self.early: set[str] = set()
         """Layers that ran before the first block was through."""

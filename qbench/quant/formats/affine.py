@@ -52,7 +52,7 @@ class AffineWeight(PackedWeight):
     """int32 (K): column j of the codes is input feature permutation[j], for groups that do not lie side by
     side (GPTQ's act-order without static groups). None: in order."""
     input_scale: Tensor | None = None
-    """float32 (1, 1): what one step of static int8 activations is worth. None for the others."""
+    """float32 (1, 1): value of one step of static int8 activations. None for the others."""
     outliers: Outliers | None = None
     """Columns that are multiplied in the activations' dtype; needs dynamic activations. None: no such."""
 

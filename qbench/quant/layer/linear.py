@@ -4,7 +4,7 @@ Stored as plain buffers (`qbench.quant.layer.state` says which), so that a state
 and a reload needs only the module swap.
 
 In memory a kernel may hold the codes in a layout of its own *instead of* the buffer; state_dict, copies and
-moves to another device get them back bit for bit, and `report()` counts what really stands in memory.
+moves to another device get them back bit for bit, and `report()` counts the bytes in memory.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class QuantizedLinear(nn.Module):
         self.in_features, self.out_features = spec.in_features, spec.out_features
         self._prepared: dict[str, tuple[Tensor, ...]] = {}
         self._holder: Kernel | None = None
-        """The kernel whose prepared tensors stand in for `codes`."""
+        """The kernel whose prepared tensors replace `codes`."""
         self._calls: dict[tuple[torch.Size, torch.dtype, torch.device], _Call] = {}
         """Settled calls by the shape of inputs; a decode step looks up no more than this."""
         self.kernel_log = KernelLog()
@@ -146,7 +146,7 @@ class QuantizedLinear(nn.Module):
         return self.to_weight().dequantize(dtype)
 
     def stored_codes(self) -> Tensor:
-        """The codes as they are stored, wherever they stand now."""
+        """The codes as they are stored, from the buffer or from a kernel's layout."""
         if self.codes is not None:
             return self.codes
         if self._holder is None or self._holder.restore is None:

@@ -1,6 +1,6 @@
 """Quantization of a model in place, layer by layer, and the table of its layers.
 
-At any time one layer stands in memory twice; its float weight goes before the next one is touched.
+One layer at a time is in memory twice; its float weight is freed before the next one is touched.
 Every targeted layer is checked afterwards: a layer that is not packed is an error, never a log line.
 """
 

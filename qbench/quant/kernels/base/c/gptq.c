@@ -1,8 +1,8 @@
-/* GPTQ's walk through one block of columns (see gptq.py): every column moves by what is left of the ones before
+/* GPTQ's walk through one block of columns (see gptq.py): every column moves by the residuals of the ones before
  * it, and is rounded.
  *
- * Arrays are (block, rows), a column of the weight a row in memory. Rows of the weight know nothing of each
- * other, so that a thread takes TILE of them through all columns, and what is left of those stays in its
+ * Arrays are (block, rows), a column of the weight a row in memory. Rows of the weight are independent, so
+ * that a thread takes TILE of them through all columns, and their residuals stay in its
  * nearest cache: 32 KiB for a block of 128.
  */
 #include <math.h>

@@ -1,6 +1,6 @@
 /* Weight-only int8 with one scale a row, for few rows of x in float32.
  *
- * Floor of the product: N·K bytes of weight over read bandwidth; everything else is made to hide behind it.
+ * Floor of the product: N·K bytes of weight over read bandwidth; everything else overlaps with it.
  * Each thread walks its own rows of W from top to bottom, R at a time, and asks for the R after them ahead of
  * time: a row is about a memory page, where the hardware's own prefetching stops.
  */

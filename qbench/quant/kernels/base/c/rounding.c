@@ -1,4 +1,4 @@
-/* What stands before and after an int8 product that torch does: activations to int8, sums to bf16; one pass each. */
+/* Steps before and after an int8 product that torch does: activations to int8, sums to bf16; one pass each. */
 #include <math.h>
 
 #include "lanes.h"
