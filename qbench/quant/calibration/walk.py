@@ -1,13 +1,13 @@
 """Quantization of a model block by block on a calibration text.
 
-The input of a block is the output of the *quantized* blocks before it. Its layers' inputs are gathered by hooks
-in one forward of the block as it is (stopped at the last input that is needed), then it is quantized, and run
-again to make the next block's hidden states in place of the old ones. Layers whose input is the same
+The input of a block is the output of the *quantized* blocks before it. Its layers' inputs are gathered by
+hooks in one forward of the block as it is (stopped at the last input that is needed), then it is quantized,
+and run again to make the next block's hidden states in place of the old ones. Layers whose input is the same
 tensor share one `Inputs`. With `Method.one_by_one` the groups of layers that share an input take turns, in
 the order in which they run, and each sees those before it quantized: one more forward for each group, stopped
 where its input is known.
 
-Beside the model stand in memory: the hidden states of the calibration text once, in the model's dtype; what
+Memory beside the model holds: the hidden states of the calibration text once, in the model's dtype; what
 one batch of `BATCH_TOKENS` needs on its way through one block; and the statistics of one block's distinct
 inputs, or with `one_by_one` of one input (a Hessian is 4·K² bytes).
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Outliers:
-    """Input features that are multiplied in the activations' own dtype, and the threshold for more at run time."""
+    """Input features multiplied in the activations' dtype, and the threshold for more at run time."""
 
     threshold: float
     """A column of the input that holds a magnitude of this or more is an outlier."""
