@@ -20,7 +20,12 @@ from qbench.gate.baseline.choose import only_run
 from tests.ci.machine import ROOT, stub
 
 FEW = [{"name": "none"}, {"name": "zeropoint", "num_bits": 4, "strategy": "group", "group_size": 64}]
-OTHER = {"cpu.model": "Intel Xeon", "cpu.family": "6 1 1", "cpu.flags": "fpu sse4_1 sse4_2 avx avx2 fma"}
+OTHER = {
+    "cpu.vendor": "CentaurHauls",
+    "cpu.model": "VIA Nano",
+    "cpu.family": "6 1 1",
+    "cpu.flags": "fpu sse4_1 sse4_2 avx avx2 fma",
+}
 
 
 def environment(**changes: str) -> dict[str, str]:

@@ -36,7 +36,7 @@ def test_a_place_that_cannot_be_is_a_clear_error(tmp_path: Path) -> None:
 
 SLOW = """
 import pathlib, sys, time
-from qbench.gate import baseline, choose
+from qbench.gate.baseline import baseline, choose
 folder, write = pathlib.Path(sys.argv[1]), baseline.write_bytes_atomic
 def slowly(path, content):
     (folder / "reading").touch()

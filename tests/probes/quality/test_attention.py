@@ -64,8 +64,13 @@ def test_has_the_bits_of_the_call_that_it_replaces(
     assert split_lengths == [tokens]
     assert ours.stride() == theirs.stride()
     differing = (ours != theirs).float().mean()
-    assert differing <= (0 if dtype == torch.bfloat16 else 0.5)
-    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+    if dtype == torch.bfloat16 and torch.cpu._is_amx_tile_supported():
+        # AMX sums products in an order that depends on the whole shape: now and then the last bit differs
+        assert differing <= 1e-4
+        torch.testing.assert_close(ours, theirs, rtol=2**-7, atol=0)
+    else:
+        assert differing <= (0 if dtype == torch.bfloat16 else 0.5)
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
 
 
 def test_only_plain_causal_calls_are_taken_over(split_lengths: list[int]) -> None:

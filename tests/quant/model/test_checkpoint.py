@@ -226,7 +226,8 @@ def test_an_error_on_the_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from qbench.quant import checkpoint, registry
+from qbench.quant.method import registry
+from qbench.quant.model import checkpoint
 from qbench.quant.model.convert import quantize_model
 from tests.quant import tiny
 model = tiny.llama()
