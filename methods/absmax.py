@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from qbench import Layer, Method
-from qbench.quant.method.parameters import checked_group_size, checked_percentile
+from qbench.quant import checked_group_size, checked_percentile
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from qbench import AffineWeight
-    from qbench.quant.method.statistic import Statistic
+    from qbench.quant import Statistic
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class Absmax(Method):
     num_bits: int = 8
     """2 … 8."""
     strategy: Literal["tensor", "channel", "group"] = "channel"
-    """What shares a scale: the whole weight, an output row, or `group_size` inputs of a row."""
+    """Weights that share a scale: the whole weight, an output row, or `group_size` inputs of a row."""
     group_size: int | None = None
     """Inputs that share a scale; only for strategy group, where it is 64 unless given."""
     scale_range: Literal["restricted", "full"] = "restricted"
     """Codes symmetric about zero, or the whole two's-complement range."""
     range: Literal["minmax", "percentile", "mse"] = "minmax"
-    """What the codes cover: everything, all but the outermost weights, or the range of least error."""
+    """Range that the codes cover: everything, all but the outermost weights, or the range of least error."""
     percentile: float | None = None
     """Only for range percentile, where it is 99.9 unless given."""
     activations: Literal["none", "dynamic", "static"] = "none"
@@ -49,9 +49,7 @@ class Absmax(Method):
         return ("range",) if self.activations == "static" else ()
 
     def quantize_layer(self, weight: Tensor, layer: Layer) -> AffineWeight:
-        from qbench.quant.algorithms import ranges
-        from qbench.quant.calibration import static_scales as calibrated
-        from qbench.quant.formats import affine
+        from qbench.quant import affine, ranges, static_scales
 
         groups = affine.grouped(weight, self.strategy, self.group_size, layer.name)
         scale = ranges.symmetric(
@@ -67,5 +65,5 @@ class Absmax(Method):
             num_bits=self.num_bits,
             group_size=self.group_size,
             activations=self.activations,
-            input_scale=calibrated.int8_scale(layer, self.activations, weight.device),
+            input_scale=static_scales.int8_scale(layer, self.activations, weight.device),
         )

@@ -15,8 +15,7 @@ from qbench import Layer, Method
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from qbench.quant.formats.fp8 import Fp8Weight
-    from qbench.quant.method.statistic import Statistic
+    from qbench.quant import Fp8Weight, Statistic
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Fp8(Method):
     format: Literal["e4m3", "e5m2"] = "e4m3"
     """`e4m3`: 3 bits of fraction, up to 448. `e5m2`: 2 bits, up to 57344."""
     strategy: Literal["tensor", "channel", "block"] = "channel"
-    """What shares a scale: the whole weight, an output row, or a block of 128 × 128."""
+    """Weights that share a scale: the whole weight, an output row, or a block of 128 × 128."""
     activations: Literal["none", "dynamic", "static"] = "none"
     """Activations become E4M3 too: `dynamic` with a scale a token, `static` with one a layer, calibrated."""
 
@@ -35,15 +34,14 @@ class Fp8(Method):
         return ("range",) if self.activations == "static" else ()
 
     def quantize_layer(self, weight: Tensor, layer: Layer) -> Fp8Weight:
-        from qbench.quant.calibration import static_scales as calibrated
-        from qbench.quant.formats import fp8
+        from qbench.quant import fp8, static_scales
 
         scale = fp8.absmax_scale(weight, self.strategy, fp8.LARGEST[self.format], layer.name)
         block_size = fp8.BLOCK if self.strategy == "block" else None
         input_scale = None
         if self.activations == "static":
             steps = fp8.LARGEST[fp8.ACTIVATION_FORMAT]
-            input_scale = calibrated.static_scale(layer, steps, weight.device)
+            input_scale = static_scales.static_scale(layer, steps, weight.device)
         return fp8.Fp8Weight(
             codes=fp8.codes(weight, scale, block_size, self.format),
             scale=scale,

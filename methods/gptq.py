@@ -1,4 +1,4 @@
-"""GPTQ: column after column is rounded, and what the rounding did is made good in the columns to come.
+"""GPTQ: column after column is rounded, and the columns to come are moved to cancel its error.
 
 Frantar et al., arXiv 2210.17323. The rounding error is weighed by H = 2/n · Σ x xᵀ of the layer's inputs on
 the calibration text; see `qbench.quant.algorithms.gptq` for the steps.
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from qbench import Layer, Method
-from qbench.quant.method.parameters import checked_group_size
+from qbench.quant import checked_group_size
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from qbench import AffineWeight
-    from qbench.quant.method.statistic import Statistic
+    from qbench.quant import Statistic
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,15 @@ class GPTQ(Method):
     num_bits: int = 4
     """2 … 8."""
     strategy: Literal["channel", "group"] = "group"
-    """What shares a scale: an output row, or `group_size` inputs of a row."""
+    """Weights that share a scale: an output row, or `group_size` inputs of a row."""
     group_size: int | None = None
     """Inputs that share a scale; only for strategy group, where it is 64 unless given."""
     symmetric: bool = False
     """Zero in the middle of the codes and scale 2·max|w| / (2^b − 1), or an integer zero point."""
     range: Literal["minmax", "mse"] = "minmax"
-    """What the codes cover: everything, or the range of least error (L2.4 norm)."""
+    """Range that the codes cover: everything, or the range of least error (L2.4 norm)."""
     act_order: bool = True
-    """Columns of the largest inputs first, while there are others left to make good in."""
+    """Columns of the largest inputs first, while other columns are left to cancel their error in."""
     static_groups: bool = True
     """Groups are runs of neighbouring columns, with scales taken before any column is rounded. False: scales
     are taken when a group is reached; beside act_order groups are then runs in that order, which the layer
@@ -66,7 +66,7 @@ class GPTQ(Method):
         return self.true_sequential
 
     def quantize_layer(self, weight: Tensor, layer: Layer) -> AffineWeight:
-        from qbench.quant.algorithms import gptq
+        from qbench.quant import gptq
 
         grid = gptq.Grid(self.num_bits, self.strategy, self.group_size, self.symmetric, self.range)
         turns = gptq.Turns(self.act_order, self.static_groups, self.damp, self.block_size)

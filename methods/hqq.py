@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from qbench import Layer, Method
-from qbench.quant.method.parameters import checked_group_size
+from qbench.quant import checked_group_size
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +25,7 @@ class HQQ(Method):
     num_bits: int = 4
     """2 … 8."""
     strategy: Literal["channel", "group"] = "group"
-    """What shares a scale and a zero: an output row, or `group_size` inputs of a row."""
+    """Weights that share a scale and a zero: an output row, or `group_size` inputs of a row."""
     group_size: int | None = None
     """Inputs that share a scale; only for strategy group, where it is 64 unless given."""
     axis: Literal[0, 1] = 1
@@ -53,8 +53,7 @@ class HQQ(Method):
             raise ValueError(f"iterations = {self.iterations}: at least 1; 0 is method zeropoint, zero float")
 
     def quantize_layer(self, weight: Tensor, layer: Layer) -> AffineWeight:
-        from qbench.quant.algorithms import hqq
-        from qbench.quant.formats import affine
+        from qbench.quant import affine, hqq
 
         solver = hqq.Solver(self.num_bits, self.lp_norm, self.beta, self.kappa, self.iterations)
         along = weight if self.axis == 1 else weight.t()

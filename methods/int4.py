@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from qbench import Layer, Method
-from qbench.quant.method.parameters import checked_group_size, checked_percentile
+from qbench.quant import checked_group_size, checked_percentile
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,15 +23,16 @@ class Int4(Method):
     """Weight-only 4 bits; scales stand in the model's dtype and codes follow the rounded ones."""
 
     strategy: Literal["channel", "group"] = "group"
-    """What shares a scale: an output row, or `group_size` inputs of a row."""
+    """Weights that share a scale: an output row, or `group_size` inputs of a row."""
     group_size: int | None = None
     """Inputs that share a scale; only for strategy group, where it is 64 unless given."""
     symmetric: bool = True
-    """True as in W4A16 and GPTQConfig. False stores a zero, a code of 4 bits, for each scale."""
+    """Zero in the middle of the codes, as in W4A16 and GPTQConfig. False: a zero, a code of 4
+    bits, for each scale."""
     scale_range: Literal["restricted", "full"] | None = None
     """Symmetric only, where it is `full` unless given: 2·amax/15, or `restricted`: amax/7."""
     range: Literal["minmax", "percentile", "mse"] = "minmax"
-    """What the codes cover: everything, all but the outermost weights, or the range of least error."""
+    """Range that the codes cover: everything, all but the outermost weights, or the range of least error."""
     percentile: float | None = None
     """Only for range percentile, where it is 99.9 unless given."""
 
@@ -45,8 +46,7 @@ class Int4(Method):
             object.__setattr__(self, "scale_range", "full")
 
     def quantize_layer(self, weight: Tensor, layer: Layer) -> AffineWeight:
-        from qbench.quant.algorithms import ranges
-        from qbench.quant.formats import affine
+        from qbench.quant import affine, ranges
 
         groups = affine.grouped(weight, self.strategy, self.group_size, layer.name)
         zero = None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from qbench import AffineWeight
-    from qbench.quant.method.statistic import Statistic
+    from qbench.quant import Statistic
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,6 @@ class LlmInt8(Method):
         return ("columns",) if self.outlier_weights == "original" else ()
 
     def quantize_layer(self, weight: Tensor, layer: Layer) -> AffineWeight:
-        from qbench.quant.algorithms import llm_int8
+        from qbench.quant import llm_int8
 
         return llm_int8.quantize(weight, layer, self.threshold, self.outlier_weights == "original")

@@ -1,4 +1,4 @@
-"""No quantization: the model in its dtype. The baseline that every other row is read against."""
+"""No quantization: the model in its dtype, the baseline of every comparison."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A checkpoint that `qbench quantize` wrote, run as it stands: nothing is quantized again."""
+"""A checkpoint that `qbench quantize` wrote, run without quantizing anything again."""
 
 from __future__ import annotations
 

@@ -1,39 +1,57 @@
-"""`qbench list`: methods, models, probes, kernels."""
+"""`qbench list`: methods, models, probes, kernels and the choice among them, suites."""
 
 from __future__ import annotations
 
 import json as json_
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from qbench.cli.options import JsonOption
 
-_COLUMNS = {"kernels": ("name", "devices", "num_bits", "activations", "here", "summary")}
-"""Columns that fit a terminal; JSON has all."""
+_COLUMNS = {
+    "kernels": ("name", "devices", "num_bits", "activations", "here", "summary"),
+    "choices": ("format", "device", "needs", "rows", "kernel", "why"),
+}
+"""Columns that a terminal has room for; JSON has all."""
 
 
 def list_(
     what: Annotated[
         Literal["methods", "models", "probes", "kernels", "suites"], typer.Argument(help="What to list.")
     ],
+    choices: Annotated[
+        bool,
+        typer.Option("--choices", help="Of kernels: the fastest by format, machine and rows, and why."),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """List methods and their parameters, built-in models, probes, kernels here, packaged suites."""
     from qbench.cli.console import console, table
-    from qbench.run.listing import rows
+    from qbench.run.listing import kernel_choices, rows
 
-    found = rows(what)
+    if choices and what != "kernels":
+        raise typer.BadParameter(f"--choices goes with kernels, not with {what}")
+    found = kernel_choices() if choices else rows(what)
     if json:
         typer.echo(json_.dumps(found, indent=2))
         return
-    for row in found if what == "kernels" else []:
-        row["here"] = row["reason"] or "yes"
-    columns = _COLUMNS.get(what) or tuple(found[0]) if found else ("nothing",)
+    if what == "kernels":
+        found = [(_choice if choices else _kernel)(row) for row in found]
+    columns = _COLUMNS.get("choices" if choices else what) or tuple(found[0]) if found else ("nothing",)
     made = table(*columns)
     for row in found:
         made.add_row(*(_text(row[column]) for column in columns))
     console().print(made)
+
+
+def _kernel(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "here": row["reason"] or "yes"}
+
+
+def _choice(row: dict[str, Any]) -> dict[str, Any]:
+    last = "" if row["max_rows"] is None else row["max_rows"]
+    return {**row, "device": row["devices"], "rows": f"{row['min_rows']}–{last}"}
 
 
 def _text(value: object) -> str:

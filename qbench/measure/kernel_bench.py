@@ -23,7 +23,7 @@ from qbench.measure.interleaved import Runner, copies_for, last_cache_bytes, sam
 from qbench.measure.peak_rates import ceilings
 from qbench.models.source import locate
 from qbench.quant.formats.weight import PackedWeight
-from qbench.quant.kernels import DTYPES, KERNELS, LinearSpec, choose
+from qbench.quant.kernels import DTYPES, LinearSpec, choose, kernels
 from qbench.quant.layer.linear import QuantizedLinear
 from qbench.quant.method import registry
 from qbench.quant.method.base import Layer
@@ -163,7 +163,7 @@ def _kernels(order: Order, packed: PackedWeight, device: torch.device) -> list[s
     if "all" not in order.kernels:
         return list(order.kernels)
     spec = QuantizedLinear.from_weight(packed, dtype=DTYPES[order.dtype]).spec
-    fitting = [entry.name for entry in KERNELS if entry.why_not(spec, order.dtype, device) is None]
+    fitting = [entry.name for entry in kernels() if entry.why_not(spec, order.dtype, device) is None]
     return ["auto", *fitting]
 
 

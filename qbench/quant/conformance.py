@@ -1,4 +1,4 @@
-"""What every method must keep, checked on a small model: the suite behind `qbench check METHOD`.
+"""Checks of the promises of a method, on a small model: the suite behind `qbench check METHOD`.
 
 Each check is a function of one `Subject` that returns what it saw and raises `Fault` where the method breaks
 a promise. An exception of any other kind in a check is a fault too, and stands in its outcome.
@@ -22,7 +22,7 @@ from qbench.quant.method import registry
 from qbench.quant.method.base import Layer, Method
 from qbench.quant.method.inputs import Inputs
 from qbench.quant.model.checkpoint import WEIGHTS, load_quantized, save_quantized
-from qbench.quant.model.convert import Conversion, facts, quantize_model, quantized_layers
+from qbench.quant.model.convert import Conversion, quantize_model, quantized_layers
 from qbench.quant.model.sizes import claimed_bytes, model_bytes, resident_bytes, rest_bytes
 from qbench.quant.selection.targets import select
 
@@ -43,7 +43,7 @@ class Fault(Exception):
     """A promise that the method breaks."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Subject:
     """A method, and the model before and after it."""
 
@@ -165,13 +165,15 @@ def _really_packed(subject: Subject) -> str:
     layers = dict(quantized_layers(subject.model))
     if not layers or set(layers) != set(subject.done.quantized):
         raise Fault(f"{len(subject.done.quantized)} layers were targeted, {len(layers)} are packed")
-    errors = {name: facts(layer)["weight_error"] for name, layer in layers.items()}
+    errors = {name: layer.facts.weight_error for name, layer in layers.items()}
     for name, layer in layers.items():
+        error = errors[name]
         if f"{name}.weight" in subject.model.state_dict() or list(layer.parameters()):
             raise Fault(f"{name} still holds a float weight")
-        if errors[name] is None or not 0 <= errors[name] < 1:
-            raise Fault(f"{name}: relative weight error {errors[name]}, no better than a weight of zeros")
-    return f"relative weight error {min(errors.values()):.2g} … {max(errors.values()):.2g}"
+        if error is None or not 0 <= error < 1:
+            raise Fault(f"{name}: relative weight error {error}, no better than a weight of zeros")
+    found = [error for error in errors.values() if error is not None]
+    return f"relative weight error {min(found):.2g} … {max(found):.2g}"
 
 
 def _finite(subject: Subject) -> str:

@@ -1,4 +1,4 @@
-"""What `qbench bench-kernels` asks of the machine before it times anything."""
+"""Checks of an order of `qbench bench-kernels` before anything is timed."""
 
 from __future__ import annotations
 

@@ -77,9 +77,16 @@ def probes() -> Rows:
 
 
 def kernels() -> Rows:
-    from qbench.quant.kernels import listing
+    from qbench.quant.kernels import kernel_rows
 
-    return listing()
+    return kernel_rows()
+
+
+def kernel_choices() -> Rows:
+    """Rows that kernels claim to be the fastest for, in the order in which they are tried."""
+    from qbench.quant.kernels import choice_rows
+
+    return choice_rows()
 
 
 def suites() -> Rows:

@@ -17,7 +17,7 @@ from torch.nn.functional import linear
 
 from qbench.measure import interleaved
 from qbench.quant.formats.affine import AffineWeight
-from qbench.quant.kernels import KERNELS
+from qbench.quant.kernels import kernels
 from qbench.quant.layer.linear import QuantizedLinear
 from tests.quant.layers import activations
 
@@ -38,7 +38,7 @@ def runners(weights: Sequence[AffineWeight]) -> dict[str, Runner]:
     found: dict[str, Runner] = {"bf16": lambda x, turn: linear(x, floats[turn % copies])}
     spec = QuantizedLinear.from_weight(weights[0], dtype=torch.bfloat16).spec
     cpu = torch.device("cpu")
-    names = [entry.name for entry in KERNELS if entry.why_not(spec, "bf16", cpu) is None]
+    names = [entry.name for entry in kernels() if entry.why_not(spec, "bf16", cpu) is None]
     for name in ("auto", *names):
         layers = [
             QuantizedLinear.from_weight(weight, dtype=torch.bfloat16, kernel=name) for weight in weights

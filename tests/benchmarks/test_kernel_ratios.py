@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch.nn.functional import linear
 
-from qbench.quant.kernels.machine import features
+from qbench.quant.kernels.base.machine import features
 from qbench.quant.layer.linear import QuantizedLinear
 from tests.benchmarks.beside import note
 from tests.quant.layers import activations, affine

@@ -16,7 +16,7 @@ import torch
 
 from qbench.quant.formats.weight import Activations
 from qbench.quant.kernels import choose
-from qbench.quant.kernels.machine import features
+from qbench.quant.kernels.base.machine import features
 from qbench.quant.layer.linear import QuantizedLinear
 from tests.benchmarks.curves import curve, draw, missed
 from tests.quant.layers import affine

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from qbench.quant.formats.affine import AffineWeight
-from qbench.quant.kernels.machine import features
+from qbench.quant.kernels.base.machine import features
 from tests.benchmarks.curves import curve, draw, missed
 from tests.quant.layers import affine
 

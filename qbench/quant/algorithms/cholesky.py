@@ -12,7 +12,7 @@ from qbench.errors import MethodError
 MOST_DAMPING = 10.0
 """Share of the mean diagonal beyond which nothing of H would be left; finite numbers never need as much."""
 LEAST_DAMPING = 1e-5
-"""Tried after a damping of 0."""
+"""Dampings that are tried after 0."""
 
 
 @dataclass(frozen=True)

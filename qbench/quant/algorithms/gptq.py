@@ -1,4 +1,4 @@
-"""GPTQ (Frantar et al., arXiv 2210.17323): rounding that makes good in later columns what it did in earlier.
+"""GPTQ (Frantar et al., arXiv 2210.17323): rounding whose error later columns cancel.
 
 For a weight W (N, K) and H = 2/n·Σ x xᵀ + damping the paper rounds column after column and moves the columns
 that are left to where tr((W − Ŵ)·H·(W − Ŵ)ᵀ) is least, with a Cholesky factor of H⁻¹. The same numbers come
@@ -14,7 +14,7 @@ taken when it is reached, all columns have moved, to W_G + S·R_GG⁻¹ with S =
 Everything runs on the transposed weight: a step reads and writes contiguous rows, and what the columns before
 a block do to it is one matrix product. The steps within a block run in C on a CPU that has a compiler.
 
-What deviates from the authors' code: columns whose input was always 0 come last in act-order; a group's
+Differences from the authors' code: columns whose input was always 0 come last in act-order; a group's
 scales are always taken from columns that all earlier ones have moved, where that code leaves out those of the
 same block; scales are rounded to the dtype that is stored before codes are computed with them.
 """
@@ -35,7 +35,7 @@ from qbench.quant.algorithms.cholesky import Factor, factorized
 from qbench.quant.formats import affine
 from qbench.quant.formats.affine import AffineWeight
 from qbench.quant.formats.weight import Strategy
-from qbench.quant.kernels import native
+from qbench.quant.kernels.base import native
 from qbench.quant.method.base import Layer
 
 
@@ -59,7 +59,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Turns:
-    """In which order columns are rounded, and what is known by then."""
+    """Order in which columns are rounded, and the scales known by then."""
 
     act_order: bool
     static_groups: bool
@@ -125,7 +125,7 @@ class Reached:
         self._found: list[tuple[Tensor, Tensor]] = []
 
     def of(self, first: int, last: int, moved: Callable[[int], Tensor]) -> list[tuple[Tensor, Tensor]]:
-        """As of `Known`; `moved(size)` is where the next columns have moved to, (size, N)."""
+        """Scale and zero as of `Known`; `moved(size)` gives the next columns as moved, (size, N)."""
         if first % self._size == 0:
             self._found.append(self._fit(moved(self._size).t()[:, None]))
         scale, zero = self._found[-1]
@@ -176,7 +176,7 @@ def _round_block(
 
 
 def _moved(columns: Tensor, moves: Tensor, left: Tensor, first: int, size: int) -> Tensor:
-    """Where the columns that are done have moved the next `size` ones to, all of them: (size, N)."""
+    """The next `size` columns as the finished ones have moved them, (size, N)."""
     group = slice(first, first + size)
     pull = moves[group, :first] @ left[:first]
     solved: Tensor = torch.linalg.solve_triangular(moves[group, group], pull, upper=False, unitriangular=True)

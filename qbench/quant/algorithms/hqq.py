@@ -124,7 +124,7 @@ class Slice:
         return after
 
     def may_shrink(self, zero: Tensor, beta: float) -> Tensor:
-        """Which groups (R, 1) have an error beyond the threshold, by what their ends are clipped or half a
+        """Groups (R, 1) that have an error beyond the threshold, by what their ends are clipped or half a
         step; a hundredth less, for rounding: a group too many costs time only."""
         low, high = self.ends
         widest = torch.maximum(high + zero - self.solver.top, -low - zero).clamp_(min=0.5)
@@ -139,7 +139,7 @@ def shrink(x: Tensor, beta: float, lp_norm: float) -> Tensor:
 
 
 def _slices(shape: torch.Size) -> Iterator[slice]:
-    """Of the first dimension, about SLICE weights each, one row at least."""
+    """Slices of the first dimension, about SLICE weights each, one row at least."""
     rows = max(1, SLICE // (shape[1] * shape[2]))
     for first in range(0, shape[0], rows):
         yield slice(first, min(first + rows, shape[0]))

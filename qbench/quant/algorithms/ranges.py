@@ -1,4 +1,4 @@
-"""Which range of a group of weights the codes cover: all of it, its percentiles, or the one of least error.
+"""Range of a group of weights that codes cover: all of it, its percentiles, or the one of least error.
 
 - `minmax`: from the smallest to the largest weight; nothing is clipped.
 - `percentile` P: symmetric, the P-th percentile of |w|; asymmetric, the (100 − P)-th and the P-th of w, so
@@ -39,7 +39,7 @@ class Grid:
     """The numbers that codes can stand for, once a range is chosen."""
 
     stored: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-    """From a range's two ends to the scale and zero that stand for it, both as stored."""
+    """Function from a range's two ends to the scale and zero that stand for it, both as stored."""
     lowest: int
     highest: int
     reach: int

@@ -1,8 +1,8 @@
 """A model's decoder blocks, found without any name, and the model run around them.
 
 `find_blocks` takes the outermost ModuleList that holds the layers asked for. `Stack` runs the model with
-every block standing aside: what enters the first block and what each block is given beside it is kept, and
-later what follows the last block can be run on hidden states that were computed elsewhere. Before that it
+every block replaced: the input of the first block and the other arguments of each block are kept, and later
+the modules after the last block can be run on hidden states that were computed elsewhere. Before that it
 proves on a few tokens that hidden states pass from block to block untouched, so that running block after
 block is what the model does.
 """
@@ -23,12 +23,12 @@ from qbench.quant.selection.targets import candidates
 
 
 class Stop(Exception):
-    """Ends a forward of which the rest is not needed."""
+    """Exception that ends a forward pass whose rest is not needed."""
 
 
 @dataclass
 class Call:
-    """What a block is given beside the hidden states."""
+    """Arguments of a block beside the hidden states."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
@@ -99,7 +99,7 @@ class Stack:
     name: str
     blocks: list[nn.Module]
     _rest: list[tuple[Any, ...] | None] = field(default_factory=list)
-    """What each block returns beside hidden states; None for a block that returns a tensor."""
+    """Outputs of a block beside hidden states; None for a block that returns a tensor."""
 
     def run_block(self, index: int, batch: Captured) -> Tensor:
         """The hidden states after a block."""
@@ -127,11 +127,11 @@ class Stack:
 
     @property
     def started(self) -> bool:
-        """Whether the first block has returned since `prove` began."""
+        """True once the first block has returned since `prove` began."""
         return bool(self._rest)
 
     def capture(self, batches: list[Tensor]) -> list[Captured]:
-        """What enters the first block for each batch of ids, and what all of them are given beside it."""
+        """Input of the first block for each batch of ids, and the arguments that all blocks get beside it."""
         pool: list[Tensor] = []
         return [self._captured(ids, _Shared(pool)) for ids in batches]
 
@@ -259,7 +259,7 @@ def _hidden_of(out: Any) -> Tensor:
 
 
 def _refuse_caches(name: str, call: Call) -> None:
-    """A block that fills a cache gives other outputs when it runs twice."""
+    """Raises MethodError for a block that fills a cache: its outputs differ when it runs twice."""
     for value in (*call.args, *call.kwargs.values()):
         if callable(getattr(value, "update", None)) and not isinstance(value, dict):
             raise MethodError(f"{name} is given a {type(value).__name__} though no cache was asked for")

@@ -1,4 +1,4 @@
-"""Which layers share an input, and when they run: found out by watching one forward, not by names."""
+"""Layers that share an input, in the order of running: observed in one forward pass, not read from names."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from qbench.quant.selection.targets import Target
 
 @dataclass
 class Group:
-    """Layers that are given the very same tensors."""
+    """Layers whose inputs are the same tensors."""
 
     targets: list[Target]
-    """In the order in which they run; the inputs are gathered at the first."""
+    """Members in the order of running; inputs are gathered at the first."""
     calls: int
     """Times that each of them ran in the forward that was watched."""
     inputs: Inputs | None = field(default=None)
@@ -32,7 +32,7 @@ class Group:
 
     @property
     def statistics(self) -> frozenset[Statistic]:
-        """What any of the layers' methods asks for."""
+        """Statistics that any of the layers' methods asks for."""
         return frozenset(name for target in self.targets for name in target.method.statistics)
 
 
@@ -96,7 +96,7 @@ class _Watch:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.given: dict[str, list[Tensor]] = defaultdict(list)
-        """In the order in which the layers first run."""
+        """Groups in the order in which their layers first run."""
         self.keys: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
         self.early: set[str] = set()
         """Layers that ran before the first block was through."""

@@ -1,4 +1,4 @@
-"""What static activations take from the calibration text: one scale for all inputs of a layer."""
+"""Scale of static activations: one for all inputs of a layer, from the calibration text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qbench.quant.method.base import Layer
 from qbench.quant.method.inputs import Inputs
 
 SMALLEST_SCALE = 1e-30
-"""Stands for a layer that only ever saw zeros; its inverse is still a float32."""
+"""Scale of a layer whose inputs were all zeros; its inverse is still a float32."""
 
 
 def inputs_of(layer: Layer, why: str) -> Inputs:

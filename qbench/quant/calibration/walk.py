@@ -1,13 +1,13 @@
-"""Quantizing a model block by block on a calibration text.
+"""Quantization of a model block by block on a calibration text.
 
-A block sees what the *quantized* blocks before it make of the text. Its layers' inputs are gathered by hooks
-in one forward of the block as it is (stopped at the last input that is needed), then it is quantized, and run
-again to make the next block's hidden states in place of the old ones. Layers that are given the very same
+The input of a block is the output of the *quantized* blocks before it. Its layers' inputs are gathered by
+hooks in one forward of the block as it is (stopped at the last input that is needed), then it is quantized,
+and run again to make the next block's hidden states in place of the old ones. Layers whose input is the same
 tensor share one `Inputs`. With `Method.one_by_one` the groups of layers that share an input take turns, in
 the order in which they run, and each sees those before it quantized: one more forward for each group, stopped
 where its input is known.
 
-Beside the model stand in memory: the hidden states of the calibration text once, in the model's dtype; what
+Memory beside the model holds: the hidden states of the calibration text once, in the model's dtype; what
 one batch of `BATCH_TOKENS` needs on its way through one block; and the statistics of one block's distinct
 inputs, or with `one_by_one` of one input (a Hessian is 4·K² bytes).
 
@@ -36,7 +36,7 @@ from qbench.quant.selection.targets import Target
 BATCH_TOKENS = {"cpu": 8192, "cuda": 32768}
 """Tokens that run through a block at a time; one window at least."""
 PROOF_TOKENS = 16
-"""Length of the prefix on which the model's structure is found out."""
+"""Length of the prefix on which the model's structure is traced."""
 
 Quantize = Callable[[Target], float]
 """Replaces one layer in the model; returns the seconds that count."""
@@ -45,7 +45,7 @@ Quantize = Callable[[Target], float]
 @dataclass(frozen=True)
 class Calibrated:
     seconds: float
-    """All of it, less what `Quantize` says does not count."""
+    """Seconds of calibration and quantization, without those that `Quantize` leaves out."""
     tokens: int
 
 
@@ -124,7 +124,7 @@ class _Run:
                 handle.remove()
 
     def _quantize(self, group: Group) -> None:
-        """Quantizes the layers of a group and lets go of its statistics."""
+        """Quantizes the layers of a group and frees its statistics."""
         for target in group.targets:
             if target.method.statistics and (group.inputs is None or not group.inputs.tokens):
                 raise MethodError(
@@ -183,7 +183,7 @@ def _checked(targets: list[Target], windows: Tensor | None) -> Tensor:
 
 
 def _release(part: nn.Module) -> None:
-    """Frees what kernels prepared, and forgets that they ran: a record is to hold what was measured."""
+    """Frees kernels' prepared tensors and clears their log, so that a record holds measured calls only."""
     for module in part.modules():
         if isinstance(module, QuantizedLinear):
             module.release()

@@ -52,12 +52,12 @@ class AffineWeight(PackedWeight):
     """int32 (K): column j of the codes is input feature permutation[j], for groups that do not lie side by
     side (GPTQ's act-order without static groups). None: in order."""
     input_scale: Tensor | None = None
-    """float32 (1, 1): what one step of static int8 activations is worth. None for the others."""
+    """float32 (1, 1): value of one step of static int8 activations. None for the others."""
     outliers: Outliers | None = None
     """Columns that are multiplied in the activations' dtype; needs dynamic activations. None: no such."""
 
     def why_invalid(self, shape: torch.Size) -> str | None:
-        """What contradicts this class's promises for a weight of that shape, or None."""
+        """The first contradiction to this class's promises for a weight of that shape, or None."""
         n, k = shape
         if self.codes.dtype != torch.uint8 or self.codes.shape != shape:
             return f"codes are {self.codes.dtype} {tuple(self.codes.shape)}, not uint8 {(n, k)}"
@@ -75,7 +75,7 @@ class AffineWeight(PackedWeight):
         return not kept and super().collapsed()
 
     def _wrong_scale(self, n: int, k: int) -> str | None:
-        """What is wrong with scale or zero, or None."""
+        """The first defect of scale or zero, or None."""
         fits: list[tuple[float, float]] = [(n, 1), (1, 1)]
         if self.group_size is not None:
             fits = [(n, k / self.group_size) if self.axis == 1 else (n / self.group_size, k)]

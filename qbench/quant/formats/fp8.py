@@ -27,7 +27,7 @@ Format = Literal["e4m3", "e5m2"]
 FORMATS: dict[str, torch.dtype] = {"e4m3": torch.float8_e4m3fn, "e5m2": torch.float8_e5m2}
 LARGEST: dict[str, float] = {"e4m3": 448.0, "e5m2": 57344.0}
 ACTIVATION_FORMAT: Format = "e4m3"
-"""Of activations, whatever the weight's: E5M2 times E5M2 has no GPU kernel, and a fraction bit less."""
+"""Format of activations for any weight: E5M2 times E5M2 has no GPU kernel, and a fraction bit less."""
 BLOCK = 128
 """Rows and columns of a block; those at the edges may be smaller."""
 

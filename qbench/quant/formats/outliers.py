@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Outliers:
-    """Input features that are multiplied in the activations' own dtype, and what finds more at run time."""
+    """Input features multiplied in the activations' dtype, and the threshold for more at run time."""
 
     threshold: float
     """A column of the input that holds a magnitude of this or more is an outlier."""
@@ -20,7 +20,7 @@ class Outliers:
     """(N, C): the unquantized weights of these columns, in the model's dtype. None where `columns` is."""
 
     def why_invalid(self, shape: torch.Size) -> str | None:
-        """What is wrong for a weight of that shape, or None."""
+        """The first contradiction to a weight of that shape, or None."""
         n, k = shape
         if not 0 < self.threshold < float("inf"):
             return f"outlier threshold is {self.threshold}"

@@ -1,4 +1,4 @@
-"""`PackedWeight`: what every format of a quantized weight is to the rest of qbench.
+"""`PackedWeight`: the base of every format of a quantized weight.
 
 A method returns one, `QuantizedLinear` stores it, and neither asks which format it is. A format is a frozen
 dataclass: `AffineWeight` (integer codes), `Fp8Weight` (8-bit floats).
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 Strategy = Literal["tensor", "channel", "group", "block", "group_axis0"]
-"""What shares a scale: the weight, an output row, some inputs of a row, or a square of the weight."""
+"""Weights that share a scale: all, an output row, some inputs of a row, or a square of the weight."""
 
 Activations = Literal["none", "dynamic", "static"]
 
@@ -30,20 +30,20 @@ class PackedWeight(ABC):
 
     @abstractmethod
     def why_invalid(self, shape: torch.Size) -> str | None:
-        """What contradicts this class's promises for a weight of that shape, or None."""
+        """The first contradiction to this class's promises for a weight of that shape, or None."""
 
     @abstractmethod
     def dequantize(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """The float weight that this one stands for, computed in float32, as (N, K) of `dtype`."""
 
     def collapsed(self) -> bool:
-        """Whether every code is the same, which only a constant weight may have."""
+        """True where every code is the same, which only a constant weight may have."""
         first = self.codes.contiguous().view(torch.uint8).view(-1)
         return bool((first == first[0]).all())
 
 
 def wrong_input_scale(activations: Activations, scale: Tensor | None) -> str | None:
-    """What is wrong with the scale of static activations (float32, (1, 1), above 0), or None."""
+    """The first defect of the scale of static activations (float32, (1, 1), above 0), or None."""
     if scale is None:
         return "activations are static and have no input_scale" if activations == "static" else None
     if activations != "static":

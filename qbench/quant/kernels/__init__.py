@@ -1,11 +1,27 @@
-"""Kernels that run quantized linear layers, and the table that says which runs when.
+"""Kernels that run quantized linear layers, and the choice of one for a number of rows.
 
-`machine` (what this computer can do) and `spec` (what a layer is) → `kernel` (conditions as data) → `cpu`,
-`cuda`, `dequant` (the arithmetic) → `table` (the list, and the fastest at each number of rows).
+`base` (a layer's spec, a kernel's conditions, the machine's features) → `shared` (steps of several kernels) →
+`cpu`, `cuda`, `portable` (a file a family) → `registry` (finds them) → `table` (the fastest at each number of
+rows).
 """
 
-from qbench.quant.kernels.kernel import Kernel
-from qbench.quant.kernels.spec import DTYPES, LinearSpec, dtype_name
-from qbench.quant.kernels.table import KERNELS, choose, kernel, listing, plan
+from qbench.quant.kernels.base.kernel import Choice, Kernel
+from qbench.quant.kernels.base.spec import DTYPES, LinearSpec, dtype_name
+from qbench.quant.kernels.kernel_rows import choice_rows, kernel_rows
+from qbench.quant.kernels.registry import built_in, kernel, kernels
+from qbench.quant.kernels.table import choose, plan
 
-__all__ = ["DTYPES", "KERNELS", "Kernel", "LinearSpec", "choose", "dtype_name", "kernel", "listing", "plan"]
+__all__ = [
+    "DTYPES",
+    "Choice",
+    "Kernel",
+    "LinearSpec",
+    "built_in",
+    "choice_rows",
+    "choose",
+    "dtype_name",
+    "kernel",
+    "kernel_rows",
+    "kernels",
+    "plan",
+]

@@ -4,7 +4,7 @@ Stored as plain buffers (`qbench.quant.layer.state` says which), so that a state
 and a reload needs only the module swap.
 
 In memory a kernel may hold the codes in a layout of its own *instead of* the buffer; state_dict, copies and
-moves to another device get them back bit for bit, and `report()` counts what really stands in memory.
+moves to another device get them back bit for bit, and `report()` counts the bytes in memory.
 """
 
 from __future__ import annotations
@@ -16,28 +16,29 @@ from torch import Tensor, nn
 
 from qbench.errors import KernelError
 from qbench.quant.formats.weight import PackedWeight
-from qbench.quant.kernels.cpu import aligned
-from qbench.quant.kernels.kernel import Kernel
-from qbench.quant.kernels.kernel_log import Account
-from qbench.quant.kernels.spec import LinearSpec, dtype_name, spec_of
+from qbench.quant.kernels.base.kernel import Kernel
+from qbench.quant.kernels.base.kernel_log import KernelCalls, KernelLog
+from qbench.quant.kernels.base.spec import LinearSpec, dtype_name, spec_of
+from qbench.quant.kernels.shared.codes import aligned
 from qbench.quant.kernels.table import choose, plan
 from qbench.quant.layer import compiled_operator as opaque
 from qbench.quant.layer import state as stored
+from qbench.quant.layer.layer_facts import LayerFacts
 
 MOST_SHAPES = 256
 """Input shapes that a layer keeps its choice of kernel for."""
 
 
 class _Call(NamedTuple):
-    """What a layer settled for inputs of one shape, dtype and device."""
+    """The kernel that a layer settled on for inputs of one shape, dtype and device."""
 
     kernel: Kernel
     prepared: tuple[Tensor, ...]
     rows: int
     shape: torch.Size
-    """Of the output."""
-    seen: list[int]
-    """Fewest rows, most rows, calls of this kernel: shared with the layer's account."""
+    """Shape of the output."""
+    seen: KernelCalls
+    """Calls of this kernel, shared with the layer's kernel log."""
 
 
 class QuantizedLinear(nn.Module):
@@ -60,10 +61,11 @@ class QuantizedLinear(nn.Module):
         self.in_features, self.out_features = spec.in_features, spec.out_features
         self._prepared: dict[str, tuple[Tensor, ...]] = {}
         self._holder: Kernel | None = None
-        """The kernel whose prepared tensors stand in for `codes`."""
+        """The kernel whose prepared tensors replace `codes`."""
         self._calls: dict[tuple[torch.Size, torch.dtype, torch.device], _Call] = {}
-        """What is settled for inputs of a shape; a decode step looks up no more than this."""
-        self.account = Account()
+        """Settled calls by the shape of inputs; a decode step looks up no more than this."""
+        self.kernel_log = KernelLog()
+        self.facts = LayerFacts()
         self.fallback_reason: str | None = None
         self._number = opaque.enrol(self)
         for key, value in stored.empty_state(spec, device).items():
@@ -111,7 +113,7 @@ class QuantizedLinear(nn.Module):
         return self.run(x)
 
     def run(self, x: Tensor) -> Tensor:
-        """The same, never as an operator of a compiled graph."""
+        """`forward`, never as an operator of a compiled graph."""
         if x.requires_grad:
             raise KernelError(
                 f"layer {self.name}: quantized layers are for inference; call under torch.no_grad()"
@@ -128,7 +130,7 @@ class QuantizedLinear(nn.Module):
         elif not flat.is_contiguous():
             flat = flat.contiguous()
         out = known.kernel.run(self, known.prepared, flat)
-        known.seen[2] += 1
+        known.seen.calls += 1
         return out.view(known.shape)
 
     def zeros(self) -> Tensor | None:
@@ -144,7 +146,7 @@ class QuantizedLinear(nn.Module):
         return self.to_weight().dequantize(dtype)
 
     def stored_codes(self) -> Tensor:
-        """The codes as they are stored, wherever they stand now."""
+        """The codes as they are stored, from the buffer or from a kernel's layout."""
         if self.codes is not None:
             return self.codes
         if self._holder is None or self._holder.restore is None:
@@ -157,7 +159,7 @@ class QuantizedLinear(nn.Module):
         return stored.bits_per_weight(self.spec, self._buffers)
 
     def resident_bytes(self) -> dict[str, int]:
-        """What stands in memory now. `prepared`: a kernel's own layout and copies; it may stand
+        """Bytes in memory now, by part. `prepared`: a kernel's own layout and copies; it may stand
         in for the codes."""
         made = [tensor for tensors in self._prepared.values() for tensor in tensors]
         prepared = sum(
@@ -181,7 +183,7 @@ class QuantizedLinear(nn.Module):
             self._ready(entry)
 
     def report(self) -> dict[str, Any]:
-        """What was asked for, what ran, and what it holds, as JSON values."""
+        """The kernels asked for and run, and the bytes held, as JSON values."""
         spec = self.spec
         return {
             "name": self.name,
@@ -193,27 +195,27 @@ class QuantizedLinear(nn.Module):
             "activations": spec.activations,
             "requested": spec.kernel,
             "planned": self.planned(),
-            "executed": self.account.executed(),
+            "executed": self.kernel_log.executed(),
             "fallback_reason": self.fallback_reason,
             "bits_per_weight": self.bits_per_weight,
             "bytes": self.resident_bytes(),
-            **self.account.outliers(spec.threshold, spec.outliers, spec.in_features),
+            **self.kernel_log.outliers(spec.threshold, spec.outliers, spec.in_features),
         }
 
     def reset_counts(self) -> None:
         """Forgets which kernels ran."""
-        self.account.reset()
+        self.kernel_log.reset()
         self._calls.clear()
 
     @property
     def calls(self) -> int:
-        """How often it ran, on whichever kernels."""
-        return self.account.calls
+        """Number of calls, on any kernel."""
+        return self.kernel_log.calls
 
     def credit(self, rows: int, calls: int) -> None:
         """Counts calls that a recorded CUDA graph made without this module: on the kernel of those rows."""
         known = next(known for known in self._calls.values() if known.rows == rows)
-        known.seen[2] += calls
+        known.seen.calls += calls
 
     def release(self) -> None:
         """Drops every kernel's own layout and forgets which ran, as after `from_weight`."""
@@ -232,7 +234,7 @@ class QuantizedLinear(nn.Module):
         entry, reason = choose(self.spec, rows, dtype_name(x.dtype), x.device, self.name)
         self.fallback_reason = reason or self.fallback_reason
         prepared = self._ready(entry)
-        seen = self.account.open(entry.name, rows)
+        seen = self.kernel_log.open(entry.name, rows)
         if len(self._calls) >= MOST_SHAPES:
             self._calls.clear()
         shape = torch.Size((*x.shape[:-1], self.spec.out_features))
@@ -264,7 +266,7 @@ class QuantizedLinear(nn.Module):
         self._calls.clear()
 
     def _shares(self, tensor: Tensor) -> bool:
-        """Whether a prepared tensor is a view of a buffer, such as a scale that needed no conversion."""
+        """True where a prepared tensor is a view of a buffer, such as a scale that needed no conversion."""
         return any(other is not None and other.data_ptr() == tensor.data_ptr() for other in self.buffers())
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
@@ -288,7 +290,7 @@ class QuantizedLinear(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles: the stored form, without any kernel's layout."""
+        """State for copies and pickles: the stored form, without any kernel's layout."""
         buffers = {**self._buffers, "codes": self.stored_codes()}
         return {**self.__dict__, "_buffers": buffers, "_prepared": {}, "_holder": None, "_calls": {}}
 

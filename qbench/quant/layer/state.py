@@ -1,4 +1,4 @@
-"""What a quantized layer stores: empty buffers for a spec, a weight's buffers, and the weight back from them.
+"""Buffers of a quantized layer: empty ones for a spec, those of a weight, and the weight back from them.
 
 `codes` (int8, code − 128, for 8 bits; else uint8, packed densely along K; 8-bit floats as they are), `scale`
 in its own dtype, `zero` (integer zeros packed at num_bits, float ones as given), `permutation` (int32 (K)),
@@ -16,7 +16,7 @@ from qbench.quant.formats.fp8 import FORMATS, Fp8Weight
 from qbench.quant.formats.outliers import Outliers
 from qbench.quant.formats.packing import pack, packed_width, unpack
 from qbench.quant.formats.weight import PackedWeight
-from qbench.quant.kernels.spec import DTYPES, LinearSpec
+from qbench.quant.kernels.base.spec import DTYPES, LinearSpec
 
 State = dict[str, Tensor | None]
 
@@ -120,7 +120,7 @@ def bits_per_weight(spec: LinearSpec, state: State) -> float:
 
 
 def bytes_by_part(state: State, prepared: int) -> dict[str, int]:
-    """What stands in memory now, `prepared` bytes of a kernel's own layout among it."""
+    """Bytes in memory now by part, `prepared` bytes of a kernel's own layout among them."""
     return {
         "codes": nbytes(state["codes"]),
         "scales": nbytes(state["scale"]),

@@ -1,1 +1,1 @@
-"""The base class of methods, what a method is told of its layer, and the registry."""
+"""The base class of methods, the facts of a layer that a method gets, and the registry."""

@@ -1,4 +1,4 @@
-"""`Method`: what a quantization method is to qbench.
+"""`Method`: the base of every quantization method.
 
 A method is a frozen dataclass whose fields are its parameters. It decides *codes* (integers, scales,
 zeros), never how they are stored or run. This module imports no torch, so that a suite's parameters are
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Layer:
-    """What a method is told of the layer that it quantizes."""
+    """Facts of the layer that a method quantizes."""
 
     name: str
     """Dotted name in the model, such as `model.layers.0.mlp.down_proj`."""
@@ -43,9 +43,9 @@ class Layer:
     in_features: int
     out_features: int
     inputs: Inputs | None = None
-    """What the layer's inputs were on the calibration text, for a method that names `statistics`."""
+    """Statistics of the layer's inputs on the calibration text, for a method that names `statistics`."""
     notes: dict[str, Any] = field(default_factory=dict, compare=False)
-    """What the method found out on the way and the record should know, as JSON values; it is written to."""
+    """Findings of the method for the record, as JSON values; the method writes to it."""
 
 
 @dataclass(frozen=True)
@@ -59,26 +59,26 @@ class Method:
     quantizes: ClassVar[bool] = True
     """False where it leaves the model as it is loaded: the unquantized baseline, and `saved`."""
     reads_checkpoint: ClassVar[bool] = False
-    """True for `saved` alone: it runs on what `qbench quantize` wrote, and on nothing else."""
+    """True for `saved` alone: it runs on checkpoints of `qbench quantize`, and on nothing else."""
 
     @property
     def statistics(self) -> tuple[Statistic, ...]:
-        """What `quantize_layer` reads from `layer.inputs`; none: the method needs no calibration text."""
+        """Statistics that `quantize_layer` reads from `layer.inputs`; none: no calibration text is needed."""
         return ()
 
     @property
     def one_by_one(self) -> bool:
-        """Whether layers of a block see the outputs of those quantized before them in the same block
-        (GPTQ's true-sequential), or all see the block's unquantized ones."""
+        """True where layers of a block see the outputs of those quantized before them in the same block
+        (GPTQ's true-sequential), False where all see the block's unquantized ones."""
         return False
 
     @property
     def needs_calibration(self) -> bool:
-        """Whether the calibration text is read; decides whether it enters the cell."""
+        """True where the calibration text is read, which then enters the cell."""
         return bool(self.statistics)
 
     def unsupported(self, cell: Cell) -> str | None:
-        """Why this method cannot run this cell (it becomes `skipped`), or None."""
+        """The reason why this method cannot run a cell, which is then `skipped`, or None."""
         return None
 
     def quantize_layer(self, weight: Tensor, layer: Layer) -> PackedWeight:

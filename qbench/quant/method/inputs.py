@@ -1,4 +1,4 @@
-"""`Inputs`: what is kept of a layer's inputs on the calibration text. Sums and extremes, never the inputs.
+"""`Inputs`: sums and extremes of a layer's inputs on the calibration text, never the inputs themselves.
 
 A method names what it needs (`Method.statistics`); layers that read the same tensor share one `Inputs`.
 """
@@ -74,7 +74,7 @@ class Inputs:
         return self._low, self._high
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What `make` gives, computed for the first of the layers that share these inputs and then kept."""
+        """Result of `make`, computed for the first of the layers that share these inputs and then kept."""
         if key not in self._made:
             self._made[key] = make()
         made: T = self._made[key]

@@ -16,7 +16,7 @@ from torch import Tensor
 ROWS = 256
 """Rows of the triangle at a time. K = 1,536 computes 58% of the square; fewer rows make slow products."""
 NARROW_ERROR = 2.0**-14
-"""Beyond this error, relative to √(H_ii·H_jj), the two multiplications do not do what is said above."""
+"""Largest error, relative to √(H_ii·H_jj), at which the two multiplications count as equal."""
 
 
 def add_products(total: Tensor, x: Tensor) -> None:
@@ -44,7 +44,7 @@ def _add(total: Tensor, a: Tensor, b: Tensor) -> None:
 
 
 def _fast(dtype: torch.dtype, device: torch.device) -> bool:
-    """Whether inputs of this dtype are multiplied as they are."""
+    """True where inputs of this dtype are multiplied as they are."""
     if dtype == torch.float32:
         return True
     if device.type == "cuda":
@@ -54,7 +54,7 @@ def _fast(dtype: torch.dtype, device: torch.device) -> bool:
 
 @functools.cache
 def _bf16_sums_are_wide() -> bool:
-    """Whether this CPU multiplies bf16 natively, and its library rounds once, at the end; tried out here."""
+    """True where this CPU multiplies bf16 natively and its library rounds once, at the end; tried."""
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return False
     generator = torch.Generator().manual_seed(0)

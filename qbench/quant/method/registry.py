@@ -1,4 +1,4 @@
-"""Finding methods by name. The file's name is the method's name.
+"""Methods by name; a built-in method's name is that of its file.
 
 Built-ins are the files of `methods/` (installed as `qbench.methods`); third parties register through the
 entry-point group `qbench.methods`, whose value names a `Method` subclass. Nothing is imported
@@ -110,7 +110,7 @@ def _plugins() -> dict[str, EntryPoint]:
 
 @functools.cache
 def _points(read: Callable[..., Iterable[EntryPoint]], _path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
-    """Read once for each path of packages: it opens a file of every one, and a plan asks for each cell."""
+    """Entry points, read once for each path: that opens a file of every package, and each cell asks."""
     return tuple(read(group=GROUP))
 
 

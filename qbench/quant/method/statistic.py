@@ -5,4 +5,4 @@ from __future__ import annotations
 from typing import Literal
 
 Statistic = Literal["hessian", "columns", "range"]
-"""See `qbench.quant.method.inputs.Inputs` for what each holds."""
+"""Methods of `qbench.quant.method.inputs.Inputs` with the same names give them."""

@@ -27,8 +27,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from qbench.errors import KernelError, ModelError
+from qbench.quant.layer.layer_facts import LayerFacts
 from qbench.quant.layer.linear import QuantizedLinear
-from qbench.quant.model.convert import aliases, facts, place, quantized_layers
+from qbench.quant.model.convert import aliases, place, quantized_layers
 from qbench.quant.model.skeleton import fingerprint, skeleton, unsaved_buffers
 
 FORMAT = 2
@@ -106,7 +107,7 @@ def _write(model: Any, draft: Path, origin: dict[str, Any]) -> None:
         "tied": ties,
         "unsaved_buffers": {name: fingerprint(buffer) for name, buffer in unsaved_buffers(model).items()},
         "layers": {
-            name: {"config": layer.config(), "aliases": aliases(model, name), "facts": facts(layer)}
+            name: {"config": layer.config(), "aliases": aliases(model, name), "facts": layer.facts.to_dict()}
             for name, layer in quantized_layers(model)
         },
     }
@@ -175,7 +176,7 @@ def _empty(folder: Path, known: dict[str, Any]) -> nn.Module:
         raise ModelError(f"{folder} holds a {known['class']}, its config.json makes a {type(model).__name__}")
     for name, layer in known["layers"].items():
         empty = QuantizedLinear.from_config(layer["config"], name, device="meta")
-        place(model, (name, *layer["aliases"]), empty, layer["facts"])
+        place(model, (name, *layer["aliases"]), empty, LayerFacts.from_dict(layer["facts"]))
     if (folder / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
     return model.eval()

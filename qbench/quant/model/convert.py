@@ -1,6 +1,6 @@
-"""Quantizing a model in place, layer by layer, and the table that says what became of each layer.
+"""Quantization of a model in place, layer by layer, and the table of its layers.
 
-At any time one layer stands in memory twice; its float weight goes before the next one is touched.
+One layer at a time is in memory twice; its float weight is freed before the next one is touched.
 Every targeted layer is checked afterwards: a layer that is not packed is an error, never a log line.
 """
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from qbench.errors import MethodError
 from qbench.quant.calibration.walk import Calibrated, quantize_calibrated
 from qbench.quant.formats.weight import PackedWeight
+from qbench.quant.layer.layer_facts import LayerFacts
 from qbench.quant.layer.linear import QuantizedLinear
 from qbench.quant.method.base import Layer, Method
 from qbench.quant.model.digest import codes_sha256
@@ -29,13 +30,13 @@ FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 
 @dataclass(frozen=True)
 class Conversion:
-    """What `quantize_model` did."""
+    """Result of `quantize_model`."""
 
     quantized: tuple[str, ...]
     left: dict[str, str]
     """Linear layers that stay in floating point, by name → why."""
     seconds: float = 0.0
-    """What the method, its calibration and the packing took; the harness's own checks of each layer are not
+    """Seconds of the method, its calibration and the packing; the harness's own checks of each layer are not
     in it."""
     calibration_tokens: int = 0
     """Tokens of the calibration text that ran through the model; 0 for a method that needs none."""
@@ -68,14 +69,14 @@ def quantize_model(
 
 
 def layer_table(model: nn.Module) -> list[dict[str, Any]]:
-    """One entry per quantized layer: what it is, what it ran, and how far its weight moved.
+    """One entry per quantized layer: its format, its kernels, and how far its weight moved.
 
     The layer's own report, with `name`, `kind`, `method`, `params`, `weight_error` (‖w − ŵ‖/‖w‖ measured at
     quantization, None for a weight of zeros), `calibration_tokens`, the method's own `notes` and the hash
     of what it stores, `codes_sha256`.
     """
     return [
-        {**layer.report(), **facts(layer), "codes_sha256": codes_sha256(layer)}
+        {**layer.report(), **layer.facts.to_dict(), "codes_sha256": codes_sha256(layer)}
         for _, layer in quantized_layers(model)
     ]
 
@@ -111,15 +112,9 @@ def aliases(model: nn.Module, name: str) -> list[str]:
     return [other for other, found in every if found is module and other != name]
 
 
-def facts(layer: QuantizedLinear) -> dict[str, Any]:
-    """What is known of the layer's making; each is None for a layer that `place` did not put there."""
-    unknown = dict.fromkeys(("kind", "method", "params", "weight_error", "calibration_tokens", "notes"))
-    return {**unknown, **vars(layer).get("origin", {})}
-
-
-def place(model: nn.Module, names: tuple[str, ...], layer: QuantizedLinear, known: dict[str, Any]) -> None:
+def place(model: nn.Module, names: tuple[str, ...], layer: QuantizedLinear, facts: LayerFacts) -> None:
     """Puts a quantized layer into the model under each of its names, with the facts of its making."""
-    object.__setattr__(layer, "origin", known)
+    layer.facts = facts
     for name in names:
         parent, _, child = name.rpartition(".")
         setattr(model.get_submodule(parent), child, layer)
@@ -153,16 +148,17 @@ def _replace(model: nn.Module, allow_fallback: bool, target: Target) -> float:
     moved = _relative_error(weight, packed.dequantize())
     if moved is not None and not math.isfinite(moved):
         raise MethodError(f"{_describe(target)}: the dequantized weight holds inf or nan")
-    known = {
-        "kind": target.layer.kind,
-        "method": target.method_name,
-        "params": target.method.params(),
-        "weight_error": moved,
-        "calibration_tokens": target.layer.inputs.tokens if target.layer.inputs else None,
-        "notes": dict(target.layer.notes),
-    }
+    inputs = target.layer.inputs
+    facts = LayerFacts(
+        kind=target.layer.kind,
+        method=target.method_name,
+        params=target.method.params(),
+        weight_error=moved,
+        calibration_tokens=inputs.tokens if inputs else None,
+        notes=dict(target.layer.notes),
+    )
     packed.train(module.training)
-    place(model, (target.layer.name, *target.aliases), packed, known)
+    place(model, (target.layer.name, *target.aliases), packed, facts)
     return seconds
 
 
@@ -250,5 +246,5 @@ def _said(error: Exception) -> str:
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """Whether this is the machine's limit and not the method's fault; torch has no class for it on a CPU."""
+    """True for the machine's limit, which is not the method's fault; torch has no class for it on a CPU."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)

@@ -1,4 +1,4 @@
-"""Bytes of tensors and models: storages as they are found, each once, and what the layers claim to hold."""
+"""Bytes of tensors and models: storages as they are found, each once, and the bytes that layers claim."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from torch import nn
 
 @contextmanager
 def parameters_on_meta() -> Iterator[None]:
-    """Inside, every parameter given to a module goes to meta at once. Not for two threads at a time."""
+    """Context in which every parameter given to a module goes to meta at once; for one thread at a time."""
     usual = nn.Module.register_parameter
 
     def register(self: nn.Module, name: str, param: nn.Parameter | None) -> None:
@@ -49,7 +49,7 @@ def unsaved_buffers(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def fingerprint(buffer: torch.Tensor) -> dict[str, Any]:
-    """Enough to recognise a buffer that was rebuilt, with room for another machine's last bit."""
+    """Facts that recognise a rebuilt buffer, with tolerance for another machine's last bit."""
     values = buffer.detach().double()
     finite = values[values.isfinite()]
     return {

@@ -44,7 +44,7 @@ def _override(method: Method, entry: dict[str, Any]) -> Override:
 
 
 def with_params(method: Method, params: dict[str, Any]) -> Method:
-    """The same method with some parameters changed, checked as the registry checks them.
+    """The method with some parameters changed, checked as the registry checks them.
 
     A strategy other than group drops the inherited group size, which would have no meaning.
     """

@@ -1,4 +1,4 @@
-"""Which layers of a model are quantized, and by what: patterns, ties and per-layer overrides.
+"""Choice of the layers to quantize and of their methods: patterns, ties and per-layer overrides.
 
 A target is an `nn.Linear` or GPT-2's `Conv1D`. A weight that another module shares (the tied output
 embedding) is left alone, because replacing it would untie it. Nothing is left out silently: every
@@ -120,7 +120,7 @@ def _layer(name: str, module: nn.Module) -> Layer:
 
 
 def _left_out(name: str, include: list[str], exclude: list[str], ties: dict[str, str]) -> str | None:
-    """Why a layer is no target, or None."""
+    """The reason why a layer is no target, or None."""
     if not any(fnmatchcase(name, pattern) for pattern in include):
         return "no include pattern matches"
     hits = [pattern for pattern in exclude if fnmatchcase(name, pattern)]
@@ -179,5 +179,5 @@ def _refuse_shared(model: nn.Module, chosen: Selection) -> None:
 
 
 def _place(weight: Tensor) -> tuple[int, ...]:
-    """Where a weight lies, so that two names of one tensor are recognised; its identity on meta."""
+    """Address of a weight, by which two names of one tensor are recognised; its identity on meta."""
     return (id(weight),) if weight.is_meta else (weight.device.index or 0, weight.data_ptr())

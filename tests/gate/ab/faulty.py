@@ -15,7 +15,7 @@ FAULTS = {
         ("        middle = 2 **", f"{IMPORT}        faults.quantizing(self)\n        middle = 2 **"),
         ("codes=codes.reshape(weight.shape),", "codes=faults.codes(self, codes).reshape(weight.shape),"),
     ],
-    "qbench/quant/kernels/table.py": [
+    "qbench/quant/kernels/cpu/packed_native.py": [
         (
             f'        summary="weight-only, {NATIVE}",\n        devices=("cpu",),\n'
             '        activations=("none",),\n        num_bits=WIDTHS,',

@@ -9,68 +9,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
-from qbench import AffineWeight, Layer, MethodError
+from qbench import Layer, MethodError
 from qbench.quant.algorithms.cholesky import factorized
 from qbench.quant.layer.linear import QuantizedLinear
 from qbench.quant.method import registry
-from qbench.quant.method.inputs import Inputs
-
-DTYPES = [torch.float32, torch.bfloat16, torch.float16]
-ORDERS = [(False, True), (False, False), (True, True), (True, False)]
-"""act_order, static_groups."""
-
-
-def text(k: int, tokens: int = 400, seed: int = 0) -> Tensor:
-    """Inputs (tokens, K) that are correlated and of very different size."""
-    generator = torch.Generator().manual_seed(seed)
-    mixed = torch.randn(tokens, k, generator=generator) @ torch.randn(k, k, generator=generator)
-    return mixed * torch.logspace(-1.5, 0.5, k)[torch.randperm(k, generator=generator)] / k**0.5
-
-
-def inputs_of(x: Tensor) -> Inputs:
-    made = Inputs(x.shape[1], ("hessian",), x.device)
-    made.add(x)
-    return made
-
-
-def weight(n: int, k: int, seed: int = 1, dtype: torch.dtype = torch.float32) -> Tensor:
-    return torch.randn(n, k, generator=torch.Generator().manual_seed(seed)).to(dtype)
-
-
-def run(w: Tensor, inputs: Inputs | None, **params: Any) -> tuple[AffineWeight, dict[str, Any]]:
-    layer = Layer("a.layer", "Linear", w.shape[1], w.shape[0], inputs)
-    made: AffineWeight = registry.make("gptq", params).quantize_layer(w, layer)
-    assert made.why_invalid(w.shape) is None
-    return made, layer.notes
-
-
-def trace_loss(w: Tensor, made: AffineWeight, hessian: Tensor, damping: float) -> float:
-    """tr(ΔW·H·ΔWᵀ) of the damped Hessian in float64."""
-    exact = hessian.double()
-    dead = exact.diagonal() == 0
-    exact.diagonal()[dead] = 1
-    exact = exact + damping * exact.diagonal().mean() * torch.eye(len(exact), dtype=torch.float64)
-    off = torch.where(dead, 0, w.double()) - made.dequantize(torch.float64)
-    return float(((off @ exact) * off).sum())
-
-
-def published(w: Tensor, hessian: Tensor, order: Tensor, scale: Tensor, zero: Tensor, top: int) -> Tensor:
-    """The paper's steps in float64, with H⁻¹ of the columns that are left taken anew at each; scales fixed.
-
-    `scale` and `zero` are (N, K); codes (N, K) come back in the weight's own order.
-    """
-    moved, codes = w.double().clone(), torch.zeros(w.shape)
-    left = order.tolist()
-    while left:
-        inverse = torch.linalg.inv(hessian[left][:, left])
-        i = left[0]
-        codes[:, i] = (moved[:, i] / scale[:, i] + zero[:, i]).round().clamp(0, top)
-        error = (moved[:, i] - (codes[:, i] - zero[:, i]) * scale[:, i]) / inverse[0, 0]
-        moved[:, left] -= error[:, None] * inverse[0]
-        left = left[1:]
-    return codes
+from tests.quant.algorithms.gptq_cases import (
+    DTYPES,
+    ORDERS,
+    inputs_of,
+    published,
+    run,
+    text,
+    trace_loss,
+    weight,
+)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -259,46 +212,6 @@ def test_columns_without_input_are_zero_and_told() -> None:
         )
 
 
-def test_few_tokens_make_a_singular_hessian_that_damping_mends() -> None:
-    made, notes = run(weight(8, 64), inputs_of(text(64, tokens=5)))
-    assert notes["damping"] == 0.01
-    assert bool(made.dequantize().isfinite().all())
-
-
-def test_damping_grows_until_there_is_a_factor_and_is_told() -> None:
-    x = text(64, tokens=5)
-    _, notes = run(weight(8, 64), inputs_of(x), damp=0.0)
-    assert 0 < notes["damping"] < 1e-3
-    hessian = torch.eye(8)
-    hessian[0, 1] = hessian[1, 0] = 1.05
-    assert factorized(hessian.clone(), 0.01, act_order=False).damping == pytest.approx(0.1)
-    hessian[0, 1] = hessian[1, 0] = 1e6
-    with pytest.raises(MethodError, match=r"no Cholesky factor, with damp 0.01 and up to 10"):
-        factorized(hessian, 0.01, act_order=True)
-
-
-def test_float64_comes_before_more_damping() -> None:
-    """Rank one plus a damping that float32 loses beside it, and float64 does not."""
-    v = torch.full((64,), 1e4)
-    hessian = torch.outer(v, v)
-    found = factorized(hessian.clone(), 1e-8, act_order=False)
-    assert found.damping == 1e-8
-    assert bool(found.moves.isfinite().all())
-
-
-@pytest.mark.parametrize("order", [False, True])
-def test_the_factor_is_the_hessians(order: bool) -> None:
-    x = text(40)
-    hessian = inputs_of(x).hessian()
-    found = factorized(hessian.clone(), 0.01, order)
-    upper = found.moves.double().t() * found.diagonal.double()
-    damped = hessian.double() + 0.01 * hessian.double().diagonal().mean() * torch.eye(40, dtype=torch.float64)
-    torch.testing.assert_close(upper @ upper.t(), damped[found.order][:, found.order], rtol=1e-5, atol=1e-5)
-    assert torch.equal(upper, upper.triu())
-    sizes = hessian.diagonal()[found.order]
-    assert bool((sizes.diff() <= 0).all()) == order
-
-
 def test_groups_in_order_of_activation_run_with_their_columns_permuted() -> None:
     w, x = weight(32, 128), text(128)
     made, _ = run(w, inputs_of(x), act_order=True, static_groups=False, group_size=32)
@@ -329,7 +242,7 @@ def test_a_range_is_the_one_of_the_plain_methods(symmetric: bool) -> None:
 @pytest.mark.parametrize(("n", "block"), [(1, 1), (63, 5), (64, 128), (200, 130)])
 def test_the_walk_in_c_is_the_one_in_torch(n: int, block: int) -> None:
     from qbench.quant.algorithms import gptq
-    from qbench.quant.kernels import native
+    from qbench.quant.kernels.base import native
 
     if native.why_not():
         pytest.skip(f"not built: {native.why_not()}")
@@ -353,7 +266,7 @@ def test_the_walk_in_c_is_the_one_in_torch(n: int, block: int) -> None:
 
 
 def test_codes_are_the_same_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    from qbench.quant.kernels import native
+    from qbench.quant.kernels.base import native
 
     w, inputs = weight(48, 256), inputs_of(text(256))
     fast, _ = run(w, inputs)
@@ -361,25 +274,6 @@ def test_codes_are_the_same_without_a_compiler(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(native, "round_columns", None)
     plain, _ = run(w, inputs)
     assert float((fast.codes == plain.codes).float().mean()) > 0.999
-
-
-def test_layers_of_one_input_share_its_factor(monkeypatch: pytest.MonkeyPatch) -> None:
-    from qbench.quant.algorithms import gptq
-
-    made: list[int] = []
-    usual = gptq.factorized
-
-    def counting(*args: Any) -> Any:
-        made.append(1)
-        return usual(*args)
-
-    monkeypatch.setattr(gptq, "factorized", counting)
-    inputs = inputs_of(text(64))
-    for seed in range(3):
-        run(weight(8, 64, seed), inputs)
-    assert len(made) == 1
-    run(weight(8, 64), inputs, damp=0.1)
-    assert len(made) == 2
 
 
 def test_what_cannot_be_is_said() -> None:

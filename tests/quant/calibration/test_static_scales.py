@@ -12,7 +12,7 @@ from qbench.errors import KernelError
 from qbench.quant.calibration.static_scales import static_scale
 from qbench.quant.formats.affine import AffineWeight
 from qbench.quant.kernels import kernel
-from qbench.quant.kernels.activations import quantize_rows, quantize_static
+from qbench.quant.kernels.shared.activations import quantize_rows, quantize_static
 from qbench.quant.layer.linear import QuantizedLinear
 from qbench.quant.method import registry
 from qbench.quant.method.inputs import Inputs

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 
 from qbench.quant.formats.affine import AffineWeight
-from qbench.quant.kernels import triton_gemm
-from qbench.quant.kernels.triton_gemm import prepare_zeros, run_dequant_gemm, run_gemm, run_gemv
+from qbench.quant.kernels.cuda import triton_gemm
+from qbench.quant.kernels.cuda.triton_gemm import prepare_zeros, run_dequant_gemm, run_gemm, run_gemv
 from qbench.quant.layer.linear import QuantizedLinear
 from tests.quant.layers import activations, affine
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from qbench.quant.kernels.cpu import ALIGNMENT_BYTES, aligned
+from qbench.quant.kernels.shared.codes import ALIGNMENT_BYTES, aligned
 
 CRASH = """
 import torch

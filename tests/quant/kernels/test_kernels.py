@@ -19,9 +19,10 @@ from torch import Tensor
 
 from qbench.errors import KernelError
 from qbench.quant.formats.affine import AffineWeight
-from qbench.quant.kernels import KERNELS, Kernel, choose, kernel, listing, native, plan
-from qbench.quant.kernels.activations import quantize_rows
-from qbench.quant.kernels.machine import features
+from qbench.quant.kernels import Kernel, choose, kernel, kernel_rows, kernels, plan
+from qbench.quant.kernels.base import native
+from qbench.quant.kernels.base.machine import features
+from qbench.quant.kernels.shared.activations import quantize_rows
 from qbench.quant.layer.linear import QuantizedLinear
 from tests.quant.layers import activations, affine
 
@@ -29,7 +30,7 @@ ROWS = (1, 2, 3, 7, 8, 9, 16, 17, 33, 128, 300)
 CPU = torch.device("cpu")
 EPS = {torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11, torch.float32: 2.0**-24}
 """Half a unit in the last place, relative."""
-PLAIN = [entry for entry in KERNELS if "int" in entry.codes and not entry.outliers]
+PLAIN = [entry for entry in kernels() if "int" in entry.codes and not entry.outliers]
 """Kernels of integer codes alone; the others are tried in test_fp8.py and test_outliers.py."""
 HERE = [entry for entry in PLAIN if entry.missing("cpu") is None]
 
@@ -123,13 +124,14 @@ def test_every_number_of_rows(entry: Kernel, rows: int) -> None:
 @pytest.mark.parametrize("entry", HERE, ids=lambda entry: entry.name)
 def test_odd_shapes(entry: Kernel, shape: tuple[int, int]) -> None:
     n, k = shape
+    dtype = DTYPES[entry.dtypes[0]]
     k = max(entry.min_in_features, -(-k // entry.in_multiple) * entry.in_multiple)
     for number, acts in enumerate(entry.activations):
         weight = affine(n, k, activations=acts, seed=number)
         for rows in (1, 4, 19):
-            layer = layer_of(weight, entry, torch.bfloat16)
-            layer(activations(rows, k, torch.bfloat16))
-            check(layer, weight, activations(rows, k, torch.bfloat16, seed=rows))
+            layer = layer_of(weight, entry, dtype)
+            layer(activations(rows, k, dtype))
+            check(layer, weight, activations(rows, k, dtype, seed=rows))
 
 
 @pytest.mark.parametrize("name", ["int8_onednn", "int8_int_mm"])
@@ -171,9 +173,10 @@ def test_activation_codes_are_what_they_are_defined_to_be() -> None:
 @pytest.mark.parametrize("entry", HERE, ids=lambda entry: entry.name)
 def test_a_broken_activation_shows_in_its_row_alone(entry: Kernel, bad: float) -> None:
     weight = affine(16, 64, activations=entry.activations[-1])
-    x = activations(3, 64, torch.bfloat16)
+    dtype = DTYPES[entry.dtypes[0]]
+    x = activations(3, 64, dtype)
     x[1, 5] = bad
-    out = layer_of(weight, entry, torch.bfloat16)(x)
+    out = layer_of(weight, entry, dtype)(x)
     assert not out[1].isfinite().any()
     assert out[[0, 2]].isfinite().all()
 
@@ -226,8 +229,8 @@ def test_auto_by_format(case: dict[str, Any], dtype: str, expected: str) -> None
 
 
 def test_listing_is_json_and_says_why_not() -> None:
-    listed = json.loads(json.dumps(listing()))
-    assert [entry["name"] for entry in listed] == [entry.name for entry in KERNELS]
+    listed = json.loads(json.dumps(kernel_rows()))
+    assert [entry["name"] for entry in listed] == [entry.name for entry in kernels()]
     for entry in listed:
         assert entry["available"] is (entry["reason"] is None)
     if not torch.cuda.is_available():
@@ -265,8 +268,8 @@ def test_an_unknown_kernel_is_an_error_with_a_near_miss() -> None:
 SATURATING = """
 import torch
 from qbench.quant.kernels import plan
-from qbench.quant.kernels import native
-from qbench.quant.kernels.machine import features
+from qbench.quant.kernels.base import native
+from qbench.quant.kernels.base.machine import features
 from qbench.quant.layer.linear import QuantizedLinear
 from tests.quant.layers import activations, affine
 weight = affine(64, 512, activations="dynamic")

@@ -14,7 +14,8 @@ import torch
 
 from qbench.quant.formats.affine import AffineWeight, Strategy
 from qbench.quant.formats.fp8 import FORMATS, Fp8Weight
-from qbench.quant.kernels import compiler, native
+from qbench.quant.kernels.base import compiler, native
+from qbench.quant.kernels.cpu.packed_native import prepare_packed, run_packed
 from qbench.quant.layer.linear import QuantizedLinear
 from tests.quant.layers import ZeroKind, activations, affine
 
@@ -103,7 +104,7 @@ def test_packed_weights_are_the_dequantized_ones(
             assert layer.bias is not None
             wanted = x.double() @ used.double().t() + layer.bias.double()
             room = x.double().abs() @ used.double().abs().t()
-            got = native.run_packed(layer, native.prepare_packed(layer), x)
+            got = run_packed(layer, prepare_packed(layer), x)
             assert bool(((got.double() - wanted).abs() <= room * 2**-18 + wanted.abs() * 2**-8 + 1e-6).all())
 
 
@@ -133,11 +134,11 @@ def test_rounding_is_to_nearest_even_and_nan_stays() -> None:
 
 SUBNORMAL = """
 import numpy
-from qbench.quant.kernels import native
+from qbench.quant.kernels.base import native
 assert native.why_not() is None
 print(float(numpy.float32(1e-40) * numpy.float32(1.0)) > 0)
 """
-SAY = "from qbench.quant.kernels import native; print(native.why_not())"
+SAY = "from qbench.quant.kernels.base import native; print(native.why_not())"
 RUN = """
 import torch
 from qbench.quant.formats.affine import AffineWeight

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from qbench.quant.formats.affine import AffineWeight
-from qbench.quant.kernels import Kernel, kernel, tinygemm
+from qbench.quant.kernels import Kernel, kernel
+from qbench.quant.kernels.cuda import int4_tinygemm as tinygemm
 from qbench.quant.layer.linear import QuantizedLinear
 from tests.quant.layers import activations, affine
 

@@ -20,8 +20,8 @@ import pytest
 import torch
 
 from qbench.quant.formats.packing import PLANES
-from qbench.quant.kernels import triton_gemm
-from qbench.quant.kernels.triton_gemm import GEMV, Tile, block_k, gemm_tile
+from qbench.quant.kernels.cuda import triton_gemm
+from qbench.quant.kernels.cuda.triton_gemm import GEMV, Tile, block_k, gemm_tile
 from qbench.quant.layer.linear import QuantizedLinear
 from tests.quant.kernels.interpreted import cases
 from tests.quant.layers import affine
@@ -93,12 +93,12 @@ def compiled(name: str, tile: Tile, dtype: str, num_bits: int, group: int | None
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from qbench.quant.kernels import triton_kernels
+    from qbench.quant.kernels.shared import triton_functions
 
     strategy = "channel" if group is None else "group"
     weight = affine(8, k, num_bits=num_bits, strategy=strategy, zero=zero, group_size=group or 32)
     layer = QuantizedLinear.from_weight(weight, dtype=torch.bfloat16)
-    function = getattr(triton_kernels, name)
+    function = getattr(triton_functions, name)
     fixed = {**triton_gemm.constants(layer, tile), "BLOCK_M": tile.m, "BIAS": True}
     fixed = {key: value for key, value in fixed.items() if key in function.arg_names}
     types = {

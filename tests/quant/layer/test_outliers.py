@@ -16,13 +16,13 @@ from torch import Tensor
 from qbench import AffineWeight, Layer, MethodError
 from qbench.errors import KernelError
 from qbench.quant.formats.outliers import Outliers
-from qbench.quant.kernels import DTYPES, KERNELS, Kernel, kernel
+from qbench.quant.kernels import DTYPES, Kernel, kernel, kernels
 from qbench.quant.layer.linear import QuantizedLinear
 from qbench.quant.method import registry
 from qbench.quant.method.inputs import Inputs
 from tests.quant.layers import affine
 
-HERE = [entry for entry in KERNELS if entry.outliers and entry.missing("cpu") is None]
+HERE = [entry for entry in kernels() if entry.outliers and entry.missing("cpu") is None]
 EPS = {"bf16": 2.0**-8, "fp16": 2.0**-11, "fp32": 2.0**-24}
 CALIBRATED = (3, 40)
 """Columns that the calibration text below shows as outliers."""
@@ -275,7 +275,7 @@ def test_kernels_with_and_without_outliers_do_not_stand_in_for_each_other() -> N
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("mode", ["original", "dequantized"])
-@pytest.mark.parametrize("name", [e.name for e in KERNELS if e.outliers and "cuda" in e.devices])
+@pytest.mark.parametrize("name", [e.name for e in kernels() if e.outliers and "cuda" in e.devices])
 def test_cuda_kernels(name: str, mode: str) -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")

@@ -57,8 +57,10 @@ def main() -> None:
     started = time.perf_counter()
     for name in (*PRELOAD, *_own_modules()):
         importlib.import_module(name)
-    from qbench.quant.kernels import native
+    from qbench.quant.kernels import built_in
+    from qbench.quant.kernels.base import native
 
+    built_in()  # the kernels' modules: the worker adds plugins
     native.why_not()  # compiles and loads the kernels in C once, for every worker
     gc.collect()
     gc.freeze()  # what is shared now stays shared: no collection touches these pages after a fork

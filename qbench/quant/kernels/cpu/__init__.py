@@ -1,0 +1,1 @@
+"""Kernels for a CPU, a file a family; each lists its entries in `KERNELS`."""

@@ -1,0 +1,1 @@
+"""Kernels for every device, a file a family; each lists its entries in `KERNELS`."""
