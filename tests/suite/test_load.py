@@ -231,7 +231,7 @@ def test_a_byte_order_mark_is_no_mistake() -> None:
 
 def test_a_grid_that_explodes_is_refused() -> None:
     axes = ", ".join(f"p{i}: [{', '.join(map(str, range(100)))}]" for i in range(20))
-    assert "over a billion corners, more than 10000" in complaint(
+    assert "over a billion variants, more than 10000" in complaint(
         SMALL.replace("{name: none}", f"{{name: a, {axes}}}")
     )
 

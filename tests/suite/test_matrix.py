@@ -135,7 +135,7 @@ def test_filters_add_up_and_must_match(variants: list[Variant]) -> None:
     for text, expected in [
         ("mehtod=none", "did you mean 'method'?"),
         ("method=asbmax", "did you mean 'absmax'? choose from: absmax, gptq, hqq, none"),
-        ("method=none,num_bits=4", "no variant matches all of them"),
+        ("method=none,num_bits=4", "no cell matches all of them"),
     ]:
         with pytest.raises(SuiteError) as caught:
             select(variants, [parse_filter(text)])
