@@ -14,34 +14,15 @@ FILES = sorted(path for folder in ("qbench", "methods") for path in (ROOT / fold
 OPENINGS = re.compile(r"(What|Which|Whether|Of|How|Where|That|Whose|Why)\b")
 PRIVATE = {
     "flight", "flights", "lap", "laps", "errand", "errands", "duel", "duels", "lane", "lanes", "crew",
-    "night", "nights", "betting", "kept", "album", "card", "cards", "corner", "corners", "gathered",
+    "night", "nights", "betting", "album", "corner", "corners", "gathered",
 }  # fmt: skip
 """Words of the old private vocabulary; `docs/architecture.md` has the terms in use."""
-RECORDED = {"lap"}
-"""Names that stand in stored records and in columns of the frame."""
-TO_DO = frozenset({
-    "qbench/cli/gate_options.py", "qbench/cli/gated.py", "qbench/cli/verified.py", "qbench/gate",
-    "qbench/gate/ab", "qbench/gate/baseline", "qbench/gate/report", "qbench/gate/timing",
-    "qbench/gate/verdicts", "qbench/measure", "qbench/models", "qbench/probes", "qbench/probes/energy",
-    "qbench/probes/energy/measure", "qbench/probes/latency", "qbench/probes/latency/measure",
-    "qbench/probes/memory", "qbench/probes/memory/measure", "qbench/probes/quality",
-    "qbench/probes/quality/measure", "qbench/probes/tasks", "qbench/quant",
-    "qbench/quant/algorithms", "qbench/quant/calibration", "qbench/quant/formats", "qbench/quant/kernels",
-    "qbench/quant/layer", "qbench/quant/method", "qbench/quant/model", "qbench/quant/selection",
-    "qbench/report/compare", "qbench/report/history", "qbench/report/leaderboard", "qbench/report/text",
-    "qbench/report/view", "qbench/results/columns", "qbench/results/compare", "qbench/results/frames",
-    "qbench/results/history", "qbench/results/stats", "qbench/results/table", "qbench/run",
-    "qbench/run/executors/local", "qbench/run/planning", "qbench/run/worker", "qbench/suite",
-})  # fmt: skip
-"""Folders and files whose docstrings and names are still to be gone through."""
+RECORDED = {"lap", "laps", "errand", "corner"}
+"""Names that stand in stored records, in the JSON of a gate, and in messages to workers of older versions."""
 
 
 def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
-
-
-def _to_do(path: Path) -> bool:
-    return not TO_DO.isdisjoint(one.relative_to(ROOT).as_posix() for one in (path, path.parent))
 
 
 def _docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
@@ -87,8 +68,8 @@ def private_names(tree: ast.Module) -> list[str]:
 def test_violations_are_found() -> None:
     tree = ast.parse(
         '"""What it is."""\n'
-        'class Flight:\n    """Which one."""\n    kept: int\n'
-        'def lane(card_of, *, x):\n    """How far."""\n    duel_count = 1\n'
+        'class Flight:\n    """Which one."""\n    crew: int\n'
+        'def lane(corner_of, *, x):\n    """How far."""\n    duel_count = 1\n'
         'def _hidden():\n    """Whether it is."""\n'
         "import a.b as crew\n"
         "def whole(ofen):\n"
@@ -98,8 +79,8 @@ def test_violations_are_found() -> None:
     assert private_names(tree) == [
         "10: crew",
         "2: Flight",
-        "4: kept",
-        "5: card_of",
+        "4: crew",
+        "5: corner_of",
         "5: lane",
         "7: duel_count",
     ]
@@ -107,13 +88,10 @@ def test_violations_are_found() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_docstrings_open_with_a_noun_or_a_verb(path: Path) -> None:
-    if not _to_do(path):
-        assert not openings(_tree(path))
+    assert not openings(_tree(path))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_names_are_no_private_vocabulary(path: Path) -> None:
-    words = _words(path.stem)
-    if not _to_do(path):
-        assert not private_names(_tree(path))
-        assert not words & PRIVATE
+    assert not private_names(_tree(path))
+    assert not _words(path.stem) & PRIVATE

@@ -38,7 +38,7 @@ class Saved:
         return "quantized"
 
     def why_not(self, method: str, dtype: str) -> str | None:
-        """Why a cell of this checkpoint cannot run with another method than `saved`, or in this dtype."""
+        """Reason that a cell of this checkpoint cannot run: another method than `saved`, or another dtype."""
         if method != "saved":
             source = self.origin.get("source")
             model = f" ({one_line(source)[:MAX_LABEL]})" if isinstance(source, str) else ""

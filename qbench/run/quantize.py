@@ -148,7 +148,7 @@ def _calibration(order: Order, needed: bool) -> CalibrationSettings | None:
 
 
 class _CommandLine:
-    """Where a section's paths begin when there is no suite file: the working folder."""
+    """The working folder: a section's paths begin there when there is no suite file."""
 
     def path(self, written: str) -> Path:
         return Path(written).expanduser()

@@ -50,7 +50,7 @@ def chosen(
 
 
 def unmatched(rule: Mapping[str, Any], facts: Sequence[dict[str, str]]) -> tuple[KeyPath, str] | None:
-    """Why a rule matches no cell, and at which of its keys; None where it matches one."""
+    """Reason that a rule matches no cell, with the key that fails; None where it matches one."""
     if not rule:
         return (), "an empty rule; name a key, such as {method: absmax}"
     if any(fits(fact, rule) for fact in facts):

@@ -42,7 +42,7 @@ class OverrideSpec(Spec):
 
 
 class LayersSpec(Spec):
-    """Which layers are quantized, by patterns on their dotted names."""
+    """Layers to quantize, by patterns on their dotted names."""
 
     include: list[Name] = Field(["*"], min_length=1, description="Layers to quantize")
     exclude: list[Name] = Field([], description="Layers to leave alone; a tied lm_head always is")

@@ -136,7 +136,6 @@ def test_a_run_has_it_in_record_and_samples(run: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="the table of metrics names the probes that it reads", strict=True)
 def test_a_run_has_it_in_frame_page_and_gate(run: Path) -> None:
     _has_columns(run, sample_of(run))
     _is_gated(run, next(run.glob("results/words/*")))

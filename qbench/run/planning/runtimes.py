@@ -12,7 +12,7 @@ from qbench.cell import EAGER
 
 
 def why_not(runtime: str, device: str) -> str | None:
-    """Why `runtime` cannot run on `cpu` or `cuda:N` here, with the way out; None where it can."""
+    """Reason that `runtime` cannot run on `cpu` or `cuda:N` here, with the way out; None where it can."""
     if runtime == EAGER:
         return None
     if device == "cpu":

@@ -1,1 +1,1 @@
-"""What runs inside the process of a cell."""
+"""The process of a cell: loading, quantizing, probing, and the messages that it sends."""

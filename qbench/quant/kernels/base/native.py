@@ -51,12 +51,12 @@ def describe(layer: Operand, exact: bool) -> tuple[Tensor, ...]:
     if zeros is not None and spec.zero == "integer":
         zeros = unpack(zeros, spec.num_bits, layer.scale.numel())
     scale = layer.scale.contiguous()
-    kept = {"zero": zeros, "scale": None if exact else scale}
+    given = {"zero": zeros, "scale": None if exact else scale}
     if exact:
-        kept["out_scale"] = channel_scale(layer)
+        given["out_scale"] = channel_scale(layer)
     if layer.bias is not None:
-        kept["bias"] = layer.bias.to(torch.float32)
-    found = {name: tensor for name, tensor in kept.items() if tensor is not None}
+        given["bias"] = layer.bias.to(torch.float32)
+    found = {name: tensor for name, tensor in given.items() if tensor is not None}
     weight = Weight(**{name: tensor.data_ptr() for name, tensor in found.items()})
     weight.rows, weight.columns = spec.out_features, spec.in_features
     weight.format = FLOATS.get(spec.code, spec.num_bits)

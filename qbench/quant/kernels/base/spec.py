@@ -131,7 +131,7 @@ GROUPED: dict[int, Strategy] = {0: "group_axis0", 1: "group"}
 
 
 def _affine_spec(common: LinearSpec, weight: AffineWeight) -> LinearSpec:
-    kept = None if weight.outliers is None else weight.outliers.weights
+    apart = None if weight.outliers is None else weight.outliers.weights
     zero: Zero = "none"
     zero_dtype: str | None = None
     if weight.zero is not None:
@@ -147,8 +147,8 @@ def _affine_spec(common: LinearSpec, weight: AffineWeight) -> LinearSpec:
         activations=weight.activations,
         permuted=weight.permutation is not None,
         threshold=None if weight.outliers is None else weight.outliers.threshold,
-        outliers=0 if kept is None else kept.shape[1],
-        outlier_dtype=None if kept is None else dtype_name(kept.dtype),
+        outliers=0 if apart is None else apart.shape[1],
+        outlier_dtype=None if apart is None else dtype_name(apart.dtype),
     )
 
 

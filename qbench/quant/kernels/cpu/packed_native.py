@@ -12,8 +12,8 @@ from qbench.quant.kernels.base.spec import Operand, held_codes
 
 def prepare_packed(layer: Operand) -> tuple[Tensor, ...]:
     """The description that `native` reads, the codes, and the tensors that the description points to."""
-    described, *kept = native.describe(layer, native.exact(layer))
-    return (described, held_codes(layer), *kept)
+    described, *given = native.describe(layer, native.exact(layer))
+    return (described, held_codes(layer), *given)
 
 
 def run_packed(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tensor:

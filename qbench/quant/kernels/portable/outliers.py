@@ -36,15 +36,15 @@ def beside_outliers(product: Run, columns: Columns) -> Run:
 
     def run(layer: Operand, prepared: tuple[Tensor, ...], x: Tensor) -> Tensor:
         rest, apart = x, layer.outlier_columns
-        kept = None if apart is None else x.index_select(1, apart)
+        outlying = None if apart is None else x.index_select(1, apart)
         if apart is not None:
             rest = rest.index_fill(1, apart.long(), 0.0)
         found = outliers_in(rest, float(layer.spec.threshold or 0.0))
         if found.numel():
             rest = rest.index_fill(1, found, 0.0)
         out = product(layer, prepared, rest)
-        if kept is not None and layer.outlier_weights is not None:
-            out.addmm_(kept, layer.outlier_weights.to(x.dtype).t())
+        if outlying is not None and layer.outlier_weights is not None:
+            out.addmm_(outlying, layer.outlier_weights.to(x.dtype).t())
         if found.numel():
             out.addmm_(x.index_select(1, found), columns(layer, prepared, found).to(x.dtype))
         layer.kernel_log.count_outliers(found.numel())
