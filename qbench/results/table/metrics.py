@@ -48,9 +48,14 @@ def _declared() -> Iterator[tuple[str, Metric]]:
 
 
 def _of_entry_point(point: EntryPoint) -> Iterator[tuple[str, Metric]]:
-    """ResultsError where it gives something else."""
+    """ResultsError where it cannot be loaded, or gives something else."""
     source = f"{point.value} of {point.dist.name if point.dist else 'a package'}"
-    given = point.load()
+    try:
+        given = point.load()
+    except Exception as error:  # whatever a package of somebody else's does
+        raise ResultsError(
+            f"{source} under {GROUP} cannot be loaded ({type(error).__name__}: {error}); mend or uninstall it"
+        ) from error
     for metric in given if isinstance(given, tuple) else (given,):
         if not isinstance(metric, Metric):
             raise ResultsError(f"{source} under {GROUP} is no Metric nor a tuple of them, but {metric!r}")

@@ -194,10 +194,35 @@ def test_the_schema_of_suites_and_the_dictionary_name_it() -> None:
     assert "words that the model holds possible at each token" in page
 
 
-def test_a_name_that_is_taken_is_an_error_that_names_both(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("written", "instead", "complaint"),
+    [
+        (
+            'name="branching"',
+            'name="perplexity"',
+            "the metric 'perplexity' is declared by the probe perplexity and by branching:METRICS",
+        ),
+        (
+            'direction="lower"',
+            'direction="down"',
+            "branching:METRICS of branching under qbench.metrics cannot be loaded (ValueError: metric "
+            "'branching': direction = 'down'; choose from lower, higher, None); mend or uninstall it",
+        ),
+        (
+            "METRICS =",
+            "import gone\nMETRICS =",
+            "cannot be loaded (ModuleNotFoundError: No module named 'gone'); mend or uninstall it",
+        ),
+    ],
+)
+def test_a_faulty_declaration_is_an_error_that_names_its_source(
+    written: str, instead: str, complaint: str, tmp_path: Path
+) -> None:
     shutil.copytree(PACKAGE, tmp_path / "package")
     module = tmp_path / "package/branching.py"
-    module.write_text(module.read_text().replace('name="branching"', 'name="perplexity"'))
+    text = module.read_text()
+    assert written in text
+    module.write_text(text.replace(written, instead, 1))
     said = run("-m", "qbench", "show", str(tmp_path), path=tmp_path / "package", code=2)
-    assert "the metric 'perplexity' is declared by the probe perplexity and by branching:METRICS" in said
+    assert complaint in " ".join(said.split())
     assert "Traceback" not in said
