@@ -165,14 +165,14 @@ def test_the_history_has_series_of_it_and_of_its_ratio(folders: dict[str, Path],
 
 def test_a_suite_gates_it_and_a_worse_value_is_a_finding(folders: dict[str, Path]) -> None:
     found = asked(
-        "from qbench.gate.baseline.baseline_cell import kept_cells\n"
+        "from qbench.gate.baseline.baseline_cell import baseline_cells\n"
         "from qbench.gate.verdicts.exact import exact_findings\n"
         "from qbench.results.compare.compare import read_source\n"
         "from qbench.suite.load import load_suite\n"
         "from pathlib import Path\n"
         f"root = Path({str(folders['root'])!r})\n"
         "gate = load_suite(root / 'suite.yaml').gate\n"
-        "sides = [kept_cells(read_source(root / name).records) for name in 'ab']\n"
+        "sides = [baseline_cells(read_source(root / name).records) for name in 'ab']\n"
         "found = [[one.cell, one.metric, one.verdict, one.gated, one.threshold, one.change]\n"
         "         for one in exact_findings(*sides, gate)]"
     )
