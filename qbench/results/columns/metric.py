@@ -134,6 +134,15 @@ class Metric:
             if value not in choices:
                 known = ", ".join(map(str, choices))
                 raise ValueError(f"metric {self.name!r}: {name} = {value!r}; choose from {known}")
+        for name, part, wanted in (("display", self.display, Display), ("gate", self.gate, Gate)):
+            if part is not None and not isinstance(part, wanted):
+                raise ValueError(
+                    f"metric {self.name!r}: {name} = {part!r}; write {wanted.__name__}({part!r})"
+                )
+        if not self.name.isidentifier() or self.digits < 1:
+            raise ValueError(
+                f"metric {self.name!r}, digits {self.digits}: a name of letters, digits and _, and 1 or more"
+            )
 
     @property
     def dtype(self) -> str:

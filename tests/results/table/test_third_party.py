@@ -195,6 +195,33 @@ def test_the_schema_of_suites_and_the_dictionary_name_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("1 / 0", "branching:METRICS of branching failed: ZeroDivisionError: division by zero"),
+        ("'many'", "branching:METRICS of branching gave 'many', which is no number"),
+    ],
+)
+def test_a_metric_that_fails_is_null_with_its_reason(
+    body: str, reason: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(PACKAGE, tmp_path / "package")
+    with (tmp_path / "package/branching.py").open("a") as module:
+        module.write(
+            "\nfrom dataclasses import replace\n"
+            f"METRICS = (replace(BRANCHING, value=lambda record: {body}, by_window=None, versus=None),)\n"
+        )
+    printed = run(
+        "-c",
+        "import json, qbench\n"
+        f"frame = qbench.load({str(folders['a'])!r})\n"
+        "print(frame['branching'].isna().all(), frame['perplexity'].notna().any())\n"
+        "print(json.loads(frame['missing'].iloc[0])['branching'])",
+        path=tmp_path / "package",
+    )
+    assert printed.splitlines() == ["True True", reason]
+
+
+@pytest.mark.parametrize(
     ("written", "instead", "complaint"),
     [
         (
@@ -207,6 +234,11 @@ def test_the_schema_of_suites_and_the_dictionary_name_it() -> None:
             'direction="down"',
             "branching:METRICS of branching under qbench.metrics cannot be loaded (ValueError: metric "
             "'branching': direction = 'down'; choose from lower, higher, None); mend or uninstall it",
+        ),
+        (
+            'source="perplexity"',
+            'source="perplexty"',
+            "of branching:METRICS of branching reads 'perplexty'; did you mean 'perplexity'?",
         ),
         (
             "METRICS =",
