@@ -16,7 +16,7 @@ TEXT = (ROOT / "CONTRIBUTING.md").read_text()
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 SEEN = {
     "A metric": ("Worst layer", "0.007821"),
-    "A probe": ("tokenizer", "tokenizer_s"),
+    "A probe": ("tokenizer", "Tokenizer"),
     "A kernel": ("whole_gemm (cached)", "an example"),
     "A method": ("Conformance of nearest8", "nearest8"),
     "An executor": ("ok",),

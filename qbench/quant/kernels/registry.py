@@ -68,14 +68,15 @@ def built_in() -> tuple[Kernel, ...]:
 @functools.cache
 def registered() -> Registry:
     """Built-in kernels and plugins; KernelError naming both sources where two share a name."""
-    found = {entry.name: (entry, BUILT_IN) for entry in built_in()}
+    given = [(entry, BUILT_IN) for entry in built_in()]
     broken = []
     for source, point in _points():
         try:
-            entry = _loaded(point)
+            given.append((_loaded(point), source))
         except Exception as error:
             broken.append(Broken(point.name, source, f"{type(error).__name__}: {error}"))
-            continue
+    found: dict[str, tuple[Kernel, str]] = {}
+    for entry, source in given:
         if entry.name in found:
             raise KernelError(
                 f"two kernels are called {entry.name!r}: from {found[entry.name][1]} and from {source}; "

@@ -7,6 +7,7 @@ bf16 keeps 8 significant bits (rounding to nearest moves a value by up to 2â»â
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -94,6 +95,13 @@ def cases(entry: Kernel) -> list[dict[str, Any]]:
     ]
 
 
+def usual(entry: Kernel) -> dict[str, Any]:
+    """Plain 8-bit rows where the kernel takes them, else the first combination that it claims."""
+    plain = {"num_bits": 8, "strategy": "channel", "zero": "none"}
+    claimed = [{key: case[key] for key in plain} for case in cases(entry)]
+    return plain if plain in claimed else claimed[0]
+
+
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
@@ -112,7 +120,7 @@ def test_every_claimed_combination(entry: Kernel) -> None:
 @pytest.mark.parametrize("entry", HERE, ids=lambda entry: entry.name)
 def test_every_number_of_rows(entry: Kernel, rows: int) -> None:
     dtype = DTYPES[entry.dtypes[0]]
-    weight = affine(50, 160, activations=entry.activations[-1])
+    weight = affine(50, 160, activations=entry.activations[-1], **usual(entry))
     bias = torch.linspace(-3, 3, 50).to(dtype)
     for given in (None, bias):
         layer = layer_of(weight, entry, dtype, given)
@@ -125,9 +133,11 @@ def test_every_number_of_rows(entry: Kernel, rows: int) -> None:
 def test_odd_shapes(entry: Kernel, shape: tuple[int, int]) -> None:
     n, k = shape
     dtype = DTYPES[entry.dtypes[0]]
-    k = max(entry.min_in_features, -(-k // entry.in_multiple) * entry.in_multiple)
+    grouped = usual(entry)["strategy"].startswith("group")
+    multiple = math.lcm(entry.in_multiple, 32 if grouped else 1)
+    k = max(entry.min_in_features, -(-k // multiple) * multiple)
     for number, acts in enumerate(entry.activations):
-        weight = affine(n, k, activations=acts, seed=number)
+        weight = affine(n, k, activations=acts, seed=number, **usual(entry))
         for rows in (1, 4, 19):
             layer = layer_of(weight, entry, dtype)
             layer(activations(rows, k, dtype))
@@ -172,7 +182,7 @@ def test_activation_codes_are_what_they_are_defined_to_be() -> None:
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 @pytest.mark.parametrize("entry", HERE, ids=lambda entry: entry.name)
 def test_a_broken_activation_shows_in_its_row_alone(entry: Kernel, bad: float) -> None:
-    weight = affine(16, 64, activations=entry.activations[-1])
+    weight = affine(16, 64, activations=entry.activations[-1], **usual(entry))
     dtype = DTYPES[entry.dtypes[0]]
     x = activations(3, 64, dtype)
     x[1, 5] = bad

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from qbench.quant.formats.weight import Activations, Strategy
 from qbench.quant.kernels.base.machine import FEATURES, cuda_capability, features
-from qbench.quant.kernels.base.spec import Code, LinearSpec, Operand, Zero
+from qbench.quant.kernels.base.spec import DTYPES, Code, LinearSpec, Operand, Zero
 
 Prepare = Callable[[Operand], tuple[Tensor, ...]]
 Run = Callable[[Operand, tuple[Tensor, ...], Tensor], Tensor]
@@ -92,6 +93,23 @@ class Kernel:
     """Inverse of `prepare`, whose tensors then replace the layer's codes in memory; it returns the codes."""
     choices: tuple[Choice, ...] = ()
     """Rows and machines for which it is the fastest; empty: it runs only where it is asked for by name."""
+
+    def __post_init__(self) -> None:
+        for field, given, known in (
+            ("devices", self.devices, ("cpu", "cuda")),
+            ("activations", self.activations, get_args(Activations)),
+            ("num_bits", self.num_bits, WIDTHS),
+            ("strategies", self.strategies, get_args(Strategy)),
+            ("zeros", self.zeros, get_args(Zero)),
+            ("dtypes", self.dtypes, tuple(DTYPES)),
+            ("codes", self.codes, get_args(Code)),
+            ("needs", self.needs, tuple(FEATURES)),
+        ):
+            if not isinstance(given, tuple) or not set(given) <= set(known):
+                words = ", ".join(map(repr, known))
+                raise ValueError(
+                    f"kernel {self.name!r}: {field} = {given!r}; a tuple of words out of {words}"
+                )
 
     def missing(self, device: str) -> str | None:
         """The first feature that this machine lacks to run any layer on `cpu` or `cuda`, or None."""
