@@ -22,7 +22,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qbench.cell import EAGER
 from qbench.errors import ModelError
+from qbench.measure.bench import Bench
 from qbench.measure.generation import Generation
 from qbench.measure.inductor import empty_caches
 from qbench.quant.model.convert import quantized_layers
@@ -192,6 +194,17 @@ def agreement(compiled: CompiledGeneration) -> dict[str, Any]:
     }
     _refuse_beyond_noise(found, torch.finfo(compiled.model.dtype).eps)
     return found
+
+
+def generation_for(bench: Bench, ids: Tensor, tokens: int) -> Generation:
+    """For prompts (B, P) and `tokens` tokens after each; compiled, and compared with eager, where that is
+    the cell's runtime. ModelError where the model does not compile, or compiles to something else."""
+    if bench.cell.runtime == EAGER:
+        return Generation(bench.model, ids)
+    compiled = CompiledGeneration(bench.model, ids, tokens=tokens)
+    compiled.compile()
+    compiled.check = agreement(compiled)
+    return compiled
 
 
 def _refuse_beyond_noise(found: dict[str, Any], epsilon: float) -> None:

@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from qbench.quant.kernels.base.kernel import Choice, Kernel
     from qbench.quant.layer.linear import QuantizedLinear
     from qbench.quant.method.base import Layer, Method
+    from qbench.quant.method.inputs import Statistic
     from qbench.quant.method.parameters import checked_group_size, checked_percentile
-    from qbench.quant.method.statistic import Statistic
 
 _MODULES = {
     "affine": "qbench.quant.formats.affine",
@@ -71,7 +71,7 @@ _NAMES = {
     "Layer": "qbench.quant.method.base",
     "Method": "qbench.quant.method.base",
     "QuantizedLinear": "qbench.quant.layer.linear",
-    "Statistic": "qbench.quant.method.statistic",
+    "Statistic": "qbench.quant.method.inputs",
     "checked_group_size": "qbench.quant.method.parameters",
     "checked_percentile": "qbench.quant.method.parameters",
 }

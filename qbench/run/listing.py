@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import Any
 
-Rows = list[dict[str, Any]]
+from qbench.cell import JsonObject
+
+Rows = list[JsonObject]
+"""They are printed as a table or as JSON."""
 
 
 def rows(what: str) -> Rows:

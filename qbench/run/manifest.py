@@ -15,7 +15,7 @@ from qbench.run.executors.executor import Capability, Executor, Job
 from qbench.run.executors.running_job import RunningJob
 from qbench.run.planning.plan import Planned
 from qbench.run.provenance import environment as machine
-from qbench.run.provenance.clock import utc_now
+from qbench.run.provenance.environment import utc_now
 from qbench.run.worker.requests import MeasurePeakRates
 from qbench.suite.spec import Suite
 

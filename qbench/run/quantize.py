@@ -28,7 +28,7 @@ from qbench.run.executors.executor import Event, Executor, Job
 from qbench.run.executors.running_cell import RunningCell, outcome
 from qbench.run.executors.running_job import RunningJob
 from qbench.run.planning.devices import Devices
-from qbench.run.provenance.clock import utc_now
+from qbench.run.provenance.environment import utc_now
 from qbench.run.worker.events import Phase
 from qbench.run.worker.model_card import SUITE
 from qbench.run.worker.requests import SaveQuantized

@@ -23,7 +23,7 @@ from qbench.run.bases import keep_base_outputs
 from qbench.run.executors import registry as executors
 from qbench.run.executors.executor import Executor
 from qbench.run.executors.scheduler import Listener, Scheduler
-from qbench.run.provenance.clock import utc_now
+from qbench.run.provenance.environment import utc_now
 
 FILE = "verified.jsonl"
 

@@ -30,6 +30,7 @@ from qbench.suite.gate import GateSpec
 from qbench.suite.positions import MISSING, Document, KeyPath
 from qbench.suite.sections import CalibrationSpec, LayersSpec
 
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
 S = TypeVar("S", bound=BaseModel)
 Settings = TypeVar("Settings", bound=Section)
 
@@ -177,6 +178,11 @@ class Suite(Spec):
             return Path(self.file).parent / Path(written).expanduser()
         except RuntimeError as error:
             raise SuiteError(f"{self.file}: {written!r}: {error}") from error
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a suite file, draft 2020-12, for editors that complete and check YAML."""
+    return {"$schema": DIALECT, **Suite.model_json_schema(mode="validation"), "title": "qbench suite"}
 
 
 def models_below(

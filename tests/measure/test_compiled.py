@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from qbench.errors import ModelError
-from qbench.measure import compiled, inductor, runtime
-from qbench.measure.bench import Turn
+from qbench.measure import compiled, inductor
+from qbench.measure.bench import Slot
 from qbench.measure.compiled import CompiledGeneration, agreement
 from qbench.measure.generation import Generation, prompts
 from qbench.probes.latency.measure import timing as latency
@@ -115,22 +115,22 @@ def test_compiling_has_a_turn_of_its_own_before_all_others(
 ) -> None:
     seen: list[int] = []
     held: list[int] = []
-    whole = runtime.generation
+    whole = compiled.generation_for
 
     @contextmanager
-    def turn(stage: int) -> Iterator[Turn]:
+    def slot(stage: int) -> Iterator[Slot]:
         seen.append(stage)
         held.append(stage)
-        yield Turn(len(seen), 0, 0.0, "")
+        yield Slot(len(seen), 0, 0.0, "")
         held.pop()
 
     def generation(bench: Any, ids: Any, tokens: int) -> Any:
         assert held == ([] if name == "eager" else [0 if ids.shape[1] == 8 else 4])
         return whole(bench, ids, tokens)
 
-    monkeypatch.setattr(runtime, "generation", generation)
+    monkeypatch.setattr(compiled, "generation_for", generation)
     settings = {"prompt_lengths": [8, 9], "batch_sizes": [1], "generated_tokens": 2, "repetitions": 2}
-    bench = replace(bench_of(tiny_llama(), latency=settings, runtime=name), turn=turn)
+    bench = replace(bench_of(tiny_llama(), latency=settings, runtime=name), slot=slot)
     latency.measure(bench)
     assert set(seen) == {4 * corner + stage for corner in range(2) for stage in stages}
     assert seen == sorted(seen)

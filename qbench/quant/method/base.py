@@ -22,14 +22,12 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from qbench.quant.method.statistic import Statistic
-
 if TYPE_CHECKING:
     from torch import Tensor
 
     from qbench.cell import Cell
     from qbench.quant.formats.weight import PackedWeight
-    from qbench.quant.method.inputs import Inputs
+    from qbench.quant.method.inputs import Inputs, Statistic
 
 
 @dataclass(frozen=True)

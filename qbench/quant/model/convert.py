@@ -6,6 +6,7 @@ Every targeted layer is checked afterwards: a layer that is not packed is an err
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +23,6 @@ from qbench.quant.formats.weight import PackedWeight
 from qbench.quant.layer.layer_facts import LayerFacts
 from qbench.quant.layer.linear import QuantizedLinear
 from qbench.quant.method.base import Layer, Method
-from qbench.quant.model.digest import codes_sha256
 from qbench.quant.selection.targets import Target, select
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
@@ -79,6 +79,20 @@ def layer_table(model: nn.Module) -> list[dict[str, Any]]:
         {**layer.report(), **layer.facts.to_dict(), "codes_sha256": codes_sha256(layer)}
         for _, layer in quantized_layers(model)
     ]
+
+
+def codes_sha256(layer: QuantizedLinear) -> str:
+    """SHA-256 over name, dtype, shape and bytes of codes, scales, zeros and the rest, the bias left out.
+
+    Equal on any device. The codes are taken as they are stored, whichever kernel's layout they stand in; one
+    layer at a time is copied to the CPU.
+    """
+    found = hashlib.sha256()
+    for key, value in sorted(layer.state_dict().items()):
+        if key != "bias":
+            found.update(f"{key} {value.dtype} {tuple(value.shape)} ".encode())
+            found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def bits_per_weight(model: nn.Module) -> dict[str, float | None]:

@@ -12,7 +12,7 @@ from qbench.results.store.record import Record, Status
 from qbench.run.executors.executor import Ended
 from qbench.run.executors.running_job import RunningJob
 from qbench.run.executors.state import State
-from qbench.run.provenance.clock import utc_now
+from qbench.run.provenance.environment import utc_now
 
 
 @dataclass(eq=False, kw_only=True)

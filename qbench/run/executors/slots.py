@@ -31,7 +31,7 @@ from qbench.cell import Cell
 from qbench.probes.latency.section import LatencySpec
 from qbench.run.executors.running_cell import RunningCell
 from qbench.run.executors.state import BEFORE_ROUNDS_END
-from qbench.run.provenance.clock import utc_now
+from qbench.run.provenance.environment import utc_now
 from qbench.run.worker.requests import Slot
 
 

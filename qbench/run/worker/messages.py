@@ -12,6 +12,16 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+PROTOCOL = 1
+"""The agreement between a parent and the server of another version, of which `qbench gate` asks two.
+
+The number stands in the server's first message. It covers the messages, and the shape of a cell and of what
+its probes send; it goes up with every change that an older parent or server would misread. A new key that the
+other side may leave out is none.
+"""
+SINCE = "0.1.0 with `qbench gate`"
+"""The first version whose server can be asked."""
+
 
 @dataclass(frozen=True)
 class Message:

@@ -100,11 +100,11 @@ def _measure_peak_rates(work: MeasurePeakRates, channel: Channel) -> None:
     """The machine's bandwidth and GEMM rates with the threads that cells have, for the manifest."""
     import torch
 
-    from qbench.measure.peak_rates import ceilings
+    from qbench.measure.peak_rates import peak_rates
 
     torch.set_num_threads(work.threads or len(os.sched_getaffinity(0)))
     with channel.phase("ceilings", timed=True):
-        channel.part("ceilings", ceilings(work.device))
+        channel.part("ceilings", peak_rates(work.device).to_dict())
 
 
 def describe(error: BaseException) -> Failure:

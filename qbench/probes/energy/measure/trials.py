@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 
-from qbench.measure import runtime
+from qbench.measure import compiled
 from qbench.measure.bench import Bench
 from qbench.measure.clock import quiet, synchronize
-from qbench.measure.generation import Generation, check_context, prompts
+from qbench.measure.generation import check_context, prompts
 from qbench.measure.nvml_binding import bindings, uuid_of
 from qbench.probes.energy.measure import nvml
 from qbench.probes.energy.measure.meter import Clock, Meter, NoEnergy
@@ -194,8 +194,8 @@ def _parts(bench: Bench, workload: dict[str, int]) -> dict[str, tuple[Work, int]
     """Part → (one iteration of its work, tokens of one iteration). No decode for fewer than two tokens."""
     batch, steps = workload["batch_size"], workload["generated_tokens"] - 1
     ids = prompts(bench.model, batch, workload["prompt_length"], bench.cell.seed, bench.device)
-    made: list[Generation] = [runtime.generation(bench, ids, workload["generated_tokens"]) for _ in range(2)]
-    prompt_only, decoding = made
+    tokens = workload["generated_tokens"]
+    prompt_only, decoding = (compiled.generation_for(bench, ids, tokens) for _ in range(2))
 
     @torch.inference_mode()
     def prefill(look: Look) -> None:
