@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qbench.cell import EAGER
+from qbench.cell import EAGER, JsonObject
 from qbench.errors import ModelError
 from qbench.measure.bench import Bench
 from qbench.measure.generation import Generation
@@ -52,7 +52,7 @@ class CompiledGeneration(Generation):
     """Tokens to generate: the static cache has room for them and the prompt."""
     first_calls_s: dict[str, list[float]] = field(default_factory=dict)
     """Seconds of the calls that compiled, by `prefill` and `decode`."""
-    check: dict[str, Any] = field(default_factory=dict)
+    check: JsonObject = field(default_factory=dict)
     """Result of `agreement`."""
     _steady: bool = False
     """True once everything is compiled: from then on compiling again is an error, not a slow step."""
@@ -106,7 +106,7 @@ class CompiledGeneration(Generation):
                 layer.credit(rows, calls)
         self._replays.clear()
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> JsonObject:
         seconds = {f"{name}_s": values for name, values in self.first_calls_s.items()}
         return {
             "compile": {"mode": MODES[self.prompt.device.type], "cold": True, **seconds, "check": self.check}
@@ -163,7 +163,7 @@ class CompiledGeneration(Generation):
 
 
 @torch.inference_mode()
-def agreement(compiled: CompiledGeneration) -> dict[str, Any]:
+def agreement(compiled: CompiledGeneration) -> JsonObject:
     """Distance of compiled logits from eager's: the cell's prompt, then eager's own tokens a step at a time.
 
     `noise` is how far eager's steps are from eager's logits of the whole text at once. Raises ModelError
@@ -207,7 +207,7 @@ def generation_for(bench: Bench, ids: Tensor, tokens: int) -> Generation:
     return compiled
 
 
-def _refuse_beyond_noise(found: dict[str, Any], epsilon: float) -> None:
+def _refuse_beyond_noise(found: JsonObject, epsilon: float) -> None:
     limit = max(NOISE_FACTOR * found["noise"], EPSILONS * epsilon * found["max_abs_logit"])
     if not found["max_abs_diff"] <= limit:
         raise ModelError(

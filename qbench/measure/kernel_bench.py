@@ -12,12 +12,12 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from qbench.cell import JsonObject
 from qbench.errors import DeviceError, KernelError, MethodError, ModelError, SuiteError, did_you_mean
 from qbench.measure import roofline
 from qbench.measure.interleaved import Runner, copies_for, last_cache_bytes, samples
@@ -43,7 +43,7 @@ class Order:
     shapes: Sequence[tuple[int, int]]
     """(N, K): outputs, inputs."""
     rows: Sequence[int]
-    methods: Mapping[str, tuple[str, dict[str, Any]]]
+    methods: Mapping[str, tuple[str, JsonObject]]
     """Label → method and its parameters."""
     kernels: Sequence[str] = ("auto",)
     """Names, `auto`, or `all` for every kernel that can run the layer here."""
@@ -90,10 +90,10 @@ def ready(order: Order, threads: int | None) -> None:
 
 
 @torch.inference_mode()
-def bench(order: Order, tell: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
+def bench(order: Order, tell: Callable[[str], None] = lambda line: None) -> JsonObject:
     """Every sample of every case as JSON values; `tell` hears of each shape. MethodError, KernelError."""
     device = torch.device(order.device)
-    cases, skipped = list[dict[str, Any]](), list[dict[str, Any]]()
+    cases, skipped = list[JsonObject](), list[JsonObject]()
     for n, k in order.shapes:
         tell(f"{n}×{k}")
         runners = _runners(order, n, k, device, skipped)
@@ -134,7 +134,7 @@ class _Rotated:
         calls = self.calls
         return lambda turn: calls[turn % len(calls)](x)
 
-    def case(self, rows: int, seconds: list[float], order: Order) -> dict[str, Any]:
+    def case(self, rows: int, seconds: list[float], order: Order) -> JsonObject:
         ran = self.kernel
         if self.spec is not None:
             ran = choose(self.spec, rows, order.dtype, torch.device(order.device), self.method)[0].name
@@ -152,7 +152,7 @@ class _Rotated:
 
 
 def _runners(
-    order: Order, n: int, k: int, device: torch.device, skipped: list[dict[str, Any]]
+    order: Order, n: int, k: int, device: torch.device, skipped: list[JsonObject]
 ) -> dict[str, _Rotated]:
     """F.linear, and every method on every kernel asked for; what cannot run goes to `skipped`."""
     drawn = _random((n, k), order.seed, device) * SCALE
@@ -170,7 +170,7 @@ def _runners(
     return found
 
 
-def _packed(name: str, params: dict[str, Any], weight: Tensor) -> PackedWeight:
+def _packed(name: str, params: JsonObject, weight: Tensor) -> PackedWeight:
     method = registry.make(name, params)
     if not method.quantizes or method.needs_calibration:
         what = "reads a calibration text" if method.needs_calibration else "quantizes nothing"

@@ -12,8 +12,8 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from qbench.cell import JsonObject
 from qbench.results.compare.compare import described, deterministic
 from qbench.results.frames.base import weights_behind
 from qbench.results.store.atomic import write_bytes_atomic
@@ -36,7 +36,7 @@ class Verified:
     again: Record
 
     @property
-    def metrics(self) -> dict[str, dict[str, Any]]:
+    def metrics(self) -> dict[str, JsonObject]:
         """Metric → both values, and True where they are the very same number."""
         values = deterministic(self.first), deterministic(self.again)
         return {
@@ -55,7 +55,7 @@ class Verified:
         """True where there were numbers to compare, and all were equal."""
         return self.again.status == "ok" and bool(self.metrics) and not self.different
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         return {
             "cell_id": self.first.cell.id,
             "cell": described(self.first),

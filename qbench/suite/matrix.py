@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from qbench.cell import JsonObject
 from qbench.fields import Rule
 from qbench.suite.checks import EVERY_METHOD
 from qbench.suite.positions import KeyPath
@@ -36,7 +37,7 @@ class Variant:
     runtime: str
     """`eager` or `compile`."""
     method: str
-    params: dict[str, Any]
+    params: JsonObject
     """As written, one value each; parameters left out are not here."""
     label: str
     repetition: int
@@ -49,7 +50,7 @@ class _MethodPoint:
     """A method with one value for each parameter that the suite names."""
 
     method: str
-    params: dict[str, Any]
+    params: JsonObject
     label: str
     entry: int
 

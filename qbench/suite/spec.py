@@ -13,17 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, create_model
 
 from qbench.errors import QbenchError, SuiteError
-from qbench.fields import (
-    Dtype,
-    Name,
-    Place,
-    Rule,
-    Runtime,
-    Seed,
-    Spec,
-    parse_bytes,
-    switched,
-)
+from qbench.fields import Dtype, Name, Place, Rule, Runtime, Seed, Spec, parse_bytes, switched
 from qbench.probes.registry import probes
 from qbench.section import Section
 from qbench.suite.gate import GateSpec
@@ -53,9 +43,7 @@ class ModelSpec(Spec):
         None, description="Branch, tag or commit of a hub model; a commit pins the weights"
     )
     dtypes: list[Dtype] = Field(
-        ["bf16"],
-        min_length=1,
-        description="Dtypes of unquantized weights and activations",
+        ["bf16"], min_length=1, description="Dtypes of unquantized weights and activations"
     )
     name: Name = Field(
         default_factory=default_model_name, description="Name in tables; default: end of the source"

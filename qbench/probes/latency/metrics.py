@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from qbench.cell import JsonObject
 from qbench.probes.latency import shares
 from qbench.probes.latency.workloads import Workload, first_workload, workloads
 from qbench.results.columns.column import Direction, Display, Gate, Kind
@@ -24,7 +25,7 @@ Read = Callable[[Workload], Value]
 Why = Callable[[Workload], str | None]
 
 
-def latency_runs(records: Iterable[Record]) -> Iterator[dict[str, Any]]:
+def latency_runs(records: Iterable[Record]) -> Iterator[JsonObject]:
     """A row for each workload of each record: who it is, and every latency metric under its column's name.
 
     Tidy: `pandas.DataFrame(latency_runs(records))`. Records that timed nothing have no row.

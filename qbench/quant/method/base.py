@@ -20,7 +20,9 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+from qbench.cell import JsonObject
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +44,7 @@ class Layer:
     out_features: int
     inputs: Inputs | None = None
     """Statistics of the layer's inputs on the calibration text, for a method that names `statistics`."""
-    notes: dict[str, Any] = field(default_factory=dict, compare=False)
+    notes: JsonObject = field(default_factory=dict, compare=False)
     """Findings of the method for the record, as JSON values; the method writes to it."""
 
 
@@ -83,6 +85,6 @@ class Method:
         """Codes for one weight of shape (out_features, in_features), float, on the cell's device."""
         raise NotImplementedError(f"{type(self).__name__} has no quantize_layer")
 
-    def params(self) -> dict[str, Any]:
+    def params(self) -> JsonObject:
         """Every parameter, defaults included, as JSON values."""
         return dataclasses.asdict(self)

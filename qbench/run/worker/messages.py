@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import Any
+
+from qbench.cell import JsonObject
 
 PROTOCOL = 1
 """The agreement between a parent and the server of another version, of which `qbench gate` asks two.
@@ -27,7 +28,7 @@ SINCE = "0.1.0 with `qbench gate`"
 class Message:
     """A message; its fields are the keys of its JSON object."""
 
-    def to_wire(self) -> dict[str, Any]:
+    def to_wire(self) -> JsonObject:
         """The JSON object of the message."""
         values = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
         optional = {one.name for one in dataclasses.fields(self) if one.default is None}

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from qbench.cell import Cell
+from qbench.cell import Cell, JsonObject
 from qbench.measure.bench import Bench, free_slots
 from qbench.measure.clock import quiet, synchronize
 from qbench.measure.generation import Generation, check_context, prompts
@@ -111,7 +111,7 @@ class _Requests:
         lead_in(warm.generation, warm.tokens, self.bench.device)
         return timed_round(warm.generation, warm.tokens, self.bench.device)
 
-    def _quantize(self) -> dict[str, Any]:
+    def _quantize(self) -> JsonObject:
         """Seconds, or null with the reason where a second model does not fit beside the first."""
         try:
             return {"seconds": _quantized_again(self.bench)}
@@ -122,7 +122,7 @@ class _Requests:
             if self.bench.device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    def _energy(self) -> dict[str, Any]:
+    def _energy(self) -> JsonObject:
         """A sample of the energy probe with a single trial; null with the reason where there is no meter."""
         cell = self.bench.cell
         settings = (EnergySpec.of(cell) or EnergySpec()).model_copy(update={"trials": 1})

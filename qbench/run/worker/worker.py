@@ -15,10 +15,9 @@ import socket
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
 
 import qbench
-from qbench.cell import Cell
+from qbench.cell import Cell, JsonObject
 from qbench.measure import inductor
 from qbench.run.worker.channel import Channel
 from qbench.run.worker.events import Done, Failure, Started
@@ -88,7 +87,7 @@ def carry_out(work: Work, channel: Channel) -> None:
             raise TypeError(f"a worker has no job {type(work).__name__}")
 
 
-def _limited(values: dict[str, Any]) -> Cell:
+def _limited(values: JsonObject) -> Cell:
     """The job's cell, once its memory limit holds for this process."""
     cell = Cell.from_dict(values)
     if cell.memory_limit:

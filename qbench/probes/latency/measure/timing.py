@@ -24,12 +24,11 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from qbench.cell import EAGER
+from qbench.cell import EAGER, JsonObject
 from qbench.measure import compiled, roofline
 from qbench.measure.bench import Bench, Slot
 from qbench.measure.clock import Marks, quiet, synchronize
@@ -105,7 +104,7 @@ def lead_in(generation: Generation, generated_tokens: int, device: torch.device)
         synchronize(device)
 
 
-def warm_up(next_round: Callable[[], Round]) -> dict[str, Any]:
+def warm_up(next_round: Callable[[], Round]) -> JsonObject:
     """Rounds until the last few agree, or until a cap. `cv` is null after too few rounds."""
     totals, cv = list[float](), None
     while len(totals) < MAX_WARMUP_ROUNDS and sum(totals) < MAX_WARMUP_S:
@@ -124,7 +123,7 @@ def prepared(bench: Bench, ids: Tensor, generated_tokens: int, stage: int) -> Ge
         return compiled.generation_for(bench, ids, generated_tokens)
 
 
-def measure_run(bench: Bench, prompt_length: int, batch_size: int, number: int = 0) -> dict[str, Any]:
+def measure_run(bench: Bench, prompt_length: int, batch_size: int, number: int = 0) -> JsonObject:
     """One workload, a prompt length × batch size, the `number`th: warm-up, then the repetitions."""
     latency = LatencySpec.required(bench.cell)
     generated = latency.generated_tokens
@@ -155,7 +154,7 @@ def measure_run(bench: Bench, prompt_length: int, batch_size: int, number: int =
     }
 
 
-def measure(bench: Bench) -> dict[str, Any]:
+def measure(bench: Bench) -> JsonObject:
     """Samples of every prompt length × batch size of the cell; see the module's docstring."""
     latency = LatencySpec.required(bench.cell)
     longest = max(latency.prompt_lengths)
