@@ -42,7 +42,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qbench.quant.algorithms import gptq, hqq, llm_int8, ranges
     from qbench.quant.calibration import static_scales
-    from qbench.quant.calibration import static_scales as calibrated
     from qbench.quant.formats import affine, fp8
     from qbench.quant.formats.affine import AffineWeight
     from qbench.quant.formats.fp8 import Fp8Weight
@@ -54,7 +53,6 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "affine": "qbench.quant.formats.affine",
-    "calibrated": "qbench.quant.calibration.static_scales",
     "fp8": "qbench.quant.formats.fp8",
     "gptq": "qbench.quant.algorithms.gptq",
     "hqq": "qbench.quant.algorithms.hqq",
@@ -62,7 +60,7 @@ _MODULES = {
     "ranges": "qbench.quant.algorithms.ranges",
     "static_scales": "qbench.quant.calibration.static_scales",
 }
-"""Modules by public name; `calibrated` is the old name of `static_scales`."""
+"""Modules by public name."""
 _NAMES = {
     "AffineWeight": "qbench.quant.formats.affine",
     "Choice": "qbench.quant.kernels.base.kernel",
@@ -77,25 +75,10 @@ _NAMES = {
 }
 
 __all__ = [
-    "AffineWeight",
-    "Choice",
-    "Fp8Weight",
-    "Kernel",
-    "Layer",
-    "Method",
-    "QuantizedLinear",
-    "Statistic",
-    "affine",
-    "calibrated",
-    "checked_group_size",
-    "checked_percentile",
-    "fp8",
-    "gptq",
-    "hqq",
-    "llm_int8",
-    "ranges",
+    "AffineWeight", "Choice", "Fp8Weight", "Kernel", "Layer", "Method", "QuantizedLinear", "Statistic",
+    "affine", "checked_group_size", "checked_percentile", "fp8", "gptq", "hqq", "llm_int8", "ranges",
     "static_scales",
-]
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -46,21 +46,11 @@ random ones. They are called `qbench.safetensors` so that it finds none and stop
 {rows}
 """
 _ROWS = {
-    "source": "made from",
-    "weights": "its weights",
-    "revision": "revision",
-    "note": "note",
-    "dtype": "dtype",
-    "method": "method",
-    "params": "parameters",
-    "layers": "layers",
-    "layers_quantized": "layers quantized",
-    "left_unquantized": "layers left",
-    "calibration": "calibration",
-    "seed": "seed",
-    "qbench": "qbench",
+    "source": "made from", "weights": "its weights", "revision": "revision", "note": "note", "dtype": "dtype",
+    "method": "method", "params": "parameters", "layers": "layers", "layers_quantized": "layers quantized",
+    "left_unquantized": "layers left", "calibration": "calibration", "seed": "seed", "qbench": "qbench",
     "date": "date",
-}
+}  # fmt: skip
 
 
 def model_card(folder: str, origin: JsonObject) -> str:

@@ -26,16 +26,10 @@ from qbench.quant.model.sizes import weight_parts as parts_of
 
 COMPILED = "of a compiled model only the weights are measured; see the eager cell"
 RUNNING = (
-    "kv_cache_bytes",
-    "kv_cache_bytes_per_token",
-    "activation_bytes",
-    "peak_memory_bytes",
-    "peak_over_loaded_bytes",
-    "process_peak_bytes",
-    "reserved_peak_bytes",
-    "process_gpu_bytes",
+    "kv_cache_bytes", "kv_cache_bytes_per_token", "activation_bytes", "peak_memory_bytes",
+    "peak_over_loaded_bytes", "process_peak_bytes", "reserved_peak_bytes", "process_gpu_bytes",
     "device_used_bytes",
-)
+)  # fmt: skip
 """Metrics of what is measured while the model runs."""
 Values = dict[str, int | str | None]
 
