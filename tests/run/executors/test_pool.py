@@ -68,7 +68,7 @@ def test_workers_and_server_die_with_a_killed_parent(tmp_path: Path) -> None:
     script = (
         "import sys, time\n"
         "from qbench.run.executors.local.pool import Pool\n"
-        "from qbench.run.worker.messages import MeasurePeakRates\n"
+        "from qbench.run.worker.requests import MeasurePeakRates\n"
         "pool = Pool()\n"
         "job = pool.start(MeasurePeakRates('cpu'), 600)\n"
         "while job.pid is None: pool.wait()\n"
@@ -78,6 +78,7 @@ def test_workers_and_server_die_with_a_killed_parent(tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     pids = [int(word) for word in parent.stdout.readline().split()]
+    assert len(pids) == 2, "the parent has a server and a worker"
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     deadline = time.monotonic() + 10

@@ -36,8 +36,8 @@ KERNELS = (
         choices=(
             # From 128 rows oneDNN's own blocking wins, and tiles are expanded for it.
             Choice(
-                70, "Zen 5, one thread, beside bf16 F.linear at 4096 × 4096: 0.25 of its time at one row, 0.7 "
-                "at 16, 0.95 at 128", ("bf16_gemm",), absent=("amx",), max_rows=128,
+                70, "Zen 5, one thread, beside bf16 F.linear at 4096 × 4096: 0.25 of its time at one row, "
+                "0.7 at 16, 0.95 at 128", ("bf16_gemm",), absent=("amx",), max_rows=128,
             ),
             Choice(
                 80, "AMX multiplies eight times as fast as the vectors used here: only where memory decides",
