@@ -75,10 +75,8 @@ def kernel_choices() -> Rows:
 def suites() -> Rows:
     from qbench.suite.load import load_suite, packaged_suites
 
-    suites = {name: load_suite(name).models for name in packaged_suites()}
-    return [
-        {"name": name, "models": ", ".join(one.name for one in models)} for name, models in suites.items()
-    ]
+    found = [(name, load_suite(name).models) for name in packaged_suites()]
+    return [{"name": name, "models": ", ".join(one.name for one in models)} for name, models in found]
 
 
 def _type(written: str) -> str:
