@@ -65,9 +65,9 @@ def test_compiled_generation_gives_eagers_tokens_round_after_round() -> None:
     assert tokens_of(generation, 6) == expected
     assert tokens_of(generation, 6) == expected  # the cache of the first round is gone
     found = agreement(generation)
-    assert found["logits_compared"] == 2 * 6
-    assert found["tokens_differ"] == 0
-    assert found["max_abs_diff"] <= 1e-5
+    assert found.logits_compared == 2 * 6
+    assert found.tokens_differ == 0
+    assert found.max_abs_diff <= 1e-5
 
 
 @pytest.mark.usefixtures("traced")
@@ -142,7 +142,7 @@ def test_one_generated_token_compiles_no_step() -> None:
     generation = CompiledGeneration(model, prompts(model, 1, 7, 3, CPU), tokens=1)
     generation.compile()
     assert list(generation.first_calls_s) == ["prefill"]
-    assert agreement(generation)["logits_compared"] == 1
+    assert agreement(generation).logits_compared == 1
 
 
 @pytest.mark.usefixtures("traced")
@@ -221,6 +221,6 @@ def test_inductor_gives_eagers_tokens_on_the_embedded_model(austen: Any) -> None
     generation = CompiledGeneration(model, ids, tokens=12)
     generation.compile()
     assert tokens_of(generation, 12) == tokens_of(Generation(model, ids), 12)
-    assert agreement(generation)["max_abs_diff"] < 1e-4  # float32
+    assert agreement(generation).max_abs_diff < 1e-4  # float32
     folder = inductor.own_folder(os.getpid())
     assert list(folder.rglob("*.so")), "inductor wrote somewhere else"
