@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from qbench.measure.generation import Generation
 from qbench.probes.energy.measure import trials as energy
 from qbench.probes.energy.measure.meter import NoEnergy
 from qbench.probes.energy.measure.nvml import NvmlMeter
@@ -50,9 +51,9 @@ def scripted(gpu: SimulatedGpu, monkeypatch: pytest.MonkeyPatch) -> SimulatedGpu
         draw(PREFILL_S)
         self.token = 1
 
-    monkeypatch.setattr(energy.Generation, "prefill", prefill)
-    monkeypatch.setattr(energy.Generation, "step", lambda self: draw(STEP_S))
-    monkeypatch.setattr(energy.Generation, "rewind", lambda self, tokens: None)
+    monkeypatch.setattr(Generation, "prefill", prefill)
+    monkeypatch.setattr(Generation, "step", lambda self: draw(STEP_S))
+    monkeypatch.setattr(Generation, "rewind", lambda self, tokens: None)
     return gpu
 
 
