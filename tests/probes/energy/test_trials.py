@@ -155,11 +155,12 @@ def test_without_a_counter_power_is_integrated(scripted: SimulatedGpu) -> None:
 
 
 def test_throttling_during_the_work_is_seen_and_named(scripted: SimulatedGpu) -> None:
-    from qbench.probes.energy.context import texts
+    from qbench.probes.energy.context import TEXTS
 
     scripted.facts(temperature_c=83, throttle=0x1 | 0x4 | 0x20)
     _, record = probe(scripted)
-    assert texts(record)["energy_throttle"] == "sw_power_cap, sw_thermal"
+    texts = {text.name: text.value(record) for text in TEXTS}
+    assert texts["energy_throttle"] == "sw_power_cap, sw_thermal"
     assert column(record, "energy_temperature_start_c") == 83
     assert column(record, "energy_power_limit_w") == 700
 
