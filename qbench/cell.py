@@ -33,6 +33,8 @@ _HASHED_WHEN_OFF = frozenset(_NAMED) - {"tasks"}
 _UNCOUNTED = frozenset({"label", "timeout_s", "memory_limit", "sections", "name", "source", "revision"})
 """Fields of a cell and of its model that do not enter the id as they are."""
 _THEN = "then"
+JsonObject = dict[str, Any]
+"""An object of JSON values where one comes in or goes out: a record's part, a message, a file."""
 Sections = Mapping[str, Mapping[str, Any]]
 """Section → its settings as JSON values."""
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -65,7 +67,7 @@ class Cell:
 
     model: ModelRef
     method: str
-    params: dict[str, Any]
+    params: JsonObject
     """Every parameter of the method, defaults included."""
     dtype: str
     """`fp32`, `bf16` or `fp16`: of the unquantized weights and of the activations."""
@@ -73,7 +75,7 @@ class Cell:
     """`cpu` or `cuda:N`."""
     label: str
     """The reader's name for method and parameters; not part of the id."""
-    layers: dict[str, Any] = field(default_factory=dict)
+    layers: JsonObject = field(default_factory=dict)
     """`include`, `exclude`, `overrides`: see `LayersSpec`."""
     sections: Sections = field(default_factory=dict)
     """Settings of the calibration and of each probe that is on, as JSON values; see `qbench.section`."""
@@ -89,7 +91,7 @@ class Cell:
     memory_limit: int | None = None
     """Bytes; enforced on the worker process."""
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> JsonObject:
         """Everything that the id hashes, as plain JSON values."""
         kind: Any = type(self)
         whole = {name: getattr(self, name) for name in _counted(kind)}
@@ -115,19 +117,19 @@ class Cell:
         """Device, and the runtime where it is another than usual; for people."""
         return self.device if self.runtime == EAGER else f"{self.device} {self.runtime}"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """The cell as JSON values."""
         whole = dataclasses.asdict(self)
         del whole["sections"]
         return {**whole, **self.stored_sections()}
 
-    def stored_sections(self) -> dict[str, Any]:
+    def stored_sections(self) -> JsonObject:
         """The sections as they stand in the cell's JSON."""
         named, others = _split(self.sections)
         return {**dict.fromkeys(_NAMED), **named, **({"sections": others} if others else {})}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
+    def from_dict(cls, data: JsonObject) -> Self:
         """The cell of these JSON values; raises TypeError for keys that no cell has."""
         own = {name: value for name, value in data.items() if name not in _NAMED}
         named = {name: data[name] for name in _NAMED if data.get(name) is not None}

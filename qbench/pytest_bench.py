@@ -103,7 +103,7 @@ class Bench:
 def executor_of(config: pytest.Config) -> Executor:
     """The session's executor, started when it is first needed."""
     if EXECUTOR not in config.stash:
-        config.stash[EXECUTOR] = executors.make("local")
+        config.stash[EXECUTOR] = executors.executor_class("local")()
     return config.stash[EXECUTOR]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
-from qbench.cell import PLACES, Cell
+from qbench.cell import PLACES, Cell, JsonObject
 from qbench.fields import Spec
 
 Finding = tuple[tuple[str | int, ...], str]
@@ -69,7 +69,7 @@ class Section(Spec):
             raise ValueError(f"the cell has no section {cls.key!r}")
         return found
 
-    def values(self) -> dict[str, Any]:
+    def values(self) -> JsonObject:
         """JSON values that a cell keeps, without the added fields that have their first value."""
         whole, then = self.model_dump(mode="json"), self._then()
         if (places := PLACES & set(whole)) and not any(name.endswith("sha256") for name in whole):
@@ -95,10 +95,7 @@ class Section(Spec):
 
 
 def repeated(
-    values: Sequence[object],
-    path: tuple[str | int, ...],
-    key: str | None = None,
-    way_out: str = "keep one",
+    values: Sequence[object], path: tuple[str | int, ...], key: str | None = None, way_out: str = "keep one"
 ) -> Iterator[Finding]:
     """A finding for each value of a list that stands there already; `key` is added to its path."""
     seen: dict[str, int] = {}

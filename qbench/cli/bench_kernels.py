@@ -42,10 +42,9 @@ def bench_kernels(
     """Time quantized layers beside F.linear, interleaved, on weights that no cache holds."""
     from qbench.cli.arguments import kernel_method, kernel_shape
     from qbench.cli.console import console
-    from qbench.measure.kernel_bench import Order, bench, model_shapes
+    from qbench.measure.kernel_bench import Order, bench, model_shapes, ready
     from qbench.results.frames.kernel_table import kernel_rows
     from qbench.results.store.atomic import write_json_atomic
-    from qbench.run.kernels import ready
 
     shapes = [kernel_shape(text) for text in shape]
     order = Order(

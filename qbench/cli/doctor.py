@@ -15,13 +15,13 @@ def doctor(json: JsonOption = False) -> None:
     from rich.text import Text
 
     from qbench.cli.console import console
-    from qbench.run.doctor import examine, lines
+    from qbench.run.doctor import examine
 
     found = examine()
     if json:
-        typer.echo(json_.dumps(found, indent=2))
+        typer.echo(json_.dumps(found.to_dict(), indent=2))
         return
     table = Table.grid(padding=(0, 2))
-    for name, value in lines(found):
+    for name, value in found.lines():
         table.add_row(Text(name, "bold"), value)
     console().print(table)

@@ -9,6 +9,6 @@ import typer
 
 def schema() -> None:
     """Print the JSON Schema of a suite file."""
-    from qbench.suite.schema import json_schema
+    from qbench.suite.spec import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=2))

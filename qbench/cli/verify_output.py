@@ -42,7 +42,7 @@ def _lines(verified: Sequence[Verified], file: Path) -> list[str]:
             lines.append(f"{name}: nothing was compared; it has no deterministic number")
         for metric in one.different:
             found = one.metrics[metric]
-            lines.append(f"{name}: {metric}: {_text(found['first'])} first, {_text(found['again'])} again")
+            lines.append(f"{name}: {metric}: {_text(found.first)} first, {_text(found.again)} again")
     return lines
 
 

@@ -17,10 +17,10 @@ from qbench.fields import Corpus
 
 
 @dataclass(frozen=True)
-class Turn:
+class Slot:
     """One round's place among those of the cells that it is compared with."""
 
-    lap: int
+    block: int
     """Number of the block: in a block each cell has one round, and its rounds are neighbours in time."""
     place: int
     """Place within the block, from 0."""
@@ -30,15 +30,15 @@ class Turn:
     """The same instant as UTC, ISO 8601."""
 
 
-def free_turns() -> Callable[[int], AbstractContextManager[Turn]]:
+def free_slots() -> Callable[[int], AbstractContextManager[Slot]]:
     """Slots of a model that is measured by itself: each is granted at once."""
-    laps, since_s = itertools.count(), time.perf_counter()
+    blocks, since_s = itertools.count(), time.perf_counter()
 
     @contextmanager
-    def turn(stage: int) -> Iterator[Turn]:
-        yield Turn(next(laps), 0, since_s, "")
+    def slot(stage: int) -> Iterator[Slot]:
+        yield Slot(next(blocks), 0, since_s, "")
 
-    return turn
+    return slot
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Bench:
     probe takes that RSS off)."""
     base_weights: str = ""
     """Weights that the model was made from; see `ModelRef.weights`."""
-    turn: Callable[[int], AbstractContextManager[Turn]] = field(default_factory=free_turns)
+    slot: Callable[[int], AbstractContextManager[Slot]] = field(default_factory=free_slots)
     """Around each round that is timed: has the machine for itself. Takes the stage, which never falls:
     others that are compared with this cell and are at a lower one have their rounds first."""
     siblings: Callable[[], Sequence[int]] = tuple

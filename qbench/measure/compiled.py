@@ -16,13 +16,15 @@ import time
 import types
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from qbench.cell import EAGER, JsonObject
 from qbench.errors import ModelError
+from qbench.measure.bench import Bench
 from qbench.measure.generation import Generation
 from qbench.measure.inductor import empty_caches
 from qbench.quant.model.convert import quantized_layers
@@ -42,6 +44,18 @@ than eager's. Seen: 3 steps with bf16 weights, 6 with int8 activations, half of 
 Run = Callable[[Tensor, Any], tuple[Tensor, Tensor]]
 
 
+@dataclass(frozen=True)
+class Agreement:
+    """Distance of compiled logits from eager's."""
+
+    logits_compared: int
+    max_abs_diff: float
+    noise: float
+    """Distance of eager's steps from eager's logits of the whole text at once."""
+    max_abs_logit: float
+    tokens_differ: int
+
+
 @dataclass
 class CompiledGeneration(Generation):
     """A generation whose two kinds of forward are compiled; `compile` comes first."""
@@ -50,8 +64,7 @@ class CompiledGeneration(Generation):
     """Tokens to generate: the static cache has room for them and the prompt."""
     first_calls_s: dict[str, list[float]] = field(default_factory=dict)
     """Seconds of the calls that compiled, by `prefill` and `decode`."""
-    check: dict[str, Any] = field(default_factory=dict)
-    """Result of `agreement`."""
+    check: Agreement | None = None
     _steady: bool = False
     """True once everything is compiled: from then on compiling again is an error, not a slow step."""
     _replays: Counter[int] = field(default_factory=Counter)
@@ -104,11 +117,11 @@ class CompiledGeneration(Generation):
                 layer.credit(rows, calls)
         self._replays.clear()
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> JsonObject:
         seconds = {f"{name}_s": values for name, values in self.first_calls_s.items()}
-        return {
-            "compile": {"mode": MODES[self.prompt.device.type], "cold": True, **seconds, "check": self.check}
-        }
+        check = asdict(self.check) if self.check else {}
+        mode = MODES[self.prompt.device.type]
+        return {"compile": {"mode": mode, "cold": True, **seconds, "check": check}}
 
     def _compiled(self) -> Run:
         """One graph for one shape."""
@@ -161,11 +174,10 @@ class CompiledGeneration(Generation):
 
 
 @torch.inference_mode()
-def agreement(compiled: CompiledGeneration) -> dict[str, Any]:
+def agreement(compiled: CompiledGeneration) -> Agreement:
     """Distance of compiled logits from eager's: the cell's prompt, then eager's own tokens a step at a time.
 
-    `noise` is how far eager's steps are from eager's logits of the whole text at once. Raises ModelError
-    where the two runtimes differ by more than noise and rounding explain.
+    Raises ModelError where the two runtimes differ by more than noise and rounding explain.
     """
     eager = Generation(compiled.model, compiled.prompt)
     steps = min(CHECKED_STEPS, compiled.tokens - 1)
@@ -183,23 +195,34 @@ def agreement(compiled: CompiledGeneration) -> dict[str, Any]:
     keep = {"logits_to_keep": steps + 1} if eager.keeps_last else {}
     whole = compiled.model(torch.cat(fed, 1), use_cache=False, **keep).logits[:, -steps - 1 :].float()
     ours, theirs = torch.stack(graph, 1), torch.stack(stepped, 1)
-    found = {
-        "logits_compared": ours.shape[0] * ours.shape[1],
-        "max_abs_diff": float((ours - theirs).abs().max()),
-        "noise": float((whole - theirs).abs().max()),
-        "max_abs_logit": float(theirs.abs().max()),
-        "tokens_differ": int((ours.argmax(-1) != theirs.argmax(-1)).sum()),
-    }
+    found = Agreement(
+        logits_compared=ours.shape[0] * ours.shape[1],
+        max_abs_diff=float((ours - theirs).abs().max()),
+        noise=float((whole - theirs).abs().max()),
+        max_abs_logit=float(theirs.abs().max()),
+        tokens_differ=int((ours.argmax(-1) != theirs.argmax(-1)).sum()),
+    )
     _refuse_beyond_noise(found, torch.finfo(compiled.model.dtype).eps)
     return found
 
 
-def _refuse_beyond_noise(found: dict[str, Any], epsilon: float) -> None:
-    limit = max(NOISE_FACTOR * found["noise"], EPSILONS * epsilon * found["max_abs_logit"])
-    if not found["max_abs_diff"] <= limit:
+def generation_for(bench: Bench, ids: Tensor, tokens: int) -> Generation:
+    """For prompts (B, P) and `tokens` tokens after each; compiled, and compared with eager, where that is
+    the cell's runtime. ModelError where the model does not compile, or compiles to something else."""
+    if bench.cell.runtime == EAGER:
+        return Generation(bench.model, ids)
+    compiled = CompiledGeneration(bench.model, ids, tokens=tokens)
+    compiled.compile()
+    compiled.check = agreement(compiled)
+    return compiled
+
+
+def _refuse_beyond_noise(found: Agreement, epsilon: float) -> None:
+    limit = max(NOISE_FACTOR * found.noise, EPSILONS * epsilon * found.max_abs_logit)
+    if not found.max_abs_diff <= limit:
         raise ModelError(
-            f"compiled logits differ from eager's by {found['max_abs_diff']:.3g}, where noise and rounding "
-            f"explain {limit:.3g} ({found['tokens_differ']} of {found['logits_compared']} tokens differ): "
+            f"compiled logits differ from eager's by {found.max_abs_diff:.3g}, where noise and rounding "
+            f"explain {limit:.3g} ({found.tokens_differ} of {found.logits_compared} tokens differ): "
             "the compiled model is not the one that was asked for: use runtime eager"
         )
 

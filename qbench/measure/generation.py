@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qbench.cell import JsonObject
 from qbench.errors import ModelError
 
 
@@ -70,7 +71,7 @@ class Generation:
         """Takes the newest `tokens` tokens out of the cache, so that the same steps can run again."""
         self.cache.crop(-tokens)
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> JsonObject:
         """Facts of the runtime for the record."""
         return {}
 

@@ -8,22 +8,23 @@ codes at other addresses. Times are of the call alone: packing and preparing are
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from qbench.errors import KernelError, MethodError, ModelError
+from qbench.cell import JsonObject
+from qbench.errors import DeviceError, KernelError, MethodError, ModelError, SuiteError, did_you_mean
 from qbench.measure import roofline
 from qbench.measure.interleaved import Runner, copies_for, last_cache_bytes, samples
-from qbench.measure.peak_rates import ceilings
+from qbench.measure.peak_rates import peak_rates
 from qbench.models.source import locate
 from qbench.quant.formats.weight import PackedWeight
-from qbench.quant.kernels import DTYPES, LinearSpec, choose, kernels
+from qbench.quant.kernels import DTYPES, LinearSpec, choose, kernel, kernels
 from qbench.quant.layer.linear import QuantizedLinear
 from qbench.quant.method import registry
 from qbench.quant.method.base import Layer
@@ -42,7 +43,7 @@ class Order:
     shapes: Sequence[tuple[int, int]]
     """(N, K): outputs, inputs."""
     rows: Sequence[int]
-    methods: Mapping[str, tuple[str, dict[str, Any]]]
+    methods: Mapping[str, tuple[str, JsonObject]]
     """Label → method and its parameters."""
     kernels: Sequence[str] = ("auto",)
     """Names, `auto`, or `all` for every kernel that can run the layer here."""
@@ -70,11 +71,29 @@ def model_shapes(source: str) -> list[tuple[int, int]]:
     return sorted(shapes, key=lambda shape: (-shape[0] * shape[1], shape))
 
 
+def ready(order: Order, threads: int | None) -> None:
+    """Sets the threads; raises SuiteError, KernelError or DeviceError for an order that cannot be run."""
+    if not order.shapes:
+        raise SuiteError("nothing to time; name a layer as --shape 4096x4096, or a model with --model")
+    if order.dtype not in DTYPES:
+        raise SuiteError(f"--dtype {order.dtype!r}: {did_you_mean(order.dtype, DTYPES)}")
+    for name in order.kernels:
+        if name not in ("auto", "all"):
+            kernel(name)
+    if order.device != "cpu" and not order.device.startswith("cuda"):
+        raise DeviceError(f"--device {order.device!r} is neither cpu nor cuda:N")
+    if order.device != "cpu" and not torch.cuda.is_available():
+        raise DeviceError(f"--device {order.device!r}: torch sees no CUDA device here")
+    if threads and order.device != "cpu":
+        raise KernelError(f"--threads {threads} is for the CPU; drop it for {order.device}")
+    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+
+
 @torch.inference_mode()
-def bench(order: Order, tell: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
+def bench(order: Order, tell: Callable[[str], None] = lambda line: None) -> JsonObject:
     """Every sample of every case as JSON values; `tell` hears of each shape. MethodError, KernelError."""
     device = torch.device(order.device)
-    cases, skipped = list[dict[str, Any]](), list[dict[str, Any]]()
+    cases, skipped = list[JsonObject](), list[JsonObject]()
     for n, k in order.shapes:
         tell(f"{n}×{k}")
         runners = _runners(order, n, k, device, skipped)
@@ -91,7 +110,7 @@ def bench(order: Order, tell: Callable[[str], None] = lambda line: None) -> dict
         "turns": order.turns,
         "seed": order.seed,
         "last_cache_bytes": last_cache_bytes(device),
-        "ceilings": ceilings(order.device),
+        "ceilings": peak_rates(order.device).to_dict(),
         "cases": cases,
         "skipped": skipped,
     }
@@ -115,7 +134,7 @@ class _Rotated:
         calls = self.calls
         return lambda turn: calls[turn % len(calls)](x)
 
-    def case(self, rows: int, seconds: list[float], order: Order) -> dict[str, Any]:
+    def case(self, rows: int, seconds: list[float], order: Order) -> JsonObject:
         ran = self.kernel
         if self.spec is not None:
             ran = choose(self.spec, rows, order.dtype, torch.device(order.device), self.method)[0].name
@@ -133,7 +152,7 @@ class _Rotated:
 
 
 def _runners(
-    order: Order, n: int, k: int, device: torch.device, skipped: list[dict[str, Any]]
+    order: Order, n: int, k: int, device: torch.device, skipped: list[JsonObject]
 ) -> dict[str, _Rotated]:
     """F.linear, and every method on every kernel asked for; what cannot run goes to `skipped`."""
     drawn = _random((n, k), order.seed, device) * SCALE
@@ -143,15 +162,15 @@ def _runners(
     found = {FLOAT: _Rotated(FLOAT, order.dtype, order.dtype, n, k, weight.nbytes, calls)}
     for label, (name, params) in order.methods.items():
         packed = _packed(name, params, drawn)
-        for kernel in _kernels(order, packed, device):
+        for asked in _kernels(order, packed, device):
             try:
-                found[f"{label} · {kernel}"] = _quantized(order, label, kernel, packed, device)
+                found[f"{label} · {asked}"] = _quantized(order, label, asked, packed, device)
             except KernelError as error:
-                skipped.append({"shape": [n, k], "method": label, "kernel": kernel, "reason": str(error)})
+                skipped.append({"shape": [n, k], "method": label, "kernel": asked, "reason": str(error)})
     return found
 
 
-def _packed(name: str, params: dict[str, Any], weight: Tensor) -> PackedWeight:
+def _packed(name: str, params: JsonObject, weight: Tensor) -> PackedWeight:
     method = registry.make(name, params)
     if not method.quantizes or method.needs_calibration:
         what = "reads a calibration text" if method.needs_calibration else "quantizes nothing"
@@ -167,15 +186,15 @@ def _kernels(order: Order, packed: PackedWeight, device: torch.device) -> list[s
     return ["auto", *fitting]
 
 
-def _quantized(order: Order, label: str, kernel: str, packed: PackedWeight, device: torch.device) -> _Rotated:
-    first = QuantizedLinear.from_weight(packed, dtype=DTYPES[order.dtype], kernel=kernel)
+def _quantized(order: Order, label: str, asked: str, packed: PackedWeight, device: torch.device) -> _Rotated:
+    first = QuantizedLinear.from_weight(packed, dtype=DTYPES[order.dtype], kernel=asked)
     spec = first.spec
     stored = first.bits_per_weight * spec.in_features * spec.out_features / 8
     layers = [first, *(copy.deepcopy(first) for _ in range(copies_for(stored, device) - 1))]
     for layer in layers:
         layer.prepare()
     arithmetic = roofline.products(spec, order.dtype, device.type)
-    return _Rotated(label, kernel, arithmetic, spec.out_features, spec.in_features, stored, layers, spec)
+    return _Rotated(label, asked, arithmetic, spec.out_features, spec.in_features, stored, layers, spec)
 
 
 def _random(shape: tuple[int, int], seed: int, device: torch.device) -> Tensor:

@@ -1,7 +1,7 @@
 """Peak rates of this machine: bandwidth of reading and copying, the rate of a large matrix product.
 
 Floors of decode (bytes read per step ÷ bandwidth) and of prefill (operations ÷ rate). A decode step reads its
-weights and writes next to nothing, so reading is its ceiling: the sum of a buffer of 64-bit integers, which
+weights and writes next to nothing, so reading is its peak rate: the sum of a buffer of 64-bit integers, which
 computes less than memory delivers. A copy counts bytes read plus bytes written; where the processor first
 reads the line that it is going to write, that traffic is not counted, and the figure stays below what memory
 carries (seen: 24 GB/s copied where 55 are read). A rate is 2·n³ over the median time; n grows until one
@@ -14,11 +14,12 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
 
+from qbench.cell import JsonObject
 from qbench.measure.clock import Marks, synchronize
 
 COPY_BYTES = {"cpu": 256 << 20, "cuda": 2 << 30}
@@ -31,9 +32,23 @@ MIN_REPETITIONS = 3
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.int8}
 
 
-def ceilings(device: str) -> dict[str, Any]:
-    """`read_bytes_per_s`, `copy_bytes_per_s`, and `gemm_flop_per_s` by dtype (null, with its entry in
-    `reasons`)."""
+@dataclass(frozen=True)
+class PeakRates:
+    """Rates of one device."""
+
+    read_bytes_per_s: float
+    copy_bytes_per_s: float
+    gemm_flop_per_s: dict[str, float | None]
+    """By dtype; None for one that the device does not multiply, with its entry in `reasons`."""
+    threads: int | None
+    reasons: dict[str, str]
+
+    def to_dict(self) -> JsonObject:
+        return asdict(self)
+
+
+def peak_rates(device: str) -> PeakRates:
+    """Measures one device."""
     where = torch.device(device)
     reasons: dict[str, str] = {}
     rates: dict[str, float | None] = {}
@@ -43,13 +58,8 @@ def ceilings(device: str) -> dict[str, Any]:
         except RuntimeError as error:  # torch's word for a dtype that this device does not multiply
             rates[name] = None
             reasons[name] = str(error).splitlines()[0]
-    return {
-        "read_bytes_per_s": read_bytes_per_s(where),
-        "copy_bytes_per_s": copy_bytes_per_s(where),
-        "gemm_flop_per_s": rates,
-        "threads": torch.get_num_threads() if where.type == "cpu" else None,
-        "reasons": reasons,
-    }
+    threads = torch.get_num_threads() if where.type == "cpu" else None
+    return PeakRates(read_bytes_per_s(where), copy_bytes_per_s(where), rates, threads, reasons)
 
 
 def read_bytes_per_s(device: torch.device) -> float:

@@ -11,7 +11,6 @@ import gc
 import os
 import sys
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import torch
@@ -65,9 +64,7 @@ class Peak:
             torch.cuda.reset_peak_memory_stats(self._device)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.process_bytes = None if self.reason else peak_rss_bytes()
         self.bytes = self.process_bytes
         if self._device.type == "cuda":

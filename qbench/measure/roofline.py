@@ -17,6 +17,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from qbench.cell import JsonObject
 from qbench.measure.generation import Generation
 from qbench.quant.kernels import LinearSpec
 from qbench.quant.model.convert import quantized_layers
@@ -27,7 +28,7 @@ EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_expe
 """Config keys of models that read only some of their weights for a token."""
 
 
-def work(generation: Generation, generated_tokens: int, dtype: str) -> dict[str, Any]:
+def work(generation: Generation, generated_tokens: int, dtype: str) -> JsonObject:
     """Bytes and operations of one workload that has run; null with the reason where not known."""
     model, (batch, length) = generation.model, generation.prompt.shape
     reason = _unknown(generation)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from qbench.cell import ModelRef
+from qbench.cell import JsonObject, ModelRef
 from qbench.errors import ModelError
 from qbench.models.source import Checkpoint, locate, pin
 
@@ -20,7 +20,7 @@ class LoadedModel:
     model: nn.Module
     tokenizer: Any
     disk_bytes: int
-    facts: dict[str, Any]
+    facts: JsonObject
 
 
 def load_model(ref: ModelRef, dtype: str, device: str) -> LoadedModel:
@@ -120,7 +120,7 @@ def _random(checkpoint: Checkpoint, ref: ModelRef, dtype: torch.dtype) -> Any:
     return AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=ref.trust_remote_code)
 
 
-def model_facts(model: Any, tokenizer: Any, ref: ModelRef) -> dict[str, Any]:
+def model_facts(model: Any, tokenizer: Any, ref: ModelRef) -> JsonObject:
     """Facts of the loaded model for the record."""
     config = model.config
     head = model.get_output_embeddings()

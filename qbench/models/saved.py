@@ -8,9 +8,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from qbench.cell import ModelRef
+from qbench.cell import JsonObject, ModelRef
 from qbench.errors import ModelError
 from qbench.fields import one_line
 from qbench.models.source import FACTS, locate
@@ -25,7 +24,7 @@ class Saved:
 
     dtype: str
     """Dtype of the unquantized weights and the activations: `fp32`, `bf16` or `fp16`."""
-    origin: dict[str, Any] = field(default_factory=dict)
+    origin: JsonObject = field(default_factory=dict)
     """Origin of the checkpoint; empty where its maker did not say."""
 
     @property

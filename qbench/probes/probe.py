@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from qbench.cell import Cell
+from qbench.cell import Cell, JsonObject
 from qbench.results.columns.metric import Metric, Text
 from qbench.results.columns.raw_series import RawSeries
 from qbench.results.store.record import Record
@@ -23,7 +23,7 @@ class Measure(Protocol):
     """Takes a `qbench.measure.bench.Bench` and returns the raw samples as JSON values, or
     `{"value": None, "reason": …}` where there is nothing to measure with."""
 
-    def __call__(self, bench: Any) -> dict[str, Any]: ...
+    def __call__(self, bench: Any) -> JsonObject: ...
 
 
 Clock = Literal["none", "rounds", "whole"]

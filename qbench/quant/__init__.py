@@ -42,19 +42,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qbench.quant.algorithms import gptq, hqq, llm_int8, ranges
     from qbench.quant.calibration import static_scales
-    from qbench.quant.calibration import static_scales as calibrated
     from qbench.quant.formats import affine, fp8
     from qbench.quant.formats.affine import AffineWeight
     from qbench.quant.formats.fp8 import Fp8Weight
     from qbench.quant.kernels.base.kernel import Choice, Kernel
     from qbench.quant.layer.linear import QuantizedLinear
     from qbench.quant.method.base import Layer, Method
+    from qbench.quant.method.inputs import Statistic
     from qbench.quant.method.parameters import checked_group_size, checked_percentile
-    from qbench.quant.method.statistic import Statistic
 
 _MODULES = {
     "affine": "qbench.quant.formats.affine",
-    "calibrated": "qbench.quant.calibration.static_scales",
     "fp8": "qbench.quant.formats.fp8",
     "gptq": "qbench.quant.algorithms.gptq",
     "hqq": "qbench.quant.algorithms.hqq",
@@ -62,7 +60,7 @@ _MODULES = {
     "ranges": "qbench.quant.algorithms.ranges",
     "static_scales": "qbench.quant.calibration.static_scales",
 }
-"""Modules by public name; `calibrated` is the old name of `static_scales`."""
+"""Modules by public name."""
 _NAMES = {
     "AffineWeight": "qbench.quant.formats.affine",
     "Choice": "qbench.quant.kernels.base.kernel",
@@ -71,31 +69,16 @@ _NAMES = {
     "Layer": "qbench.quant.method.base",
     "Method": "qbench.quant.method.base",
     "QuantizedLinear": "qbench.quant.layer.linear",
-    "Statistic": "qbench.quant.method.statistic",
+    "Statistic": "qbench.quant.method.inputs",
     "checked_group_size": "qbench.quant.method.parameters",
     "checked_percentile": "qbench.quant.method.parameters",
 }
 
 __all__ = [
-    "AffineWeight",
-    "Choice",
-    "Fp8Weight",
-    "Kernel",
-    "Layer",
-    "Method",
-    "QuantizedLinear",
-    "Statistic",
-    "affine",
-    "calibrated",
-    "checked_group_size",
-    "checked_percentile",
-    "fp8",
-    "gptq",
-    "hqq",
-    "llm_int8",
-    "ranges",
+    "AffineWeight", "Choice", "Fp8Weight", "Kernel", "Layer", "Method", "QuantizedLinear", "Statistic",
+    "affine", "checked_group_size", "checked_percentile", "fp8", "gptq", "hqq", "llm_int8", "ranges",
     "static_scales",
-]
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

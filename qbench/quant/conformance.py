@@ -203,9 +203,8 @@ def _disk_as_claimed(subject: Subject) -> str:
         save_quantized(subject.model, Path(scratch) / "saved", origin={})
         file = Path(scratch) / "saved" / WEIGHTS
         with file.open("rb") as opened:
-            header = 8 + int.from_bytes(
-                opened.read(8), "little"
-            )  # the format: a length, a JSON header, the data
+            # The format: a length, a JSON header, the data.
+            header = 8 + int.from_bytes(opened.read(8), "little")
         measured = file.stat().st_size - header
     return _compare(measured, claimed_bytes(subject.model), resident_bytes(subject.before.values()))
 

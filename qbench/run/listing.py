@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import Any
 
-Rows = list[dict[str, Any]]
+from qbench.cell import JsonObject
+
+Rows = list[JsonObject]
+"""They are printed as a table or as JSON."""
 
 
 def rows(what: str) -> Rows:
-    """Rows of methods, models, probes, kernels or suites; each a dict with the same keys."""
+    """Rows of methods, models, probes, kernels or suites; all of one kind have the same keys."""
     return {"methods": methods, "models": models, "probes": probes, "kernels": kernels, "suites": suites}[
         what
     ]()
@@ -19,60 +21,41 @@ def rows(what: str) -> Rows:
 def methods() -> Rows:
     from qbench.quant.method import registry
 
-    found = []
-    for name, source in registry.available().items():
+    def row(name: str, source: str) -> JsonObject:
         cls = registry.method_class(name)
         parameters = registry.parameters(cls).values()
-        found.append(
-            {
-                "name": name,
-                "parameters": "\n".join(
-                    f"{one.name} = {one.default} ({_type(one.type)})" for one in parameters
-                ),
-                "calibration": cls().needs_calibration,
-                "from": source,
-                "what": (inspect.getdoc(cls) or "").partition("\n")[0],
-            }
-        )
-    return found
+        said = "\n".join(f"{one.name} = {one.default} ({_type(one.type)})" for one in parameters)
+        what = (inspect.getdoc(cls) or "").partition("\n")[0]
+        calibration = cls().needs_calibration
+        return {"name": name, "parameters": said, "calibration": calibration, "from": source, "what": what}
+
+    return [row(name, source) for name, source in registry.available().items()]
 
 
 def models() -> Rows:
     from qbench.models.builtin import MODELS, Embedded, is_here
 
-    return [
-        {
-            "source": f"builtin:{name}",
-            "here": is_here(name),
-            "from": "the package" if isinstance(model, Embedded) else f"qbench fetch {name}",
-            "what": model.note,
-        }
-        for name, model in MODELS.items()
-    ]
+    def row(name: str, embedded: bool, note: str) -> JsonObject:
+        source = "the package" if embedded else f"qbench fetch {name}"
+        return {"source": f"builtin:{name}", "here": is_here(name), "from": source, "what": note}
+
+    return [row(name, isinstance(model, Embedded), model.note) for name, model in MODELS.items()]
 
 
 def probes() -> Rows:
     from qbench.probes.registry import found
 
+    def row(name: str, section: str, unit: str | None, source: str, what: str) -> JsonObject:
+        return {"name": name, "section": section, "unit": unit, "from": source, "what": what}
+
     known = found()
-    return [
-        {
-            "name": probe.name,
-            "section": probe.section,
-            "unit": probe.unit,
-            "from": known.sources[probe.name],
-            "what": probe.description,
-        }
-        for probe in known.probes.values()
-    ] + [
-        {
-            "name": one.name,
-            "section": one.name,
-            "unit": None,
-            "from": one.source,
-            "what": f"cannot be used: {one.reason}",
-        }
-        for one in known.broken.values()
+    usable = [
+        row(one.name, one.section, one.unit, known.sources[one.name], one.description)
+        for one in known.probes.values()
+    ]
+    broken = known.broken.values()
+    return usable + [
+        row(one.name, one.name, None, one.source, f"cannot be used: {one.reason}") for one in broken
     ]
 
 
@@ -92,11 +75,8 @@ def kernel_choices() -> Rows:
 def suites() -> Rows:
     from qbench.suite.load import load_suite, packaged_suites
 
-    found = []
-    for name in packaged_suites():
-        suite = load_suite(name)
-        found.append({"name": name, "models": ", ".join(model.name for model in suite.models)})
-    return found
+    found = [(name, load_suite(name).models) for name in packaged_suites()]
+    return [{"name": name, "models": ", ".join(one.name for one in models)} for name, models in found]
 
 
 def _type(written: str) -> str:

@@ -6,16 +6,15 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from qbench.cell import Cell
+from qbench.cell import Cell, JsonObject
 from qbench.results.store.folders import Run, Store, write_manifest
 from qbench.run.executors.driver import run_alone
 from qbench.run.executors.executor import Capability, Executor, Job
 from qbench.run.executors.running_job import RunningJob
 from qbench.run.planning.plan import Planned
 from qbench.run.provenance import environment as machine
-from qbench.run.provenance.clock import utc_now
+from qbench.run.provenance.environment import utc_now
 from qbench.run.worker.requests import MeasurePeakRates
 from qbench.suite.spec import Suite
 
@@ -23,7 +22,7 @@ SCHEMA = 1
 PEAK_RATES_TIMEOUT_S = 120.0
 
 
-def open_run(run: Run, suite: Suite, planned: Sequence[Planned], environment: dict[str, Any]) -> None:
+def open_run(run: Run, suite: Suite, planned: Sequence[Planned], environment: JsonObject) -> None:
     """Writes the manifest of a new run, or brings that of a resumed one up to date."""
     before = _read(run)
     now = utc_now()
@@ -89,7 +88,7 @@ def measure_peak_rates(run: Run, executor: Executor, devices: Sequence[str], thr
             write_manifest(run.folder, manifest)
 
 
-def differences(manifest: dict[str, Any], environment: dict[str, Any]) -> list[str]:
+def differences(manifest: JsonObject, environment: JsonObject) -> list[str]:
     """Reasons that a run with this manifest cannot be resumed here and now; empty where it can."""
     theirs = manifest.get("environment")
     if not isinstance(theirs, dict):
@@ -103,16 +102,16 @@ def _corpora(cells: Sequence[Cell]) -> dict[str, str]:
     return {text["corpus_name"]: text["corpus_sha256"] for text in texts}
 
 
-def _peak_rates(executor: Executor, device: str, threads: int | None) -> dict[str, Any]:
+def _peak_rates(executor: Executor, device: str, threads: int | None) -> JsonObject:
     work = MeasurePeakRates(device, threads=threads)
     running = RunningJob(Job(work, PEAK_RATES_TIMEOUT_S, device, exclusive=True))
     run_alone(executor, running)
     if running.failure is not None:
         return {"value": None, "reason": f"{running.failure.type}: {running.failure.message}"}
     unfinished = {"value": None, "reason": "the measurement did not finish"}
-    found: dict[str, Any] = running.parts.get("ceilings", unfinished)
+    found: JsonObject = running.parts.get("ceilings", unfinished)
     return found
 
 
-def _read(run: Run) -> dict[str, Any]:
+def _read(run: Run) -> JsonObject:
     return Store(run.folder, strict=False).manifest(run)

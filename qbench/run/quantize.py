@@ -11,10 +11,9 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import qbench
-from qbench.cell import Cell, ModelRef
+from qbench.cell import Cell, JsonObject, ModelRef
 from qbench.errors import DeviceError, KernelError, MethodError, ModelError, QbenchError
 from qbench.fields import value_text
 from qbench.models.builtin import MODELS
@@ -28,7 +27,7 @@ from qbench.run.executors.executor import Event, Executor, Job
 from qbench.run.executors.running_cell import RunningCell, outcome
 from qbench.run.executors.running_job import RunningJob
 from qbench.run.planning.devices import Devices
-from qbench.run.provenance.clock import utc_now
+from qbench.run.provenance.environment import utc_now
 from qbench.run.worker.events import Phase
 from qbench.run.worker.model_card import SUITE
 from qbench.run.worker.requests import SaveQuantized
@@ -47,7 +46,7 @@ class Order:
     source: str
     """Source as in a suite: `builtin:NAME`, a folder, a `.gguf` file or a hub id."""
     method: str
-    params: dict[str, Any] = field(default_factory=dict)
+    params: JsonObject = field(default_factory=dict)
     dtype: str = "bf16"
     device: str = "cpu"
     """Device as in a suite: `cpu`, `cuda`, `cuda:N` or a GPU's name."""
@@ -66,7 +65,7 @@ def quantize(
     folder: Path,
     said: Callable[[str], None] = lambda phase: None,
     executor: Executor | str = "local",
-) -> dict[str, Any]:
+) -> JsonObject:
     """Writes a checkpoint under `folder` and returns its sizes and settings, as plain values.
 
     `said` is called with each phase as it begins. Raises MethodError, ModelError, KernelError or
@@ -78,8 +77,13 @@ def quantize(
     origin, place = _origin(order, cell), str(folder.absolute())
     work = SaveQuantized(cell.to_dict(), place, origin)
     running = RunningCell(Job(work, math.inf, cell.device, cell.memory_limit), cell=cell)
+
+    def heard(running: RunningJob, event: Event) -> None:
+        if isinstance(event, Phase):
+            said(event.name)
+
     with executors.opened(executor) as ready:
-        run_alone(ready, running, _phases(said))
+        run_alone(ready, running, heard)
     _raise_unless_ok(order, folder, running)
     return {
         "folder": str(folder),
@@ -171,7 +175,7 @@ def _model(order: Order) -> ModelRef:
     return ref
 
 
-def _origin(order: Order, cell: Cell) -> dict[str, Any]:
+def _origin(order: Order, cell: Cell) -> JsonObject:
     """The checkpoint's entries on its making; the worker adds its own."""
     spec = CalibrationSettings.of(cell)
     return {
@@ -203,14 +207,6 @@ def _note(source: str) -> str | None:
     if source.startswith("builtin:"):
         return MODELS[source.removeprefix("builtin:")].note
     return _GGUF_NOTE if source.endswith(".gguf") else None
-
-
-def _phases(said: Callable[[str], None]) -> Callable[[RunningJob, Event], None]:
-    def heard(running: RunningJob, event: Event) -> None:
-        if isinstance(event, Phase):
-            said(event.name)
-
-    return heard
 
 
 def _raise_unless_ok(order: Order, folder: Path, running: RunningCell) -> None:

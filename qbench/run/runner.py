@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from qbench.cell import JsonObject
 from qbench.fields import Rule
 from qbench.results.store.folders import Run, Store, lock, new_run_name
 from qbench.results.store.record import Record
@@ -81,7 +81,7 @@ def run_suite(
     return Outcome(run, planned, scheduler.records, status == "interrupted")
 
 
-def choose_run(suite: Suite, results: Path, here: dict[str, Any], fresh: bool) -> Run:
+def choose_run(suite: Suite, results: Path, here: JsonObject, fresh: bool) -> Run:
     """The newest run of the suite if it can be resumed in this environment, else a new one."""
     folder = results / suite.name
     store = Store(folder, strict=False)

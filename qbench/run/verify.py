@@ -10,10 +10,11 @@ import json
 import random
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from qbench.cell import JsonObject
 from qbench.results.compare.compare import described, deterministic
 from qbench.results.frames.base import weights_behind
 from qbench.results.store.atomic import write_bytes_atomic
@@ -23,9 +24,19 @@ from qbench.run.bases import keep_base_outputs
 from qbench.run.executors import registry as executors
 from qbench.run.executors.executor import Executor
 from qbench.run.executors.scheduler import Listener, Scheduler
-from qbench.run.provenance.clock import utc_now
+from qbench.run.provenance.environment import utc_now
 
 FILE = "verified.jsonl"
+
+
+@dataclass(frozen=True)
+class Twice:
+    """A number of a cell and of its repeat, or all of a layer's; None where one of them has none."""
+
+    equal: bool
+    """True where both are the very same number."""
+    first: float | list[Any] | None
+    again: float | list[Any] | None
 
 
 @dataclass(frozen=True)
@@ -36,33 +47,30 @@ class Verified:
     again: Record
 
     @property
-    def metrics(self) -> dict[str, dict[str, Any]]:
-        """Metric → both values, and True where they are the very same number."""
-        values = deterministic(self.first), deterministic(self.again)
-        return {
-            name: {"equal": values[0].get(name) == values[1].get(name), "first": values[0].get(name),
-                   "again": values[1].get(name)}
-            for name in values[0] | values[1]
-        }  # fmt: skip
+    def metrics(self) -> dict[str, Twice]:
+        """Metric → both values."""
+        first, again = deterministic(self.first), deterministic(self.again)
+        pairs = {name: (first.get(name), again.get(name)) for name in first | again}
+        return {name: Twice(pair[0] == pair[1], *pair) for name, pair in pairs.items()}
 
     @property
     def different(self) -> list[str]:
         """Names of the metrics that differ; all of them where the repeat did not end well."""
-        return [name for name, found in self.metrics.items() if not found["equal"]]
+        return [name for name, found in self.metrics.items() if not found.equal]
 
     @property
     def equal(self) -> bool:
         """True where there were numbers to compare, and all were equal."""
         return self.again.status == "ok" and bool(self.metrics) and not self.different
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         return {
             "cell_id": self.first.cell.id,
             "cell": described(self.first),
             "status": self.again.status,
             "reason": self.again.reason,
             "equal": self.equal,
-            "metrics": self.metrics,
+            "metrics": {name: asdict(found) for name, found in self.metrics.items()},
         }
 
 

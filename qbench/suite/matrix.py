@@ -12,10 +12,10 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from qbench.cell import JsonObject
 from qbench.fields import Rule
 from qbench.suite.checks import EVERY_METHOD
 from qbench.suite.positions import KeyPath
@@ -36,7 +36,7 @@ class Variant:
     runtime: str
     """`eager` or `compile`."""
     method: str
-    params: dict[str, Any]
+    params: JsonObject
     """As written, one value each; parameters left out are not here."""
     label: str
     repetition: int
@@ -49,7 +49,7 @@ class _MethodPoint:
     """A method with one value for each parameter that the suite names."""
 
     method: str
-    params: dict[str, Any]
+    params: JsonObject
     label: str
     entry: int
 
@@ -65,15 +65,7 @@ def expand(suite: Suite, known_methods: Iterable[str] | None = None) -> list[Var
     points = _points(suite, known_methods)
     variants = [
         Variant(
-            model=model,
-            dtype=dtype,
-            device=device,
-            runtime=runtime,
-            method=point.method,
-            params=point.params,
-            label=point.label,
-            repetition=repetition,
-            entry=point.entry,
+            model, dtype, device, runtime, point.method, point.params, point.label, repetition, point.entry
         )
         for model in suite.models
         for dtype in model.dtypes
@@ -88,20 +80,9 @@ def expand(suite: Suite, known_methods: Iterable[str] | None = None) -> list[Var
     return kept
 
 
-def matches(variant: Variant, rule: Mapping[str, Any]) -> bool:
-    """True where every key of the rule matches.
-
-    Keys are `model`, `method`, `dtype`, `device`, `runtime`, `label` and the parameters as written in the
-    suite; a parameter that the suite leaves out matches nothing. A value is a value, a pattern (`*`, `?`,
-    `[…]`), or a list of which one must match; numbers and booleans compare as they are written (`4`, `0.5`,
-    `true`).
-    """
-    return fits(_facts(variant), rule)
-
-
 def select(variants: Sequence[Variant], filters: Sequence[Rule]) -> list[Variant]:
     """Variants that match at least one filter, all without one; SuiteError for a filter without a match."""
-    return [variants[place] for place in chosen([_facts(variant) for variant in variants], filters)]
+    return [variants[place] for place in chosen([facts(variant) for variant in variants], filters)]
 
 
 def _check_size(suite: Suite) -> None:
@@ -151,21 +132,21 @@ def _grid(
 
 
 def _apply(suite: Suite, variants: list[Variant]) -> list[Variant]:
-    facts = [_facts(variant) for variant in variants]
+    known = [facts(variant) for variant in variants]
     for section, rules in (("include", suite.include), ("exclude", suite.exclude)):
         for index, rule in enumerate(rules):
-            complaint = unmatched(rule, facts)
+            complaint = unmatched(rule, known)
             if complaint:
                 raise suite.error((section, index, *complaint[0]), complaint[1])
     return [
         variant
-        for variant, fact in zip(variants, facts, strict=True)
+        for variant, fact in zip(variants, known, strict=True)
         if (not suite.include or any(fits(fact, rule) for rule in suite.include))
         and not any(fits(fact, rule) for rule in suite.exclude)
     ]
 
 
-def _facts(variant: Variant) -> dict[str, str]:
+def facts(variant: Variant) -> dict[str, str]:
     """Facts that rules are read against: key → value as text."""
     own = (variant.model.name, variant.method, variant.dtype, variant.device, variant.runtime, variant.label)
     params = {key: written(value) for key, value in variant.params.items()}

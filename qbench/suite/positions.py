@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import yaml
 
+from qbench.cell import JsonObject
 from qbench.errors import SuiteError
 from qbench.fields import one_line, value_text
 
@@ -197,9 +198,9 @@ class _Reader:
         self.check_tag(node, path, "seq")
         return [self.convert(child, (*path, index)) for index, child in enumerate(node.value)]
 
-    def mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
+    def mapping(self, node: yaml.MappingNode, path: KeyPath) -> JsonObject:
         self.check_tag(node, path, "map")
-        found: dict[str, Any] = {}
+        found: JsonObject = {}
         for key_node, child in node.value:
             key = self.key(key_node, path)
             if key in found:

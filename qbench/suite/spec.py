@@ -13,23 +13,14 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, create_model
 
 from qbench.errors import QbenchError, SuiteError
-from qbench.fields import (
-    Dtype,
-    Name,
-    Place,
-    Rule,
-    Runtime,
-    Seed,
-    Spec,
-    parse_bytes,
-    switched,
-)
+from qbench.fields import Dtype, Name, Place, Rule, Runtime, Seed, Spec, parse_bytes, switched
 from qbench.probes.registry import probes
 from qbench.section import Section
 from qbench.suite.gate import GateSpec
 from qbench.suite.positions import MISSING, Document, KeyPath
 from qbench.suite.sections import CalibrationSpec, LayersSpec
 
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
 S = TypeVar("S", bound=BaseModel)
 Settings = TypeVar("Settings", bound=Section)
 
@@ -52,9 +43,7 @@ class ModelSpec(Spec):
         None, description="Branch, tag or commit of a hub model; a commit pins the weights"
     )
     dtypes: list[Dtype] = Field(
-        ["bf16"],
-        min_length=1,
-        description="Dtypes of unquantized weights and activations",
+        ["bf16"], min_length=1, description="Dtypes of unquantized weights and activations"
     )
     name: Name = Field(
         default_factory=default_model_name, description="Name in tables; default: end of the source"
@@ -177,6 +166,11 @@ class Suite(Spec):
             return Path(self.file).parent / Path(written).expanduser()
         except RuntimeError as error:
             raise SuiteError(f"{self.file}: {written!r}: {error}") from error
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a suite file, draft 2020-12, for editors that complete and check YAML."""
+    return {"$schema": DIALECT, **Suite.model_json_schema(mode="validation"), "title": "qbench suite"}
 
 
 def models_below(

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from qbench.errors import ModelError
-from qbench.measure import compiled, inductor, runtime
-from qbench.measure.bench import Turn
+from qbench.measure import compiled, inductor
+from qbench.measure.bench import Slot
 from qbench.measure.compiled import CompiledGeneration, agreement
 from qbench.measure.generation import Generation, prompts
 from qbench.probes.latency.measure import timing as latency
@@ -65,9 +65,9 @@ def test_compiled_generation_gives_eagers_tokens_round_after_round() -> None:
     assert tokens_of(generation, 6) == expected
     assert tokens_of(generation, 6) == expected  # the cache of the first round is gone
     found = agreement(generation)
-    assert found["logits_compared"] == 2 * 6
-    assert found["tokens_differ"] == 0
-    assert found["max_abs_diff"] <= 1e-5
+    assert found.logits_compared == 2 * 6
+    assert found.tokens_differ == 0
+    assert found.max_abs_diff <= 1e-5
 
 
 @pytest.mark.usefixtures("traced")
@@ -115,22 +115,22 @@ def test_compiling_has_a_turn_of_its_own_before_all_others(
 ) -> None:
     seen: list[int] = []
     held: list[int] = []
-    whole = runtime.generation
+    whole = compiled.generation_for
 
     @contextmanager
-    def turn(stage: int) -> Iterator[Turn]:
+    def slot(stage: int) -> Iterator[Slot]:
         seen.append(stage)
         held.append(stage)
-        yield Turn(len(seen), 0, 0.0, "")
+        yield Slot(len(seen), 0, 0.0, "")
         held.pop()
 
     def generation(bench: Any, ids: Any, tokens: int) -> Any:
         assert held == ([] if name == "eager" else [0 if ids.shape[1] == 8 else 4])
         return whole(bench, ids, tokens)
 
-    monkeypatch.setattr(runtime, "generation", generation)
+    monkeypatch.setattr(compiled, "generation_for", generation)
     settings = {"prompt_lengths": [8, 9], "batch_sizes": [1], "generated_tokens": 2, "repetitions": 2}
-    bench = replace(bench_of(tiny_llama(), latency=settings, runtime=name), turn=turn)
+    bench = replace(bench_of(tiny_llama(), latency=settings, runtime=name), slot=slot)
     latency.measure(bench)
     assert set(seen) == {4 * corner + stage for corner in range(2) for stage in stages}
     assert seen == sorted(seen)
@@ -142,7 +142,7 @@ def test_one_generated_token_compiles_no_step() -> None:
     generation = CompiledGeneration(model, prompts(model, 1, 7, 3, CPU), tokens=1)
     generation.compile()
     assert list(generation.first_calls_s) == ["prefill"]
-    assert agreement(generation)["logits_compared"] == 1
+    assert agreement(generation).logits_compared == 1
 
 
 @pytest.mark.usefixtures("traced")
@@ -221,6 +221,6 @@ def test_inductor_gives_eagers_tokens_on_the_embedded_model(austen: Any) -> None
     generation = CompiledGeneration(model, ids, tokens=12)
     generation.compile()
     assert tokens_of(generation, 12) == tokens_of(Generation(model, ids), 12)
-    assert agreement(generation)["max_abs_diff"] < 1e-4  # float32
+    assert agreement(generation).max_abs_diff < 1e-4  # float32
     folder = inductor.own_folder(os.getpid())
     assert list(folder.rglob("*.so")), "inductor wrote somewhere else"

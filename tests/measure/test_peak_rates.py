@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from qbench.measure import peak_rates as ceilings
+from qbench.measure import peak_rates
 
 CPU = torch.device("cpu")
 
@@ -17,7 +17,7 @@ def test_the_fp32_rate_is_that_of_a_product_timed_by_hand() -> None:
     a = torch.randn(1024, 1024)
     pairs = []
     for _ in range(5):
-        rate = ceilings.gemm_flop_per_s(CPU, torch.float32)
+        rate = peak_rates.gemm_flop_per_s(CPU, torch.float32)
         best_s = float("inf")
         for _ in range(10):
             start_s = time.perf_counter()
@@ -30,15 +30,15 @@ def test_the_fp32_rate_is_that_of_a_product_timed_by_hand() -> None:
 
 
 def test_every_figure_is_a_number_or_has_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ceilings.COPY_BYTES, "cpu", 1 << 22)
-    monkeypatch.setitem(ceilings.MAX_N, "cpu", 256)
-    monkeypatch.setattr(ceilings, "BUDGET_S", 0.0)
+    monkeypatch.setitem(peak_rates.COPY_BYTES, "cpu", 1 << 22)
+    monkeypatch.setitem(peak_rates.MAX_N, "cpu", 256)
+    monkeypatch.setattr(peak_rates, "BUDGET_S", 0.0)
 
     def no_int_mm(*_: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("not implemented for Char\nmore")
 
     monkeypatch.setattr(torch, "_int_mm", no_int_mm)
-    found = ceilings.ceilings("cpu")
+    found = peak_rates.peak_rates("cpu").to_dict()
     assert found["copy_bytes_per_s"] > 1e8
     assert found["gemm_flop_per_s"]["int8"] is None
     assert found["reasons"] == {"int8": "not implemented for Char"}

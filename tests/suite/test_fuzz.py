@@ -20,8 +20,7 @@ from qbench.suite.load import parse_suite
 from qbench.suite.matrix import expand, select
 from qbench.suite.positions import read
 from qbench.suite.rules import parse_filter
-from qbench.suite.schema import json_schema
-from qbench.suite.spec import Suite
+from qbench.suite.spec import Suite, json_schema
 
 EXAMPLES = int(os.environ.get("QBENCH_FUZZ_EXAMPLES", "100"))
 SHIPPED = [path.read_text() for path in sorted((Path(__file__).parents[2] / "suites").glob("*.yaml"))]

@@ -297,7 +297,7 @@ def test_packaged_suites_are_those_of_the_folder() -> None:
 
 def test_reading_a_suite_imports_no_torch() -> None:
     code = (
-        "import sys, qbench.suite.load as l, qbench.suite.schema as s;"
+        "import sys, qbench.suite.load as l, qbench.suite.spec as s;"
         "l.load_suite('quickstart'); s.json_schema();"
         "print(sorted({'torch', 'transformers', 'pandas', 'numpy'} & set(sys.modules)))"
     )

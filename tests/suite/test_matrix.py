@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from qbench.errors import SuiteError
 from qbench.suite.load import parse_suite
-from qbench.suite.matrix import Variant, expand, matches, select
-from qbench.suite.rules import parse_filter
+from qbench.suite.matrix import Variant, expand, facts, select
+from qbench.suite.rules import fits, parse_filter
 from qbench.suite.spec import Suite
 
 TEXT = """\
@@ -68,7 +68,7 @@ def test_expansion_is_deterministic(variants: list[Variant]) -> None:
 
 
 def count(variants: list[Variant], rule: dict[str, Any]) -> int:
-    return sum(matches(variant, rule) for variant in variants)
+    return sum(fits(facts(variant), rule) for variant in variants)
 
 
 def test_rules_match_values_patterns_and_lists(variants: list[Variant]) -> None:

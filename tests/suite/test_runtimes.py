@@ -21,8 +21,7 @@ from qbench.run.planning.plan import Planner
 from qbench.suite.load import parse_suite
 from qbench.suite.matrix import expand, select
 from qbench.suite.rules import parse_filter
-from qbench.suite.schema import json_schema
-from qbench.suite.spec import Suite
+from qbench.suite.spec import Suite, json_schema
 from tests.results import factory
 
 

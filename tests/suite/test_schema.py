@@ -12,7 +12,7 @@ import yaml
 from qbench.quant.method.registry import available, make
 from qbench.suite.load import load_suite, parse_suite
 from qbench.suite.matrix import expand
-from qbench.suite.schema import DIALECT, json_schema
+from qbench.suite.spec import DIALECT, json_schema
 
 SUITES = sorted((Path(__file__).parents[2] / "suites").glob("*.yaml"))
 SMALL: dict[str, Any] = {"name": "a", "models": [{"source": "b"}], "methods": [{"name": "none"}]}

@@ -19,7 +19,7 @@ from qbench.run.executors.executor import Executor, Job
 from qbench.run.executors.local.executor import LocalExecutor
 from qbench.run.executors.running_job import RunningJob
 from qbench.run.worker.events import Ready
-from qbench.run.worker.protocol import PROTOCOL, SINCE
+from qbench.run.worker.messages import PROTOCOL, SINCE
 from qbench.run.worker.requests import PlanSuite
 from qbench.suite.positions import Document, read
 from qbench.suite.spec import Suite

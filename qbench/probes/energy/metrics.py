@@ -121,30 +121,21 @@ def lacking(what: str) -> Callable[[Record], str | None]:
     return lambda record: what if probe(record, "energy") else None
 
 
+def _about(
+    name: str, unit: str, description: str, value: Callable[[Record], Value], null: str,
+    direction: Direction | None = None,
+) -> Metric:  # fmt: skip
+    why = lacking(null)
+    return Metric(name, unit, direction, "timed", "energy", 3, description, value, why, group="Energy")
+
+
 def _j(
     name: str, description: str, value: Callable[[Record], Value], null: str, *, gate: Gate | None = None,
     title: str = "", display: Display | None = None, compared: int = 0, interval: str = "",
 ) -> Metric:  # fmt: skip
-    metric = _metric(name, "J", "lower", description, value, null)
+    metric = _about(name, "J", description, value, null, "lower")
     return dataclasses.replace(
         metric, gate=gate, title=title, display=display, compared=compared, interval=interval
-    )
-
-
-def _about(name: str, unit: str, description: str, value: Callable[[Record], Value], null: str) -> Metric:
-    return _metric(name, unit, None, description, value, null)
-
-
-def _metric(
-    name: str,
-    unit: str,
-    direction: Direction | None,
-    description: str,
-    value: Callable[[Record], Value],
-    null: str,
-) -> Metric:
-    return Metric(
-        name, unit, direction, "timed", "energy", 3, description, value, lacking(null), group="Energy"
     )
 
 

@@ -16,9 +16,10 @@ with a measured figure, since today's chips are far smaller than 45 nm and read 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from qbench.probes.latency.section import LatencySpec
+from qbench.cell import JsonObject
+from qbench.probes.latency.section import WorkloadSize
 from qbench.results.columns.layers import sizes
 from qbench.results.columns.metric import Metric
 from qbench.results.store.lookup import Value, number, probe, remembered
@@ -26,7 +27,6 @@ from qbench.results.store.record import Record
 
 ADD_PJ = {"int8": 0.03, "int32": 0.1, "fp16": 0.4, "fp32": 0.9}
 MULTIPLY_PJ = {"int8": 0.2, "int32": 3.1, "fp16": 1.1, "fp32": 3.7}
-CACHE_64_BIT_PJ = {"8 KB": 10.0, "32 KB": 20.0, "1 MB": 100.0}
 DRAM_64_BIT_PJ = (1300.0, 2600.0)
 SOURCE = "Horowitz, ISSCC 2014, figure 1.1.9 (45 nm, 0.9 V)"
 
@@ -98,7 +98,9 @@ def _dram_j(record: Record) -> tuple[float | None, str | None]:
     if weight_bytes is None or embedding is None:
         return None, "memory was not measured, and so the bytes of the weights"
     table = 0.0 if record.model.get("tied_head") else embedding * (4 if record.cell.dtype == "fp32" else 2)
-    return 1e-12 * DRAM_PJ_PER_BYTE * (weight_bytes - table) / _batch(record), None
+    return 1e-12 * DRAM_PJ_PER_BYTE * (weight_bytes - table) / WorkloadSize.first_of(
+        record.cell
+    ).batch_size, None
 
 
 def _embedding(record: Record) -> float | None:
@@ -107,12 +109,7 @@ def _embedding(record: Record) -> float | None:
     return None if vocabulary is None or hidden is None else vocabulary * hidden
 
 
-def _batch(record: Record) -> float:
-    latency = LatencySpec.of(record.cell)
-    return float(latency.batch_sizes[0]) if latency else 1.0
-
-
-def _operands(layer: dict[str, Any]) -> str:
+def _operands(layer: JsonObject) -> str:
     """Format of the operands in a quantized layer that rounds its inputs."""
     return "int8" if layer.get("code", "int") == "int" else str(layer["code"])
 

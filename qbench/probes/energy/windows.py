@@ -30,6 +30,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from qbench.cell import JsonObject
+
 Part = Mapping[str, Any]
 SENSOR_S = 0.1
 """Greatest age of an instant power reading: NVML's sensors are read out every 100 ms or faster."""
@@ -154,7 +156,7 @@ def _idle_power(window: Part) -> float | None:
     return None if energy_j is None else energy_j / window["work_s"]
 
 
-def _nth(part: Part, place: int) -> dict[str, Any]:
+def _nth(part: Part, place: int) -> JsonObject:
     keys = ("ticks", "work_s", "power_s", "power_w", "end_w")
     return {key: part[key][place] for key in keys}
 

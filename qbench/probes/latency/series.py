@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from qbench.probes.latency.metrics import workloads
+from qbench.probes.latency.workloads import workloads
 from qbench.results.columns.raw_series import Numbers, Places, RawSeries
 from qbench.results.store.record import Record
 

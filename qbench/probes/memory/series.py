@@ -8,9 +8,7 @@ from qbench.results.columns.raw_series import RawSeries
 from qbench.results.store.lookup import number, probe
 from qbench.results.store.record import Record
 
-QUANTITIES = {
-    "…_bytes": "every part, as it stands in the record (docs/memory.md)",
-}
+QUANTITIES = {"…_bytes": "every part, as it stands in the record (docs/memory.md)"}
 """Quantity → meaning."""
 
 

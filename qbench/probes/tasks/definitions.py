@@ -18,8 +18,8 @@ from functools import cached_property
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
+from qbench.cell import JsonObject
 from qbench.errors import ModelError
 from qbench.models.builtin import DATA, file_sha256
 from qbench.probes.tasks.task_files import read_task
@@ -42,7 +42,7 @@ class Definition:
     """True where a tag stands for some of its tasks."""
     defined_in: dict[str, Path] = field(default_factory=dict)
     """Every task below the name → its YAML."""
-    overlays: dict[str, dict[str, Any]] = field(default_factory=dict)
+    overlays: dict[str, JsonObject] = field(default_factory=dict)
     """Task → `dataset_path` and `dataset_kwargs` with local paths made absolute, where it reads local
     files."""
 
@@ -175,7 +175,7 @@ def _index(folder: Path, *, strict: bool) -> dict[str, list[Path]]:
     return found
 
 
-def _names(config: dict[str, Any]) -> list[str]:
+def _names(config: JsonObject) -> list[str]:
     """Names that a file defines: its group, or its task and the tags that the task carries."""
     if isinstance(config.get("group"), str) and "class" not in config:
         return [config["group"]]
@@ -184,7 +184,7 @@ def _names(config: dict[str, Any]) -> list[str]:
     return ([own] if isinstance(own, str) else []) + ([tags] if isinstance(tags, str) else list(tags))
 
 
-def _members(config: dict[str, Any]) -> Iterator[tuple[str, bool]]:
+def _members(config: JsonObject) -> Iterator[tuple[str, bool]]:
     """Names in a group's list, those within inline groups included, and whether each may stand there
     whole."""
     listed = config.get("task")

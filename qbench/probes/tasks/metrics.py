@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
 
+from qbench.cell import JsonObject
 from qbench.results.columns.column import Display, Gate, Place
 from qbench.results.columns.metric import Metric, Text, fact
 from qbench.results.store.lookup import Value, probe
@@ -45,7 +45,7 @@ def accuracies(record: Record) -> list[tuple[float, float | None]]:
     return by_name
 
 
-def _accuracy(results: dict[str, dict[str, Any]]) -> tuple[float, float | None] | None:
+def _accuracy(results: dict[str, JsonObject]) -> tuple[float, float | None] | None:
     for wanted in ACCURACIES:
         for key, result in results.items():
             if key.partition(",")[0] == wanted and result["value"] is not None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
+from qbench.cell import JsonObject
 from qbench.errors import ModelError
 
 READERS = ("json", "csv", "text", "parquet")
@@ -19,9 +19,9 @@ READERS = ("json", "csv", "text", "parquet")
 class TaskFile:
     """One YAML with everything that it includes."""
 
-    config: dict[str, Any]
+    config: JsonObject
     files: frozenset[Path]
-    data: dict[str, Any] | None
+    data: JsonObject | None
     """`dataset_path` and `dataset_kwargs`, local paths made absolute; None where no local file is read."""
 
 
@@ -44,8 +44,8 @@ def _read(path: Path, above: tuple[Path, ...]) -> TaskFile:
     if "!function" in text:
         files.update(path.parent.glob("*.py"))
     included = own.pop("include", [])
-    merged: dict[str, Any] = {}
-    data: dict[str, Any] | None = None
+    merged: JsonObject = {}
+    data: JsonObject | None = None
     for name in included if isinstance(included, list) else [included]:
         inner = _read((path.parent / name).resolve(), (*above, path))
         merged.update(inner.config)
@@ -57,7 +57,7 @@ def _read(path: Path, above: tuple[Path, ...]) -> TaskFile:
     return TaskFile(merged, frozenset(files | set(_data_files(data))), data)
 
 
-def _local_data(config: dict[str, Any], folder: Path) -> dict[str, Any] | None:
+def _local_data(config: JsonObject, folder: Path) -> JsonObject | None:
     """The keys of a dataset of local files, with paths that hold wherever lm-eval runs."""
     source, options = config.get("dataset_path"), dict(config.get("dataset_kwargs") or {})
     if source in READERS and options.get("data_files") and "data_dir" not in options:
@@ -90,7 +90,7 @@ def _absolute(written: str | list[str], folder: Path) -> list[str]:
     return found
 
 
-def _data_files(data: dict[str, Any] | None) -> Iterator[Path]:
+def _data_files(data: JsonObject | None) -> Iterator[Path]:
     if data is None:
         return
     if data["dataset_path"] not in READERS:

@@ -63,13 +63,13 @@ def quantize_calibrated(
     run = _Run(model, ids, targets, quantize)
     training = model.training
     model.eval()
-    started = _now(ids)
+    started = now_s(ids)
     try:
         run.all()
     finally:
         model.train(training)
     _release(model)
-    return Calibrated(_now(ids) - started - run.uncounted_s, ids.numel())
+    return Calibrated(now_s(ids) - started - run.uncounted_s, ids.numel())
 
 
 class _Run:
@@ -189,7 +189,8 @@ def _release(part: nn.Module) -> None:
             module.release()
 
 
-def _now(tensor: Tensor) -> float:
+def now_s(tensor: Tensor) -> float:
+    """perf_counter, once the tensor's device has done what it was asked."""
     if tensor.is_cuda:
         torch.cuda.synchronize(tensor.device)
     return time.perf_counter()

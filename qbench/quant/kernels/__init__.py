@@ -12,16 +12,6 @@ from qbench.quant.kernels.registry import built_in, kernel, kernels
 from qbench.quant.kernels.table import choose, plan
 
 __all__ = [
-    "DTYPES",
-    "Choice",
-    "Kernel",
-    "LinearSpec",
-    "built_in",
-    "choice_rows",
-    "choose",
-    "dtype_name",
-    "kernel",
-    "kernel_rows",
-    "kernels",
-    "plan",
-]
+    "DTYPES", "Choice", "Kernel", "LinearSpec", "built_in", "choice_rows", "choose", "dtype_name", "kernel",
+    "kernel_rows", "kernels", "plan",
+]  # fmt: skip

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
+from qbench.cell import JsonObject
 from qbench.quant.kernels.base.kernel import Choice, Kernel
 from qbench.quant.kernels.registry import registered
 
@@ -12,7 +12,7 @@ UNLISTED = {"run", "prepare", "restore", "choices", "cuda_capability"}
 """Fields of a kernel that are no condition, or that stand in a row in another form."""
 
 
-def kernel_rows() -> list[dict[str, Any]]:
+def kernel_rows() -> list[JsonObject]:
     """Every kernel with its conditions, whether this machine can run it, and why not; broken plugins last."""
     registry = registered()
     rows = [_kernel_row(entry, registry.sources[entry.name]) for entry in registry.kernels]
@@ -24,13 +24,13 @@ def kernel_rows() -> list[dict[str, Any]]:
     return rows
 
 
-def choice_rows() -> list[dict[str, Any]]:
+def choice_rows() -> list[JsonObject]:
     """Every claim in the order in which they are tried: the first one that fits is taken."""
     registry = registered()
     return [_choice_row(choice, entry, registry.sources[entry.name]) for choice, entry in registry.choices]
 
 
-def _kernel_row(entry: Kernel, source: str) -> dict[str, Any]:
+def _kernel_row(entry: Kernel, source: str) -> JsonObject:
     reasons = [entry.missing(device) for device in entry.devices]
     available = None in reasons
     names = [field.name for field in dataclasses.fields(entry) if field.name not in UNLISTED]
@@ -43,7 +43,7 @@ def _kernel_row(entry: Kernel, source: str) -> dict[str, Any]:
     }
 
 
-def _choice_row(choice: Choice, entry: Kernel, source: str) -> dict[str, Any]:
+def _choice_row(choice: Choice, entry: Kernel, source: str) -> JsonObject:
     ends = [end for end in (choice.max_rows, entry.max_rows) if end]
     least = entry.cuda_capability
     capability = [f"capability {least[0]}.{least[1]}"] if any(least) else []

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from qbench.cell import JsonObject
+
 
 @dataclass(frozen=True)
 class LayerFacts:
@@ -15,12 +17,12 @@ class LayerFacts:
     kind: str | None = None
     """`Linear` or `Conv1D`."""
     method: str | None = None
-    params: dict[str, Any] | None = None
+    params: JsonObject | None = None
     """Parameters of the method, as JSON values."""
     weight_error: float | None = None
     """‖w − ŵ‖/‖w‖ at quantization; None for a weight of zeros."""
     calibration_tokens: int | None = None
-    notes: dict[str, Any] | None = None
+    notes: JsonObject | None = None
     """The method's own findings, as JSON values."""
 
     @classmethod
@@ -28,6 +30,6 @@ class LayerFacts:
         """The facts of a checkpoint; what it lacks is None, what this version does not know is left out."""
         return cls(**{field.name: data.get(field.name) for field in dataclasses.fields(cls)})
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """The facts as JSON values."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
+from qbench.cell import JsonObject
 from qbench.errors import KernelError
 from qbench.quant.formats.weight import PackedWeight
 from qbench.quant.kernels.base.kernel import Kernel
@@ -97,12 +98,12 @@ class QuantizedLinear(nn.Module):
 
     @classmethod
     def from_config(
-        cls, config: dict[str, Any], name: str = "", device: torch.device | str | None = None
+        cls, config: JsonObject, name: str = "", device: torch.device | str | None = None
     ) -> Self:
         """An empty layer from what `config()` gave; load a state_dict into it."""
         return cls(LinearSpec.from_dict(config), name, device)
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> JsonObject:
         """Everything that rebuilds this layer but its tensors, as JSON values."""
         return self.spec.to_dict()
 
@@ -182,7 +183,7 @@ class QuantizedLinear(nn.Module):
         for *_, entry, _ in plan(self.spec, self.spec.dtype, self.scale.device, self.name):
             self._ready(entry)
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> JsonObject:
         """The kernels asked for and run, and the bytes held, as JSON values."""
         spec = self.spec
         return {
@@ -289,11 +290,11 @@ class QuantizedLinear(nn.Module):
         self._give_back()
         super()._load_from_state_dict(state_dict, prefix, *args)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> JsonObject:
         """State for copies and pickles: the stored form, without any kernel's layout."""
         buffers = {**self._buffers, "codes": self.stored_codes()}
         return {**self.__dict__, "_buffers": buffers, "_prepared": {}, "_holder": None, "_calls": {}}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: JsonObject) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._number = opaque.enrol(self)

@@ -20,16 +20,16 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from qbench.quant.method.statistic import Statistic
+from qbench.cell import JsonObject
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from qbench.cell import Cell
     from qbench.quant.formats.weight import PackedWeight
-    from qbench.quant.method.inputs import Inputs
+    from qbench.quant.method.inputs import Inputs, Statistic
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Layer:
     out_features: int
     inputs: Inputs | None = None
     """Statistics of the layer's inputs on the calibration text, for a method that names `statistics`."""
-    notes: dict[str, Any] = field(default_factory=dict, compare=False)
+    notes: JsonObject = field(default_factory=dict, compare=False)
     """Findings of the method for the record, as JSON values; the method writes to it."""
 
 
@@ -85,6 +85,6 @@ class Method:
         """Codes for one weight of shape (out_features, in_features), float, on the cell's device."""
         raise NotImplementedError(f"{type(self).__name__} has no quantize_layer")
 
-    def params(self) -> dict[str, Any]:
+    def params(self) -> JsonObject:
         """Every parameter, defaults included, as JSON values."""
         return dataclasses.asdict(self)

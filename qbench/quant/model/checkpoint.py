@@ -26,6 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from qbench.cell import JsonObject
 from qbench.errors import KernelError, ModelError
 from qbench.quant.layer.layer_facts import LayerFacts
 from qbench.quant.layer.linear import QuantizedLinear
@@ -41,7 +42,7 @@ def save_quantized(
     model: Any,
     folder: Path | str,
     *,
-    origin: dict[str, Any],
+    origin: JsonObject,
     tokenizer: Any = None,
     texts: Mapping[str, str] | None = None,
 ) -> int:
@@ -93,7 +94,7 @@ def load_quantized(folder: Path | str, device: str = "cpu") -> nn.Module:
     return model.to(device)
 
 
-def _write(model: Any, draft: Path, origin: dict[str, Any]) -> None:
+def _write(model: Any, draft: Path, origin: JsonObject) -> None:
     tensors, ties = _distinct(model.state_dict())
     unquantized = sorted(name for name, tensor in tensors.items() if tensor.is_meta)
     if unquantized:
@@ -135,7 +136,7 @@ def _distinct(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, st
     return {name: tensor for name, tensor in state.items() if name not in ties}, ties
 
 
-def _read_facts(folder: Path) -> dict[str, Any]:
+def _read_facts(folder: Path) -> JsonObject:
     """The content of qbench.json, with every key that loading uses."""
     try:
         known = json.loads((folder / FACTS).read_text(encoding="utf-8"))
@@ -166,7 +167,7 @@ def _read_tensors(path: Path, device: str) -> dict[str, Tensor]:
         return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a mapping)
 
 
-def _empty(folder: Path, known: dict[str, Any]) -> nn.Module:
+def _empty(folder: Path, known: JsonObject) -> nn.Module:
     """The model with its quantized layers in place and every parameter on meta."""
     from transformers import AutoConfig, GenerationConfig
 
@@ -213,7 +214,7 @@ def _tie(model: nn.Module, name: str, source: str) -> None:
     setattr(model.get_submodule(parent), leaf, getattr(model.get_submodule(origin), origin_leaf))
 
 
-def _check_unsaved(model: nn.Module, saved: dict[str, Any], folder: Path) -> None:
+def _check_unsaved(model: nn.Module, saved: JsonObject, folder: Path) -> None:
     """Brings rebuilt buffers to the dtype that they had and raises ModelError where they differ."""
     for name, buffer in unsaved_buffers(model).items():
         parent, _, leaf = name.rpartition(".")

@@ -6,8 +6,8 @@ Every targeted layer is checked afterwards: a layer that is not packed is an err
 
 from __future__ import annotations
 
+import hashlib
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from qbench.cell import JsonObject
 from qbench.errors import MethodError
-from qbench.quant.calibration.walk import Calibrated, quantize_calibrated
+from qbench.quant.calibration.walk import Calibrated, now_s, quantize_calibrated
 from qbench.quant.formats.weight import PackedWeight
 from qbench.quant.layer.layer_facts import LayerFacts
 from qbench.quant.layer.linear import QuantizedLinear
 from qbench.quant.method.base import Layer, Method
-from qbench.quant.model.digest import codes_sha256
 from qbench.quant.selection.targets import Target, select
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
@@ -46,7 +46,7 @@ class Conversion:
 def quantize_model(
     model: nn.Module,
     method: Method,
-    layers: dict[str, Any] | None = None,
+    layers: JsonObject | None = None,
     *,
     calibration: Tensor | None = None,
     allow_fallback: bool = False,
@@ -68,7 +68,7 @@ def quantize_model(
     return Conversion(names, chosen.left, done.seconds, done.tokens)
 
 
-def layer_table(model: nn.Module) -> list[dict[str, Any]]:
+def layer_table(model: nn.Module) -> list[JsonObject]:
     """One entry per quantized layer: its format, its kernels, and how far its weight moved.
 
     The layer's own report, with `name`, `kind`, `method`, `params`, `weight_error` (‖w − ŵ‖/‖w‖ measured at
@@ -79,6 +79,20 @@ def layer_table(model: nn.Module) -> list[dict[str, Any]]:
         {**layer.report(), **layer.facts.to_dict(), "codes_sha256": codes_sha256(layer)}
         for _, layer in quantized_layers(model)
     ]
+
+
+def codes_sha256(layer: QuantizedLinear) -> str:
+    """SHA-256 over name, dtype, shape and bytes of codes, scales, zeros and the rest, the bias left out.
+
+    Equal on any device. The codes are taken as they are stored, whichever kernel's layout they stand in; one
+    layer at a time is copied to the CPU.
+    """
+    found = hashlib.sha256()
+    for key, value in sorted(layer.state_dict().items()):
+        if key != "bias":
+            found.update(f"{key} {value.dtype} {tuple(value.shape)} ".encode())
+            found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def bits_per_weight(model: nn.Module) -> dict[str, float | None]:
@@ -133,7 +147,7 @@ def _replace(model: nn.Module, allow_fallback: bool, target: Target) -> float:
     """Replaces one layer and returns the seconds of its codes and their packing alone."""
     module: Any = model.get_submodule(target.layer.name)
     weight = _weight(module, target.layer)
-    started = _now(weight)
+    started = now_s(weight)
     try:
         made = _codes(target, weight)
         bias = None if module.bias is None else module.bias.detach()
@@ -144,7 +158,7 @@ def _replace(model: nn.Module, allow_fallback: bool, target: Target) -> float:
         if _out_of_memory(error):
             raise
         raise MethodError(f"{_describe(target)}: {_said(error)}") from error
-    seconds = _now(weight) - started
+    seconds = now_s(weight) - started
     moved = _relative_error(weight, packed.dequantize())
     if moved is not None and not math.isfinite(moved):
         raise MethodError(f"{_describe(target)}: the dequantized weight holds inf or nan")
@@ -160,13 +174,6 @@ def _replace(model: nn.Module, allow_fallback: bool, target: Target) -> float:
     packed.train(module.training)
     place(model, (target.layer.name, *target.aliases), packed, facts)
     return seconds
-
-
-def _now(tensor: Tensor) -> float:
-    """perf_counter, once the tensor's device has done what it was asked."""
-    if tensor.is_cuda:
-        torch.cuda.synchronize(tensor.device)
-    return time.perf_counter()
 
 
 def _weight(module: nn.Module, layer: Layer) -> Tensor:

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from qbench.cell import JsonObject
+
 
 @contextmanager
 def parameters_on_meta() -> Iterator[None]:
@@ -48,7 +50,7 @@ def unsaved_buffers(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: buffer for name, buffer in model.named_buffers() if name not in saved}
 
 
-def fingerprint(buffer: torch.Tensor) -> dict[str, Any]:
+def fingerprint(buffer: torch.Tensor) -> JsonObject:
     """Facts that recognise a rebuilt buffer, with tolerance for another machine's last bit."""
     values = buffer.detach().double()
     finite = values[values.isfinite()]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from qbench.cell import JsonObject
 from qbench.errors import MethodError
 from qbench.quant.method.base import Method
 from qbench.quant.method.registry import available, make, method_class
@@ -17,7 +17,7 @@ class Override:
     method_name: str
 
 
-def overrides(method: Method, entries: list[dict[str, Any]]) -> list[Override]:
+def overrides(method: Method, entries: list[JsonObject]) -> list[Override]:
     """`[{pattern: "*.down_proj", num_bits: 8}, {pattern: …, method: none}]`, in order; the last match wins.
 
     Parameters go on top of the cell's own; beside `method: NAME`, on top of that method's defaults.
@@ -25,7 +25,7 @@ def overrides(method: Method, entries: list[dict[str, Any]]) -> list[Override]:
     return [_override(method, dict(entry)) for entry in entries]
 
 
-def _override(method: Method, entry: dict[str, Any]) -> Override:
+def _override(method: Method, entry: JsonObject) -> Override:
     pattern = entry.pop("pattern", None)
     if not isinstance(pattern, str):
         raise MethodError(f"layers.overrides: {entry} needs a pattern, such as '*.down_proj'")
@@ -43,7 +43,7 @@ def _override(method: Method, entry: dict[str, Any]) -> Override:
         raise MethodError(f"layers.overrides, {pattern!r}: {error}") from error
 
 
-def with_params(method: Method, params: dict[str, Any]) -> Method:
+def with_params(method: Method, params: JsonObject) -> Method:
     """The method with some parameters changed, checked as the registry checks them.
 
     A strategy other than group drops the inherited group size, which would have no meaning.

@@ -11,10 +11,10 @@ import difflib
 import re
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any
 
 from torch import Tensor, nn
 
+from qbench.cell import JsonObject
 from qbench.errors import MethodError
 from qbench.quant.method.base import Layer, Method
 from qbench.quant.selection.overrides import Override, overrides, registered_name
@@ -38,7 +38,7 @@ class Selection:
     """Name of each linear layer that stays in floating point → why."""
 
 
-def select(model: nn.Module, method: Method, layers: dict[str, Any]) -> Selection:
+def select(model: nn.Module, method: Method, layers: JsonObject) -> Selection:
     """The targets of `method` in `model`, in the order of the modules.
 
     `layers` has `include` (default `["*"]`), `exclude` and `overrides`, as in a suite; patterns are
@@ -135,7 +135,7 @@ def _last_match(name: str, rules: list[Override]) -> tuple[Method, str] | None:
 
 
 def _check_patterns(
-    found: dict[str, Any], ties: dict[str, str], include: list[str], exclude: list[str], override: list[str]
+    found: JsonObject, ties: dict[str, str], include: list[str], exclude: list[str], override: list[str]
 ) -> None:
     """Raises MethodError for a pattern without a layer, or an include of tied layers only."""
     names = list(found)

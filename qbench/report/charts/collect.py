@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from math import nan
 from typing import Any
 
-from qbench.probes.latency.metrics import Workload, workloads
+from qbench.probes.latency.workloads import Workload, workloads
 from qbench.results.stats.medians import median_interval, quantile
 from qbench.results.store.lookup import number, probe
 from qbench.results.store.record import Record

@@ -7,7 +7,7 @@ from math import floor, isfinite, log10
 from typing import Any
 
 from qbench.probes.energy.metrics import PARTS, per_trial
-from qbench.probes.latency.metrics import workloads
+from qbench.probes.latency.workloads import workloads
 from qbench.probes.quality.metrics import windows
 from qbench.report.view.digits import scale_for
 from qbench.results.store.lookup import finite, probe

@@ -18,10 +18,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
-from qbench.cell import Cell
+from qbench.cell import Cell, JsonObject
 from qbench.errors import QbenchError
 from qbench.probes.registry import probes
 from qbench.run.worker.events import Want, WorkerEvent
@@ -126,16 +125,14 @@ class Executor(ABC):
         """Ends all workers."""
 
     @functools.cached_property
-    def peak_rates(self) -> dict[tuple[str, int | None], dict[str, Any]]:
+    def peak_rates(self) -> dict[tuple[str, int | None], JsonObject]:
         """Device and threads → measured bandwidth and GEMM rates, for all runs that share this executor."""
         return {}
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
     def _lacks(self, capability: Capability) -> QbenchError:

@@ -29,13 +29,13 @@ def lacking(needs: Sequence[dict[str, int | None]]) -> str | None:
     if host is not None:
         wanted, free = int(host * (1 + MARGIN)) + HOST_SPARE, available_bytes()
         if free is not None and free < wanted:
-            return f"it may take {_mib(wanted)}, and {_mib(free)} are free"
+            return f"it may take {mib(wanted)}, and {mib(free)} are free"
     device = _most(needs, "device")
     if device is not None:
         wanted = int(device * (1 + MARGIN)) + DEVICE_SPARE
         free = min(value for need in needs if (value := need.get("device_free")) is not None)
         if free < wanted:
-            return f"it may take {_mib(wanted)} of the GPU, and {_mib(free)} are free"
+            return f"it may take {mib(wanted)} of the GPU, and {mib(free)} are free"
     return None
 
 
@@ -94,5 +94,5 @@ def _most(needs: Sequence[dict[str, int | None]], name: str) -> int | None:
     return max((value for need in needs if (value := need.get(name)) is not None), default=None)
 
 
-def _mib(count: int) -> str:
+def mib(count: int) -> str:
     return f"{count / 2**20:.0f} MiB"

@@ -38,14 +38,9 @@ def executor_class(name: str) -> type[Executor]:
     return found
 
 
-def make(name: str) -> Executor:
-    """A running executor."""
-    return executor_class(name)()
-
-
 def opened(asked: Executor | Callable[[], Executor] | str) -> AbstractContextManager[Executor]:
     """An executor of a name, which ends with the context; or one that is lent, or given by a function when it
     is needed, which does not."""
     if isinstance(asked, str):
-        return make(asked)
+        return executor_class(asked)()
     return nullcontext(asked if isinstance(asked, Executor) else asked())

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import signal
 from dataclasses import dataclass, field
-from typing import Any
 
-from qbench.cell import Cell
+from qbench.cell import Cell, JsonObject
 from qbench.results.store.folders import Run
 from qbench.results.store.record import Record, Status
 from qbench.run.executors.executor import Ended
+from qbench.run.executors.memory_admission import mib
 from qbench.run.executors.running_job import RunningJob
 from qbench.run.executors.state import State
-from qbench.run.provenance.clock import utc_now
+from qbench.run.provenance.environment import utc_now
 
 
 @dataclass(eq=False, kw_only=True)
@@ -36,7 +36,7 @@ class CellOutcome:
     error: dict[str, str] | None = None
 
 
-def record_of(run: Run, running: RunningCell, slots: dict[str, Any]) -> Record:
+def record_of(run: Run, running: RunningCell, slots: JsonObject) -> Record:
     """The record of a cell that has ended; `slots` names those that its rounds are paired with."""
     ended, how, parts = _ending(running), outcome(running), running.parts
     environment = {**parts.get("environment", {}), "peak_rss_bytes": ended.peak_rss_bytes, "pid": ended.pid}
@@ -80,7 +80,7 @@ def outcome(running: RunningCell) -> CellOutcome:
         return CellOutcome("ok")
     log = {"type": "Died", "message": _death(ended), "traceback": ended.log}
     if ended.out_of_memory:
-        peak = _mib(ended.peak_rss_bytes)
+        peak = mib(ended.peak_rss_bytes)
         return CellOutcome("oom", f"killed {where} by the system, which ran out of memory (peak {peak})", log)
     return CellOutcome("failed", f"the worker {log['message']} {where}", log)
 
@@ -95,9 +95,7 @@ def _failed(running: RunningCell, where: str) -> CellOutcome:
     }
     line = f"{failure.type} {where}: {(failure.message.splitlines() or [''])[0]}"
     if failure.status == "oom":
-        return CellOutcome(
-            "oom", f"{line} (peak {_mib(failure.peak_rss_bytes)}{_limit(running.cell)})", error
-        )
+        return CellOutcome("oom", f"{line} (peak {mib(failure.peak_rss_bytes)}{_limit(running.cell)})", error)
     return CellOutcome("failed", line, error)
 
 
@@ -115,9 +113,5 @@ def _death(ended: Ended) -> str:
     return f"exited with code {code} without a result"
 
 
-def _mib(count: int) -> str:
-    return f"{count / 2**20:.0f} MiB"
-
-
 def _limit(cell: Cell) -> str:
-    return f", memory_limit {_mib(cell.memory_limit)}" if cell.memory_limit else ""
+    return f", memory_limit {mib(cell.memory_limit)}" if cell.memory_limit else ""

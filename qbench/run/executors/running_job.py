@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from qbench.cell import JsonObject
 from qbench.run.executors.executor import Ended, Event, Job
 from qbench.run.executors.state import BUSY, OVER, WAITING, State, Step, TransitionError, after
 from qbench.run.worker.events import (
@@ -31,7 +32,7 @@ class RunningJob:
     stage: int | None = None
     """Progress of its rounds while it waits for a slot."""
     phase: str = "start"
-    parts: dict[str, Any] = field(default_factory=dict)
+    parts: JsonObject = field(default_factory=dict)
     """Pieces of the record by key, as JSON values."""
     needs: dict[str, int | None] = field(default_factory=dict)
     """Bytes that it took until its rounds; see `memory_admission.py`."""

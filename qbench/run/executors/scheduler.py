@@ -27,7 +27,7 @@ from qbench.run.executors.running_job import RunningJob
 from qbench.run.executors.slots import Group, groups
 from qbench.run.executors.state import State
 from qbench.run.planning.plan import Planned
-from qbench.run.provenance.clock import utc_now
+from qbench.run.provenance.environment import utc_now
 from qbench.run.worker.events import Phase
 from qbench.run.worker.requests import Go, Grant
 

@@ -25,13 +25,12 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from qbench.cell import Cell
+from qbench.cell import Cell, JsonObject
 from qbench.probes.latency.section import LatencySpec
 from qbench.run.executors.running_cell import RunningCell
 from qbench.run.executors.state import BEFORE_ROUNDS_END
-from qbench.run.provenance.clock import utc_now
+from qbench.run.provenance.environment import utc_now
 from qbench.run.worker.requests import Slot
 
 
@@ -96,7 +95,7 @@ class Group:
         self._place += 1
         return self.members[name], slot
 
-    def leave(self, cell: Cell) -> dict[str, Any]:
+    def leave(self, cell: Cell) -> JsonObject:
         """Takes a member out; returns the entries of its record on the others."""
         del self.members[cell.id]
         others = sorted(self.took_turns - {cell.id}) if cell.id in self.took_turns else []

@@ -5,16 +5,16 @@ from __future__ import annotations
 import fnmatch
 import re
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
-from qbench.run.provenance.environment import gpus
+from qbench.run.provenance.environment import Gpu, gpus
 
 
 @dataclass(frozen=True)
 class Devices:
     """The GPUs that CUDA would see, asked once, and the reason where there are none."""
 
-    gpus: list[dict[str, Any]]
+    gpus: list[Gpu]
     reason: str | None
 
     @classmethod
@@ -30,10 +30,10 @@ class Devices:
         if written == "cuda":
             return "cuda:0", None
         if re.fullmatch(r"cuda:\d+", written):
-            found = [gpu for gpu in self.gpus if gpu["device"] == written]
+            found = [gpu for gpu in self.gpus if gpu.device == written]
         else:
-            found = [gpu for gpu in self.gpus if fnmatch.fnmatch(gpu["name"].lower(), f"*{written.lower()}*")]
+            found = [gpu for gpu in self.gpus if fnmatch.fnmatch(gpu.name.lower(), f"*{written.lower()}*")]
         if found:
-            return str(found[0]["device"]), None
-        here = ", ".join(f"{gpu['device']} {gpu['name']}" for gpu in self.gpus)
+            return found[0].device, None
+        here = ", ".join(f"{gpu.device} {gpu.name}" for gpu in self.gpus)
         return written, f"no device {written!r} among {here}"

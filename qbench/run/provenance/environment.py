@@ -12,28 +12,19 @@ import platform
 import re
 import subprocess
 import warnings
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import qbench
+from qbench.cell import JsonObject
 
 PACKAGES = (
-    "torch",
-    "transformers",
-    "tokenizers",
-    "safetensors",
-    "lm-eval",
-    "numpy",
-    "pandas",
-    "pyarrow",
-    "pydantic",
-    "gguf",
-    "accelerate",
-    "nvidia-ml-py",
-    "triton",
-)
-
+    "torch", "transformers", "tokenizers", "safetensors", "lm-eval", "numpy", "pandas", "pyarrow", "pydantic",
+    "gguf", "accelerate", "nvidia-ml-py", "triton",
+)  # fmt: skip
 _VARIABLES = re.compile(
     r"^(OMP_|MKL_|KMP_|GOMP_|OPENBLAS_|ONEDNN_|DNNL_|ATEN_|TORCH|PYTORCH_|CUDA_|NVIDIA_|HF_|TRANSFORMERS_|"
     r"QBENCH_(?!CACHE$)|MALLOC_|LD_PRELOAD$|TOKENIZERS_|PYTHONHASHSEED$|CUBLAS_)"
@@ -41,7 +32,30 @@ _VARIABLES = re.compile(
 _SECRET = re.compile(r"TOKEN|SECRET|KEY|PASSWORD", re.IGNORECASE)
 
 
-def environment() -> dict[str, Any]:
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU that CUDA would see."""
+
+    index: int
+    """NVML's own."""
+    name: str
+    uuid: str
+    memory_bytes: int
+    driver: str
+    device: str = ""
+    """CUDA's name for it, such as `cuda:0`."""
+
+    def is_called(self, wanted: str) -> bool:
+        """True where an entry of CUDA_VISIBLE_DEVICES names it."""
+        return wanted == str(self.index) or (wanted.startswith("GPU-") and self.uuid.startswith(wanted))
+
+
+def utc_now() -> str:
+    """This instant as records and manifests write it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def environment() -> JsonObject:
     """Everything about this machine that can change a number or explain one, as JSON values."""
     return {
         "qbench": qbench.__version__,
@@ -52,7 +66,7 @@ def environment() -> dict[str, Any]:
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "cpu": cpu(),
         "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-        "gpus": gpus()[0],
+        "gpus": [asdict(gpu) for gpu in gpus()[0]],
         "container": container(),
         "variables": {
             name: "(hidden)" if _SECRET.search(name) else value
@@ -63,7 +77,7 @@ def environment() -> dict[str, Any]:
     }
 
 
-def fingerprint(environment: dict[str, Any]) -> dict[str, Any]:
+def fingerprint(environment: JsonObject) -> JsonObject:
     """The facts that two runs must share for their numbers to be comparable."""
     packages = environment["packages"]
     return {
@@ -77,7 +91,7 @@ def fingerprint(environment: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+def differences(ours: JsonObject, theirs: JsonObject) -> list[str]:
     """One line for each fact of two fingerprints that is not the same."""
     return [
         f"{key}: {theirs.get(key)} then, {ours.get(key)} now"
@@ -86,7 +100,7 @@ def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     ]
 
 
-def cpu() -> dict[str, Any]:
+def cpu() -> JsonObject:
     """Model, flags, usable cores, governor.
 
     `model` and, on x86, `flags` are the kernel's words in their order: stored runs are compared with them.
@@ -132,7 +146,7 @@ def _governor() -> str | None:
         return None
 
 
-def gpus() -> tuple[list[dict[str, Any]], str | None]:
+def gpus() -> tuple[list[Gpu], str | None]:
     """GPUs visible to CUDA, in its order, and the reason where there are none.
 
     CUDA_VISIBLE_DEVICES is honoured; the worker runs with CUDA_DEVICE_ORDER=PCI_BUS_ID, NVML's own order.
@@ -149,13 +163,12 @@ def gpus() -> tuple[list[dict[str, Any]], str | None]:
         pynvml.nvmlShutdown()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        found = [gpu for wanted in visible.split(",") for gpu in found if _is(gpu, wanted.strip())]
-    for index, gpu in enumerate(found):
-        gpu["device"] = f"cuda:{index}"
-    return found, None if found else "NVML answers, but no GPU is visible"
+        found = [gpu for wanted in visible.split(",") for gpu in found if gpu.is_called(wanted.strip())]
+    named = [replace(gpu, device=f"cuda:{index}") for index, gpu in enumerate(found)]
+    return named, None if named else "NVML answers, but no GPU is visible"
 
 
-def git_state() -> dict[str, Any] | None:
+def git_state() -> JsonObject | None:
     """Commit and, where the tree is dirty, a hash of its difference; None outside a checkout of qbench."""
     root = Path(__file__).resolve().parents[3]
     if not (root / ".git").exists():
@@ -179,23 +192,15 @@ def container() -> str | None:
     return "kubernetes" if "KUBERNETES_SERVICE_HOST" in os.environ else None
 
 
-def _gpu(nvml: Any, index: int) -> dict[str, Any]:
+def _gpu(nvml: Any, index: int) -> Gpu:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
-    return {
-        "index": index,
-        "name": _text(nvml.nvmlDeviceGetName(handle)),
-        "uuid": _text(nvml.nvmlDeviceGetUUID(handle)),
-        "memory_bytes": int(nvml.nvmlDeviceGetMemoryInfo(handle).total),
-        "driver": _text(nvml.nvmlSystemGetDriverVersion()),
-    }
+    name, uuid = _text(nvml.nvmlDeviceGetName(handle)), _text(nvml.nvmlDeviceGetUUID(handle))
+    memory = int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
+    return Gpu(index, name, uuid, memory, _text(nvml.nvmlSystemGetDriverVersion()))
 
 
 def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
-
-
-def _is(gpu: dict[str, Any], wanted: str) -> bool:
-    return wanted == str(gpu["index"]) or (wanted.startswith("GPU-") and gpu["uuid"].startswith(wanted))
 
 
 def _git(root: Path, *words: str) -> str:

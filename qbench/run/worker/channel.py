@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from qbench.measure.bench import Turn
+from qbench.measure import bench
 from qbench.run.worker.events import Part, Phase, Release, Want, WireEvent
 from qbench.run.worker.messages import encode
 from qbench.run.worker.requests import Grant, Request, Slot, Work, read_grant, read_work
@@ -53,7 +53,7 @@ class Channel:
                 self.send(Release())
 
     @contextmanager
-    def slot(self, stage: int) -> Iterator[Turn]:
+    def slot(self, stage: int) -> Iterator[bench.Slot]:
         """One round that has the machine for itself, in a slot between those of the cells that it is compared
         with.
 
@@ -63,7 +63,7 @@ class Channel:
         if not isinstance(given, Slot):
             raise TypeError(f"the parent granted {given} to a worker that asked for a slot")
         try:
-            yield Turn(given.lap, given.place, given.since_s, given.since_utc)
+            yield bench.Slot(given.lap, given.place, given.since_s, given.since_utc)
         finally:
             self.send(Release())
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from qbench.cell import JsonObject
 from qbench.run.worker.messages import Message
 
 
@@ -18,7 +19,7 @@ class WireEvent(Message):
     _: KW_ONLY
     event: str = ""
 
-    def to_wire(self) -> dict[str, Any]:
+    def to_wire(self) -> JsonObject:
         return {"event": self.event, **super().to_wire()}
 
 
@@ -83,7 +84,7 @@ class RoundsOver(WireEvent):
 class WarmWorkload(WireEvent):
     """One prompt length × batch size is warm and can be timed on request."""
 
-    value: dict[str, Any]
+    value: JsonObject
     event: Literal["corner"] = field(default="corner", kw_only=True)
 
 

@@ -66,7 +66,7 @@ def made_ready(cell: Cell, channel: Channel) -> tuple[Bench, Needs]:
         "quantize_peak_bytes": quantize_peak,
     }
     bench = _bench(cell, loaded, baseline)
-    bench.turn, bench.siblings = channel.slot, lambda: channel.siblings
+    bench.slot, bench.siblings = channel.slot, lambda: channel.siblings
     return bench, needs
 
 

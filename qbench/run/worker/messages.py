@@ -10,14 +10,25 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import Any
+
+from qbench.cell import JsonObject
+
+PROTOCOL = 1
+"""The agreement between a parent and the server of another version, of which `qbench gate` asks two.
+
+The number stands in the server's first message. It covers the messages, and the shape of a cell and of what
+its probes send; it goes up with every change that an older parent or server would misread. A new key that the
+other side may leave out is none.
+"""
+SINCE = "0.1.0 with `qbench gate`"
+"""The first version whose server can be asked."""
 
 
 @dataclass(frozen=True)
 class Message:
     """A message; its fields are the keys of its JSON object."""
 
-    def to_wire(self) -> dict[str, Any]:
+    def to_wire(self) -> JsonObject:
         """The JSON object of the message."""
         values = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
         optional = {one.name for one in dataclasses.fields(self) if one.default is None}

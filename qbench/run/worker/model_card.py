@@ -6,11 +6,10 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from qbench.cell import ModelRef
+from qbench.cell import JsonObject, ModelRef
 
 SUITE = "suite.yaml"
 
@@ -47,24 +46,14 @@ random ones. They are called `qbench.safetensors` so that it finds none and stop
 {rows}
 """
 _ROWS = {
-    "source": "made from",
-    "weights": "its weights",
-    "revision": "revision",
-    "note": "note",
-    "dtype": "dtype",
-    "method": "method",
-    "params": "parameters",
-    "layers": "layers",
-    "layers_quantized": "layers quantized",
-    "left_unquantized": "layers left",
-    "calibration": "calibration",
-    "seed": "seed",
-    "qbench": "qbench",
+    "source": "made from", "weights": "its weights", "revision": "revision", "note": "note", "dtype": "dtype",
+    "method": "method", "params": "parameters", "layers": "layers", "layers_quantized": "layers quantized",
+    "left_unquantized": "layers left", "calibration": "calibration", "seed": "seed", "qbench": "qbench",
     "date": "date",
-}
+}  # fmt: skip
 
 
-def model_card(folder: str, origin: dict[str, Any]) -> str:
+def model_card(folder: str, origin: JsonObject) -> str:
     """The checkpoint's model card: a YAML header that model hubs read, and Markdown.
 
     `base_model` stands in the header only where the base is a hub's: hubs refuse any other name there.
@@ -83,7 +72,7 @@ def model_card(folder: str, origin: dict[str, Any]) -> str:
     return str(ModelCard(f"---\n{header.to_yaml()}\n---\n\n{_body(folder, origin)}"))
 
 
-def _body(folder: str, origin: dict[str, Any]) -> str:
+def _body(folder: str, origin: JsonObject) -> str:
     shown = {title: origin[key] for key, title in _ROWS.items() if origin.get(key) not in (None, {}, [])}
     bits = origin["bits_per_weight"]
     return _BODY.format(
@@ -98,12 +87,12 @@ def _body(folder: str, origin: dict[str, Any]) -> str:
     )
 
 
-def suite_text(folder: str, base: ModelRef, device: str, origin: dict[str, Any]) -> str:
+def suite_text(folder: str, base: ModelRef, device: str, origin: JsonObject) -> str:
     """A suite that measures the checkpoint, whose folder it lies in, beside its base."""
     name = Path(folder).name
     base_name = base.name if base.name != name else f"{name} (base)"
     dtype = origin["dtype"]
-    unquantized: dict[str, Any] = {"source": _from(folder, base.source), "name": base_name, "dtypes": [dtype]}
+    unquantized: JsonObject = {"source": _from(folder, base.source), "name": base_name, "dtypes": [dtype]}
     if base.revision:
         unquantized["revision"] = base.revision
     if base.allow_pickle:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from qbench.cell import Cell
+from qbench.cell import Cell, JsonObject
 from qbench.errors import MethodError
 from qbench.quant.model.checkpoint import save_quantized
 from qbench.quant.model.convert import quantized_layers
@@ -15,7 +13,7 @@ from qbench.run.worker.measurement import prepare, quantize
 from qbench.run.worker.model_card import SUITE, model_card, suite_text
 
 
-def save(cell: Cell, folder: str, origin: dict[str, Any], channel: Channel) -> None:
+def save(cell: Cell, folder: str, origin: JsonObject, channel: Channel) -> None:
     """Writes the checkpoint under `folder`, whole or not at all, and sends `made`: what was done, in numbers.
 
     Raises MethodError where no layer was quantized, and whatever loading, quantizing and the disk raise.

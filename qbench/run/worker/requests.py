@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import TypeAdapter
 
+from qbench.cell import JsonObject
 from qbench.run.worker.messages import Message
 
 
@@ -17,7 +18,7 @@ class Work(Message):
 
     kind: ClassVar[str]
 
-    def to_wire(self) -> dict[str, Any]:
+    def to_wire(self) -> JsonObject:
         return {"kind": self.kind, **super().to_wire()}
 
 
@@ -26,7 +27,7 @@ class MeasureCell(Work):
     """Load, quantize, probe: one cell of a suite."""
 
     kind: ClassVar[str] = "cell"
-    cell: dict[str, Any]
+    cell: JsonObject
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class KeepBaseOutputs(Work):
     """Keep the outputs of the cell's unquantized model."""
 
     kind: ClassVar[str] = "base"
-    cell: dict[str, Any]
+    cell: JsonObject
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,9 @@ class SaveQuantized(Work):
     """Quantize the cell's model and save it under `folder`."""
 
     kind: ClassVar[str] = "quantize"
-    cell: dict[str, Any]
+    cell: JsonObject
     folder: str
-    origin: dict[str, Any]
+    origin: JsonObject
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class TimeRounds(Work):
     """Load one version's end of a cell and carry out requests."""
 
     kind: ClassVar[str] = "rounds"
-    cell: dict[str, Any]
+    cell: JsonObject
     probes: bool
     """True where the deterministic probes run too."""
     turns: bool
@@ -120,7 +121,7 @@ class Request(Message):
 Grant = Go | Slot | Request
 
 _GRANT: TypeAdapter[Grant] = TypeAdapter(Request | Slot | Go)
-_WORK: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
+_WORK: TypeAdapter[JsonObject] = TypeAdapter(JsonObject)
 
 
 def read_grant(line: bytes) -> Grant:

@@ -18,15 +18,14 @@ from typing import Any
 
 import torch
 
-from qbench.cell import Cell
-from qbench.measure.bench import Bench, free_turns
+from qbench.cell import Cell, JsonObject
+from qbench.measure.bench import Bench, free_slots
 from qbench.measure.clock import quiet, synchronize
 from qbench.measure.generation import Generation, check_context, prompts
 from qbench.probes import registry as probe_registry
 from qbench.probes.energy.measure import trials as energy
 from qbench.probes.energy.section import EnergySpec
-from qbench.probes.latency.measure.timing import lead_in, prepared, timed_round, warm_up
-from qbench.probes.latency.measure.timing import take_turn as take_free_turn
+from qbench.probes.latency.measure.timing import lead_in, prepared, take_slot, timed_round, warm_up
 from qbench.probes.latency.section import LatencySpec
 from qbench.probes.quality.measure.attention import SplitAttention
 from qbench.quant.method import registry
@@ -46,7 +45,7 @@ def rounds(cell: Cell, channel: Channel, *, probes: bool, requests: bool) -> Non
         if probe.clock == "none" and probe.asked(cell):  # the others are taken request by request
             needs.note()
             run_probe(probe, bench, channel)
-    bench.turn = free_turns()
+    bench.slot = free_slots()
     with quiet():
         workloads = _warm_workloads(bench, channel)
         if probes:
@@ -75,7 +74,7 @@ def _warm_workloads(bench: Bench, channel: Channel) -> list[_Warm]:
         for length, batch in itertools.product(latency.prompt_lengths, latency.batch_sizes):
             ids = prompts(bench.model, batch, length, bench.cell.seed, bench.device)
             warm = _Warm(prepared(bench, ids, tokens, 0), tokens)
-            warmup = warm_up(lambda warm=warm: take_free_turn(bench, warm.generation, tokens, 0))  # type: ignore[misc]
+            warmup = warm_up(lambda warm=warm: take_slot(bench, warm.generation, tokens, 0))  # type: ignore[misc]
             warm.generation.finish()
             facts = {"prompt_length": length, "batch_size": batch, "generated_tokens": tokens}
             channel.send(WarmWorkload({**facts, "warmup": warmup, **warm.generation.facts()}))
@@ -112,7 +111,7 @@ class _Requests:
         lead_in(warm.generation, warm.tokens, self.bench.device)
         return timed_round(warm.generation, warm.tokens, self.bench.device)
 
-    def _quantize(self) -> dict[str, Any]:
+    def _quantize(self) -> JsonObject:
         """Seconds, or null with the reason where a second model does not fit beside the first."""
         try:
             return {"seconds": _quantized_again(self.bench)}
@@ -123,7 +122,7 @@ class _Requests:
             if self.bench.device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    def _energy(self) -> dict[str, Any]:
+    def _energy(self) -> JsonObject:
         """A sample of the energy probe with a single trial; null with the reason where there is no meter."""
         cell = self.bench.cell
         settings = (EnergySpec.of(cell) or EnergySpec()).model_copy(update={"trials": 1})

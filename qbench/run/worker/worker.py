@@ -15,10 +15,9 @@ import socket
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
 
 import qbench
-from qbench.cell import Cell
+from qbench.cell import Cell, JsonObject
 from qbench.measure import inductor
 from qbench.run.worker.channel import Channel
 from qbench.run.worker.events import Done, Failure, Started
@@ -88,7 +87,7 @@ def carry_out(work: Work, channel: Channel) -> None:
             raise TypeError(f"a worker has no job {type(work).__name__}")
 
 
-def _limited(values: dict[str, Any]) -> Cell:
+def _limited(values: JsonObject) -> Cell:
     """The job's cell, once its memory limit holds for this process."""
     cell = Cell.from_dict(values)
     if cell.memory_limit:
@@ -100,11 +99,11 @@ def _measure_peak_rates(work: MeasurePeakRates, channel: Channel) -> None:
     """The machine's bandwidth and GEMM rates with the threads that cells have, for the manifest."""
     import torch
 
-    from qbench.measure.peak_rates import ceilings
+    from qbench.measure.peak_rates import peak_rates
 
     torch.set_num_threads(work.threads or len(os.sched_getaffinity(0)))
     with channel.phase("ceilings", timed=True):
-        channel.part("ceilings", ceilings(work.device))
+        channel.part("ceilings", peak_rates(work.device).to_dict())
 
 
 def describe(error: BaseException) -> Failure:

@@ -17,10 +17,10 @@ FAULTS = {
     ],
     "qbench/quant/kernels/cpu/packed_native.py": [
         (
-            f'        summary="weight-only, {NATIVE}",\n        devices=("cpu",),\n'
-            '        activations=("none",),\n        num_bits=WIDTHS,',
-            '        summary="",\n        devices=("cpu",),\n'
-            '        activations=("none",),\n        num_bits=(2, 3, 4, 6, 7, 8),',
+            f'        summary="weight-only, {NATIVE}",\n'
+            '        devices=("cpu",), activations=("none",), num_bits=WIDTHS,',
+            '        summary="",\n'
+            '        devices=("cpu",), activations=("none",), num_bits=(2, 3, 4, 6, 7, 8),',
         )
     ],
     "qbench/measure/generation.py": [

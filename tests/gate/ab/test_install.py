@@ -189,7 +189,7 @@ def test_an_environment_without_qbench_is_an_error(tmp_path: Path) -> None:
 
 def test_a_package_that_shadows_the_laid_out_one_is_an_error(tmp_path: Path) -> None:
     from qbench.run.worker.events import Ready
-    from qbench.run.worker.protocol import PROTOCOL
+    from qbench.run.worker.messages import PROTOCOL
 
     installed = install.Installed("python", "v1", "", tmp_path / "qbench")
     facts = Ready(protocol=PROTOCOL, folder=str(tmp_path / "qbench"))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from qbench.measure.generation import Generation
 from qbench.probes.energy.measure import trials as energy
 from qbench.probes.energy.measure.meter import NoEnergy
 from qbench.probes.energy.measure.nvml import NvmlMeter
@@ -50,9 +51,9 @@ def scripted(gpu: SimulatedGpu, monkeypatch: pytest.MonkeyPatch) -> SimulatedGpu
         draw(PREFILL_S)
         self.token = 1
 
-    monkeypatch.setattr(energy.Generation, "prefill", prefill)
-    monkeypatch.setattr(energy.Generation, "step", lambda self: draw(STEP_S))
-    monkeypatch.setattr(energy.Generation, "rewind", lambda self, tokens: None)
+    monkeypatch.setattr(Generation, "prefill", prefill)
+    monkeypatch.setattr(Generation, "step", lambda self: draw(STEP_S))
+    monkeypatch.setattr(Generation, "rewind", lambda self, tokens: None)
     return gpu
 
 
@@ -154,11 +155,12 @@ def test_without_a_counter_power_is_integrated(scripted: SimulatedGpu) -> None:
 
 
 def test_throttling_during_the_work_is_seen_and_named(scripted: SimulatedGpu) -> None:
-    from qbench.probes.energy.context import texts
+    from qbench.probes.energy.context import TEXTS
 
     scripted.facts(temperature_c=83, throttle=0x1 | 0x4 | 0x20)
     _, record = probe(scripted)
-    assert texts(record)["energy_throttle"] == "sw_power_cap, sw_thermal"
+    texts = {text.name: text.value(record) for text in TEXTS}
+    assert texts["energy_throttle"] == "sw_power_cap, sw_thermal"
     assert column(record, "energy_temperature_start_c") == 83
     assert column(record, "energy_power_limit_w") == 700
 

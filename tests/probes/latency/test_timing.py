@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from qbench.errors import ModelError
-from qbench.measure.bench import Turn
+from qbench.measure.bench import Slot
 from qbench.measure.generation import Generation, prompts
 from qbench.probes.latency.measure import timing as latency
 from tests.probes.conftest import bench_of, tiny_llama
@@ -136,28 +136,28 @@ def test_every_round_is_a_turn_with_an_untimed_lead_in_before_it(monkeypatch: py
             said.append("step")
 
     @contextmanager
-    def turn(stage: int) -> Iterator[Turn]:
+    def slot(stage: int) -> Iterator[Slot]:
         said.append(f"turn {stage}")
-        yield Turn(4, 2, time.perf_counter() - 10, "")
+        yield Slot(4, 2, time.perf_counter() - 10, "")
         said.append("release")
 
     settings = {"prompt_lengths": [8], "batch_sizes": [1], "generated_tokens": 3, "repetitions": 1}
-    bench = replace(bench_of(tiny_llama(), latency=settings), turn=turn)
+    bench = replace(bench_of(tiny_llama(), latency=settings), slot=slot)
     monkeypatch.setattr(latency, "LEAD_IN_S", 1000.0)
-    found = latency.take_turn(bench, Heard([]), 3, 5)  # type: ignore[arg-type]
+    found = latency.take_slot(bench, Heard([]), 3, 5)  # type: ignore[arg-type]
     whole = ["prefill", "step", "step"]
     assert said == ["turn 5", *whole, *whole, "release"], "a lead-in is at most a round"
     said.clear()
     monkeypatch.setattr(latency, "LEAD_IN_S", 0.0)
-    latency.take_turn(bench, Heard([]), 3, 5)  # type: ignore[arg-type]
+    latency.take_slot(bench, Heard([]), 3, 5)  # type: ignore[arg-type]
     assert said == ["turn 5", "prefill", *whole, "release"]
     assert found.start_s == pytest.approx(10, abs=0.5)
-    assert (found.turn.lap, found.turn.place, len(found.seconds)) == (4, 2, 3)
+    assert (found.slot.block, found.slot.place, len(found.seconds)) == (4, 2, 3)
 
 
 def _rounds(totals: list[float]) -> Callable[[], latency.Round]:
     left = iter(totals)
-    return lambda: latency.Round([next(left)], Turn(0, 0, 0.0, ""), 0.0)
+    return lambda: latency.Round([next(left)], Slot(0, 0, 0.0, ""), 0.0)
 
 
 def test_no_collection_runs_inside_and_the_collector_comes_back() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from qbench.quant.layer.linear import QuantizedLinear
-from qbench.quant.model.digest import codes_sha256
+from qbench.quant.model.convert import codes_sha256
 from tests.quant.layers import activations, affine
 
 CASES: list[dict[str, Any]] = [

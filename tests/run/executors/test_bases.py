@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import qbench
 from qbench.cell import Cell, ModelRef
 from qbench.results.store.folders import Store
 from qbench.run import bases
+from qbench.run.executors.executor import Capability
 from qbench.run.executors.local.executor import LocalExecutor
 from qbench.run.quantize import Order, quantize
 from qbench.run.runner import Outcome, run_suite
@@ -89,7 +91,7 @@ def test_who_lends_a_checkpoint_its_base(monkeypatch: pytest.MonkeyPatch) -> Non
         factory.cell(quality=quality, threads=9),
     ]
     keep = bases.keep_base_outputs
-    executor: Any = None
+    executor: Any = SimpleNamespace(capabilities={Capability.SHARED_CACHE})
     assert keep(executor, [saved], [saved, *strangers, none], origin) == []
     assert made == [none]
     made.clear()

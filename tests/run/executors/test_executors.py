@@ -41,9 +41,9 @@ def test_executors_are_found_by_name() -> None:
     with pytest.raises(
         QbenchError, match=r"no executor 'locl'; did you mean 'local'\? choose from: local, pl"
     ):
-        registry.make("locl")
+        registry.executor_class("locl")
     with pytest.raises(QbenchError, match=r"'wrong' names .*, which is no subclass of Executor"):
-        registry.make("wrong")
+        registry.executor_class("wrong")
 
 
 def test_two_executors_of_one_name_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +79,7 @@ def test_grants_of_a_worker_that_is_alone_pair_nothing() -> None:
 def test_a_second_executor_gives_the_same_numbers_and_pairs_no_times(tmp_path: Path, run: Run) -> None:
     local = {one.cell.id: one for one in run(METHODS, **MEASURED).records}
     loaded, listener = suite(METHODS, tmp_path, **MEASURED), Listening()
-    with registry.make("plain") as plain:
+    with registry.executor_class("plain")() as plain:
         outcome = run_suite(loaded, tmp_path / "other", listener, executor=plain, jobs=2)
         assert isinstance(plain, Plain)
         assert plain.most == 1, "jobs of one machine that take no turns run one by one"

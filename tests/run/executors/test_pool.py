@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def _until(pool: Pool, job: WorkerProcess, event: type[WireEvent]) -> WireEvent:
 
 
 def test_the_server_has_one_thread_and_starts_workers_in_an_instant() -> None:
-    with Pool() as pool:
+    with closing(Pool()) as pool:
         assert pool.facts.threads == 1, "a process with threads must not fork"
         seconds = []
         for _ in range(5):
@@ -52,7 +53,7 @@ def test_the_server_has_one_thread_and_starts_workers_in_an_instant() -> None:
 
 
 def test_the_parent_sleeps_while_a_worker_measures() -> None:
-    with Pool() as pool:
+    with closing(Pool()) as pool:
         job = pool.start(PEAK_RATES, 60)
         _until(pool, job, Want)
         before, started = time.process_time(), time.perf_counter()
@@ -67,7 +68,7 @@ def test_workers_and_server_die_with_a_killed_parent(tmp_path: Path) -> None:
     script = (
         "import sys, time\n"
         "from qbench.run.executors.local.pool import Pool\n"
-        "from qbench.run.worker.messages import MeasurePeakRates\n"
+        "from qbench.run.worker.requests import MeasurePeakRates\n"
         "pool = Pool()\n"
         "job = pool.start(MeasurePeakRates('cpu'), 600)\n"
         "while job.pid is None: pool.wait()\n"
@@ -77,6 +78,7 @@ def test_workers_and_server_die_with_a_killed_parent(tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     pids = [int(word) for word in parent.stdout.readline().split()]
+    assert len(pids) == 2, "the parent has a server and a worker"
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     deadline = time.monotonic() + 10
@@ -86,7 +88,7 @@ def test_workers_and_server_die_with_a_killed_parent(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_never_answers_is_killed_at_its_deadline() -> None:
-    with Pool() as pool:
+    with closing(Pool()) as pool:
         job = pool.start(PEAK_RATES, 0.5)  # it waits for a word to go that never comes
         started = time.monotonic()
         while job.exit_code is None:
@@ -97,7 +99,7 @@ def test_a_worker_that_never_answers_is_killed_at_its_deadline() -> None:
 
 
 def test_a_death_that_is_heard_before_the_last_words_leaves_no_ear_behind() -> None:
-    with Pool() as pool:
+    with closing(Pool()) as pool:
         for _ in range(3):
             job = pool.start(Nothing(), 60)
             time.sleep(1)  # it speaks and dies; both wait to be heard

@@ -11,10 +11,11 @@ from qbench.errors import SuiteError
 from qbench.models.corpora import read_corpus
 from qbench.run.planning.devices import Devices
 from qbench.run.planning.plan import Planned, Planner
+from qbench.run.provenance.environment import Gpu
 from tests.run.conftest import suite
 
-H100 = {"device": "cuda:0", "name": "NVIDIA H100 80GB HBM3"}
-H200 = {"device": "cuda:1", "name": "NVIDIA H200"}
+H100 = Gpu(0, "NVIDIA H100 80GB HBM3", "GPU-0", 80 << 30, "575", "cuda:0")
+H200 = Gpu(1, "NVIDIA H200", "GPU-1", 141 << 30, "575", "cuda:1")
 TWO = Devices([H100, H200], None)
 NONE = Devices([], "NVML: no driver")
 

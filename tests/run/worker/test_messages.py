@@ -7,7 +7,7 @@ import json
 import pytest
 
 from qbench.run.worker import events, messages, requests
-from qbench.run.worker.protocol import PROTOCOL
+from qbench.run.worker.messages import PROTOCOL
 
 EVENTS: list[tuple[events.WorkerEvent, str]] = [
     (events.Started(), '{"event": "started"}'),

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from qbench.cell import JsonObject
 from qbench.probes.energy.measure.meter import NoEnergy, Reason
 
 _REASONS: dict[str, Reason] = {
@@ -57,7 +58,7 @@ class Gpu:
             bits = self.optional("nvmlDeviceGetCurrentClocksThrottleReasons")
         return None if bits is None else int(bits)
 
-    def state(self, siblings: Sequence[int] = ()) -> dict[str, Any]:
+    def state(self, siblings: Sequence[int] = ()) -> JsonObject:
         """Temperature, clocks, limits, throttling and processes now; null what the GPU does not know.
 
         `siblings` are the process ids of qbench's other workers on this GPU."""
@@ -70,7 +71,7 @@ class Gpu:
             **self._processes(siblings),
         }
 
-    def _processes(self, siblings: Sequence[int]) -> dict[str, Any]:
+    def _processes(self, siblings: Sequence[int]) -> JsonObject:
         """`processes` with a compute context, how many of them are workers of the same run, which are stopped
         while we measure, and how many are neither these nor ours.
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
+
+from qbench.cell import JsonObject
 
 Reason = Literal["no_driver", "not_supported", "no_permission", "mig", "window_too_short", "window_too_long"]
 Method = Literal["counter", "integrated"]
@@ -43,10 +45,10 @@ class Meter(Protocol):
     def glance(self) -> Glance:
         """The cheap readings, for between two steps of the work."""
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> JsonObject:
         """Constant facts: `scope` (`gpu`, `module`, `package`), `resolution_j` (least step), more."""
 
-    def state(self, siblings: Sequence[int] = ()) -> dict[str, Any]:
+    def state(self, siblings: Sequence[int] = ()) -> JsonObject:
         """State that may explain a figure: temperature, limits, throttling, other processes; JSON values.
 
         `siblings` are the process ids of our own stopped workers."""

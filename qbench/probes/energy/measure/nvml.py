@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from qbench.cell import JsonObject
 from qbench.probes.energy.measure.gpu import Gpu
 from qbench.probes.energy.measure.meter import Glance, Method, NoEnergy
 
@@ -42,7 +43,7 @@ class NvmlMeter:
         power_w = None if self._power_scope is None else self._power_w(self._power_scope)
         return Glance(power_w, self.gpu.throttle())
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> JsonObject:
         """`counter_reason` says why there is no counter."""
         return {
             "scope": self._scope if self.method == "counter" else self._power_scope,
@@ -52,7 +53,7 @@ class NvmlMeter:
             "gpu": {"name": self.gpu.name, "uuid": self.gpu.uuid},
         }
 
-    def state(self, siblings: Sequence[int] = ()) -> dict[str, Any]:
+    def state(self, siblings: Sequence[int] = ()) -> JsonObject:
         return self.gpu.state(siblings)
 
     def _find_method(self) -> tuple[str, Method]:

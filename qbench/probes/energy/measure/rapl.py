@@ -12,8 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from qbench.cell import JsonObject
 from qbench.probes.energy.measure.meter import Clock, Glance, Method, NoEnergy
 
 POWERCAP = Path("/sys/class/powercap")
@@ -63,7 +63,7 @@ class RaplMeter:
         self.energy_j()
         return Glance(None, None)
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> JsonObject:
         return {
             "scope": "package",
             "resolution_j": RESOLUTION_J,
@@ -71,7 +71,7 @@ class RaplMeter:
             "packages": len(self._packages),
         }
 
-    def state(self, siblings: Sequence[int] = ()) -> dict[str, Any]:
+    def state(self, siblings: Sequence[int] = ()) -> JsonObject:
         """RAPL says nothing of temperature, limits or processes."""
         return {}
 

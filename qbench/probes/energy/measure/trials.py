@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import math
 import random
-from typing import Any
+from dataclasses import asdict
 
 import torch
 
-from qbench.measure import runtime
+from qbench.cell import JsonObject
+from qbench.measure import compiled
 from qbench.measure.bench import Bench
 from qbench.measure.clock import quiet, synchronize
-from qbench.measure.generation import Generation, check_context, prompts
+from qbench.measure.generation import check_context, prompts
 from qbench.measure.nvml_binding import bindings, uuid_of
 from qbench.probes.energy.measure import nvml
 from qbench.probes.energy.measure.meter import Clock, Meter, NoEnergy
@@ -29,14 +30,12 @@ from qbench.probes.energy.measure.rapl import RaplMeter
 from qbench.probes.energy.measure.ticks import Tick, calibrate, period_s, read_s
 from qbench.probes.energy.measure.window import SAMPLE_S, STALE_S, Look, Window, Work
 from qbench.probes.energy.section import EnergySpec
-from qbench.probes.latency.section import LatencySpec
+from qbench.probes.latency.section import WorkloadSize
 
 MIN_PERIODS = 3
 """In a window; its error bound says what so short a one is worth."""
 MIN_SAMPLES = 5
 """Samples of instant power in a window, where there is no counter."""
-WORKLOAD = {"prompt_length": 128, "batch_size": 1, "generated_tokens": 32}
-"""Workload of a cell that asks for no latency."""
 IDLE_SLICE_S = 0.05
 
 
@@ -72,7 +71,7 @@ def abilities(meter: Meter, clock: Clock) -> str:
     return f"{counter}, {read_ms:.2g} ms a read; {instant}"
 
 
-def measure(bench: Bench) -> dict[str, Any]:
+def measure(bench: Bench) -> JsonObject:
     """Samples of energy, or null with the reason; see the module's docstring."""
     try:
         return measure_with(open_meter(bench.device), Clock(), bench)
@@ -80,7 +79,7 @@ def measure(bench: Bench) -> dict[str, Any]:
         return {"unit": "J", "value": None, "reason": missing.reason, "detail": missing.detail}
 
 
-def measure_with(meter: Meter, clock: Clock, bench: Bench) -> dict[str, Any]:
+def measure_with(meter: Meter, clock: Clock, bench: Bench) -> JsonObject:
     """The probe on a given meter and clock; raises NoEnergy."""
     settings = EnergySpec.required(bench.cell)
     with quiet():
@@ -110,16 +109,17 @@ class Trials:
         self._random = random.Random(bench.cell.seed)
         self._window = Window(meter, clock, lambda: synchronize(bench.device), min_window_s)
 
-    def run(self, trials: int) -> dict[str, Any]:
+    def run(self, trials: int) -> JsonObject:
         """`workload`, `idle`, and by part its `tokens`, `iterations` and a list a window's sample."""
-        workload = _workload(self._bench)
+        workload = WorkloadSize.first_of(self._bench.cell)
+        check_context(self._bench.model, workload.tokens, "energy workload")
         parts = _parts(self._bench, workload)
         before = self._window.run(self._rest, 1)
         iterations = {name: self._iterations(work) for name, (work, _) in parts.items()}
         delays = {name: self._delays(trials) for name in parts}
         order = [name for name in parts for _ in range(trials)]
         self._random.shuffle(order)
-        measured: dict[str, list[dict[str, Any]]] = {name: [] for name in parts}
+        measured: dict[str, list[JsonObject]] = {name: [] for name in parts}
         for name in order:
             delay_s, seed = delays[name].pop(), self._random.getrandbits(32)
             measured[name].append(self._window.run(parts[name][0], iterations[name], delay_s, seed))
@@ -132,7 +132,7 @@ class Trials:
             for name, (_, tokens) in parts.items()
         }
         idle = {"before": before, "after": self._window.run(self._rest, 1)}
-        return {"workload": workload, "idle": idle, **found}
+        return {"workload": asdict(workload), "idle": idle, **found}
 
     def _rest(self, look: Look) -> None:
         """An idle window's work: the device keeps the model and does nothing."""
@@ -179,23 +179,12 @@ def _plain(ticks: list[Tick]) -> list[list[float]]:
     ]
 
 
-def _workload(bench: Bench) -> dict[str, int]:
-    latency = LatencySpec.of(bench.cell)
-    workload = dict(WORKLOAD)
-    if latency is not None:
-        workload["prompt_length"] = latency.prompt_lengths[0]
-        workload["batch_size"] = latency.batch_sizes[0]
-        workload["generated_tokens"] = latency.generated_tokens
-    check_context(bench.model, workload["prompt_length"] + workload["generated_tokens"], "energy workload")
-    return workload
-
-
-def _parts(bench: Bench, workload: dict[str, int]) -> dict[str, tuple[Work, int]]:
+def _parts(bench: Bench, workload: WorkloadSize) -> dict[str, tuple[Work, int]]:
     """Part → (one iteration of its work, tokens of one iteration). No decode for fewer than two tokens."""
-    batch, steps = workload["batch_size"], workload["generated_tokens"] - 1
-    ids = prompts(bench.model, batch, workload["prompt_length"], bench.cell.seed, bench.device)
-    made: list[Generation] = [runtime.generation(bench, ids, workload["generated_tokens"]) for _ in range(2)]
-    prompt_only, decoding = made
+    batch, steps = workload.batch_size, workload.generated_tokens - 1
+    ids = prompts(bench.model, batch, workload.prompt_length, bench.cell.seed, bench.device)
+    tokens = workload.generated_tokens
+    prompt_only, decoding = (compiled.generation_for(bench, ids, tokens) for _ in range(2))
 
     @torch.inference_mode()
     def prefill(look: Look) -> None:
@@ -212,7 +201,7 @@ def _parts(bench: Bench, workload: dict[str, int]) -> dict[str, tuple[Work, int]
         decoding.rewind(steps)
         decoding.finish()
 
-    parts: dict[str, tuple[Work, int]] = {"prefill": (prefill, batch * workload["prompt_length"])}
+    parts: dict[str, tuple[Work, int]] = {"prefill": (prefill, batch * workload.prompt_length)}
     return {**parts, "decode": (decode, batch * steps)} if steps > 0 else parts
 
 

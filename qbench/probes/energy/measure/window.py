@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any
 
+from qbench.cell import JsonObject
 from qbench.probes.energy.measure.meter import Clock, Meter
 from qbench.probes.energy.measure.ticks import Tick, next_tick
 
@@ -77,7 +77,7 @@ class Window:
         self._meter, self._clock, self._settle = meter, clock, settle
         self._every_s = max(SAMPLE_S, length_s / MOST_SAMPLES)
 
-    def run(self, work: Work, iterations: int, delay_s: float = 0.0, seed: int = 0) -> dict[str, Any]:
+    def run(self, work: Work, iterations: int, delay_s: float = 0.0, seed: int = 0) -> JsonObject:
         """Raw samples of one window.
 
         `ticks`: two steps before the work and all after it, as [after_s, by_s, joules since the first], times
@@ -113,7 +113,7 @@ class Window:
         return [next_tick(self._meter, self._clock) for _ in range(GUARD_TICKS + 2)]
 
 
-def _between(before: list[Tick], after: list[Tick], start_s: float) -> dict[str, Any]:
+def _between(before: list[Tick], after: list[Tick], start_s: float) -> JsonObject:
     if not before:
         return {"ticks": None, "gross_j": None, "window_s": None}
     (first, opening), closing = before, after[-2]

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from qbench.cell import JsonObject
 from qbench.measure.generation import Generation
 from qbench.quant.model.convert import quantized_layers
 from qbench.quant.selection.targets import candidates, tied
@@ -104,7 +105,7 @@ def target_layers(model: nn.Module) -> list[nn.Module]:
 
 def measure(
     generation: Generation, generated_tokens: int, device: torch.device, timed_round: Round
-) -> dict[str, Any]:
+) -> JsonObject:
     """Seconds of whole forwards and inside the layers, by round; null with the reason where it cannot be."""
     if type(generation) is not Generation:
         return {"value": None, "reason": "a compiled graph does not end where a layer does"}

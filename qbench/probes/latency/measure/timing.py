@@ -5,7 +5,7 @@ the N − 1 steps after it. Exact lengths, greedy, KV cache, no early stop; all 
 The clock is `perf_counter` on a CPU and CUDA events on a GPU, with the device synchronised at both edges of a
 round: events stand in the stream, so that timing the single steps does not stop the queue of launches.
 
-Each round, warm-up included, has a slot of its own (`Bench.turn`), so that cells that are compared can be
+Each round, warm-up included, has a slot of its own (`Bench.slot`), so that cells that are compared can be
 measured side by side. It begins with a lead-in, a prefill and steps that are not timed: another model has had
 the caches, branch predictors and cores just before, and the parent that granted the slot falls asleep.
 
@@ -24,14 +24,13 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from qbench.cell import EAGER
-from qbench.measure import roofline, runtime
-from qbench.measure.bench import Bench, Turn
+from qbench.cell import EAGER, JsonObject
+from qbench.measure import compiled, roofline
+from qbench.measure.bench import Bench, Slot
 from qbench.measure.clock import Marks, quiet, synchronize
 from qbench.measure.generation import Generation, check_context, prompts
 from qbench.probes.latency.measure import non_layer_time
@@ -78,17 +77,17 @@ class Round:
 
     seconds: list[float]
     """Seconds of the prefill and of each decode step."""
-    turn: Turn
+    slot: Slot
     start_s: float
     """Begin of the timed part, in seconds since the first block."""
 
 
-def take_turn(bench: Bench, generation: Generation, generated_tokens: int, stage: int) -> Round:
+def take_slot(bench: Bench, generation: Generation, generated_tokens: int, stage: int) -> Round:
     """Waits for a slot and runs one round in it."""
-    with bench.turn(stage) as turn:
+    with bench.slot(stage) as slot:
         lead_in(generation, generated_tokens, bench.device)
-        start_s = time.perf_counter() - turn.since_s
-        return Round(timed_round(generation, generated_tokens, bench.device), turn, start_s)
+        start_s = time.perf_counter() - slot.since_s
+        return Round(timed_round(generation, generated_tokens, bench.device), slot, start_s)
 
 
 @torch.inference_mode()
@@ -105,7 +104,7 @@ def lead_in(generation: Generation, generated_tokens: int, device: torch.device)
         synchronize(device)
 
 
-def warm_up(next_round: Callable[[], Round]) -> dict[str, Any]:
+def warm_up(next_round: Callable[[], Round]) -> JsonObject:
     """Rounds until the last few agree, or until a cap. `cv` is null after too few rounds."""
     totals, cv = list[float](), None
     while len(totals) < MAX_WARMUP_ROUNDS and sum(totals) < MAX_WARMUP_S:
@@ -119,12 +118,12 @@ def warm_up(next_round: Callable[[], Round]) -> dict[str, Any]:
 def prepared(bench: Bench, ids: Tensor, generated_tokens: int, stage: int) -> Generation:
     """The generation of the cell's runtime; what has to be compiled for it is compiled in a slot."""
     if bench.cell.runtime == EAGER:
-        return runtime.generation(bench, ids, generated_tokens)
-    with bench.turn(stage):
-        return runtime.generation(bench, ids, generated_tokens)
+        return compiled.generation_for(bench, ids, generated_tokens)
+    with bench.slot(stage):
+        return compiled.generation_for(bench, ids, generated_tokens)
 
 
-def measure_run(bench: Bench, prompt_length: int, batch_size: int, number: int = 0) -> dict[str, Any]:
+def measure_run(bench: Bench, prompt_length: int, batch_size: int, number: int = 0) -> JsonObject:
     """One workload, a prompt length × batch size, the `number`th: warm-up, then the repetitions."""
     latency = LatencySpec.required(bench.cell)
     generated = latency.generated_tokens
@@ -132,11 +131,11 @@ def measure_run(bench: Bench, prompt_length: int, batch_size: int, number: int =
     ids = prompts(bench.model, batch_size, prompt_length, bench.cell.seed, bench.device)
     first = STAGES * number
     generation = prepared(bench, ids, generated, first)
-    warmup = warm_up(lambda: take_turn(bench, generation, generated, first + 1))
-    rounds = [take_turn(bench, generation, generated, first + 2) for _ in range(latency.repetitions)]
-    with bench.turn(first + 3):
+    warmup = warm_up(lambda: take_slot(bench, generation, generated, first + 1))
+    rounds = [take_slot(bench, generation, generated, first + 2) for _ in range(latency.repetitions)]
+    with bench.slot(first + 3):
         lead_in(generation, generated, bench.device)
-        beside = non_layer_time.measure(generation, generated, bench.device, timed_round)
+        non_layer = non_layer_time.measure(generation, generated, bench.device, timed_round)
     generation.finish()
     return {
         "prompt_length": prompt_length,
@@ -144,18 +143,18 @@ def measure_run(bench: Bench, prompt_length: int, batch_size: int, number: int =
         "generated_tokens": generated,
         "prefill_s": [each.seconds[0] for each in rounds],
         "decode_s": [each.seconds[1:] for each in rounds],
-        "lap": [each.turn.lap for each in rounds],
-        "place": [each.turn.place for each in rounds],
+        "lap": [each.slot.block for each in rounds],
+        "place": [each.slot.place for each in rounds],
         "start_s": [each.start_s for each in rounds],
-        "since": rounds[0].turn.since_utc,
+        "since": rounds[0].slot.since_utc,
         "warmup": warmup,
         **generation.facts(),
-        "outside": beside,
+        "outside": non_layer,
         "work": roofline.work(generation, generated, bench.cell.dtype),
     }
 
 
-def measure(bench: Bench) -> dict[str, Any]:
+def measure(bench: Bench) -> JsonObject:
     """Samples of every prompt length × batch size of the cell; see the module's docstring."""
     latency = LatencySpec.required(bench.cell)
     longest = max(latency.prompt_lengths)

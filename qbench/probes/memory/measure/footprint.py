@@ -2,41 +2,34 @@
 
 Resident bytes are storages, each counted once: a tied head, a view, and the inner tensors of a subclass all
 lead to the storages behind them, so that no `numel × element_size` of a wrapper is believed. What runs is one
-prefill and its decode steps (`WORKLOAD`, or the first of the cell's latency settings), twice: for the
+prefill and its decode steps (`WorkloadSize.first_of`), twice: for the
 peaks of the process and the allocator, and then, prefill and step apart, for activations. Definitions and
 limits: docs/memory.md.
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from qbench.cell import EAGER
+from qbench.cell import EAGER, JsonObject
 from qbench.measure.bench import Bench
 from qbench.measure.generation import Generation, check_context, prompts
 from qbench.measure.process import NOT_ON_CPU, Peak, gpu_memory, rss_bytes
-from qbench.probes.latency.section import LatencySpec
+from qbench.probes.latency.section import WorkloadSize
 from qbench.probes.memory.measure.allocations import track
 from qbench.quant.model.sizes import METADATA, resident_bytes, saved_bytes
 from qbench.quant.model.sizes import weight_parts as parts_of
 
-WORKLOAD = {"prompt_length": 128, "batch_size": 1, "generated_tokens": 32}
-"""Workload for the peak and the KV cache of a cell that asks for no latency."""
 COMPILED = "of a compiled model only the weights are measured; see the eager cell"
 RUNNING = (
-    "kv_cache_bytes",
-    "kv_cache_bytes_per_token",
-    "activation_bytes",
-    "peak_memory_bytes",
-    "peak_over_loaded_bytes",
-    "process_peak_bytes",
-    "reserved_peak_bytes",
-    "process_gpu_bytes",
+    "kv_cache_bytes", "kv_cache_bytes_per_token", "activation_bytes", "peak_memory_bytes",
+    "peak_over_loaded_bytes", "process_peak_bytes", "reserved_peak_bytes", "process_gpu_bytes",
     "device_used_bytes",
-)
+)  # fmt: skip
 """Metrics of what is measured while the model runs."""
 Values = dict[str, int | str | None]
 
@@ -65,10 +58,10 @@ def cache_bytes(cache: Any) -> int:
     )
 
 
-def measure(bench: Bench) -> dict[str, Any]:
+def measure(bench: Bench) -> JsonObject:
     """Bytes by part, and the peaks of one generation above the worker before the model was loaded."""
-    workload = _workload(bench)
-    check_context(bench.model, workload["prompt_length"] + workload["generated_tokens"], "memory workload")
+    workload = WorkloadSize.first_of(bench.cell)
+    check_context(bench.model, workload.tokens, "memory workload")
     baseline = bench.baseline
     values: Values = {
         "disk_bytes": baseline.get("disk_bytes"),
@@ -87,10 +80,10 @@ def measure(bench: Bench) -> dict[str, Any]:
         reasons |= dict.fromkeys(RUNNING, COMPILED)
     elif unknown := reasons.get("process_peak_bytes") or reasons.get("loaded_rss_bytes"):
         reasons["peak_over_loaded_bytes"] = unknown
-    return {"unit": "B", **values, "workload": workload, "reasons": reasons}
+    return {"unit": "B", **values, "workload": asdict(workload), "reasons": reasons}
 
 
-def _running(bench: Bench, workload: dict[str, int]) -> tuple[Values, dict[str, str | None]]:
+def _running(bench: Bench, workload: WorkloadSize) -> tuple[Values, dict[str, str | None]]:
     """Bytes that two generations show, and why some may be null."""
     loaded_rss = rss_bytes()
     with Peak(bench.device) as peak:
@@ -124,36 +117,23 @@ def _before(bench: Bench) -> int | None:
     return 0 if bench.device.type == "cuda" else bench.baseline.get("rss_bytes")
 
 
-def _workload(bench: Bench) -> dict[str, int]:
-    latency = LatencySpec.of(bench.cell)
-    if latency is None:
-        return dict(WORKLOAD)
-    return {
-        "prompt_length": latency.prompt_lengths[0],
-        "batch_size": latency.batch_sizes[0],
-        "generated_tokens": latency.generated_tokens,
-    }
-
-
 @torch.inference_mode()
-def _generate(bench: Bench, workload: dict[str, int]) -> Generation:
+def _generate(bench: Bench, workload: WorkloadSize) -> Generation:
     """Runs the workload; its KV cache holds every token but the newest, which was never fed."""
     generation = _begin(bench, workload)
     generation.prefill()
-    for _ in range(workload["generated_tokens"] - 1):
+    for _ in range(workload.generated_tokens - 1):
         generation.step()
     return generation
 
 
-def _begin(bench: Bench, workload: dict[str, int]) -> Generation:
-    ids = prompts(
-        bench.model, workload["batch_size"], workload["prompt_length"], bench.cell.seed, bench.device
-    )
+def _begin(bench: Bench, workload: WorkloadSize) -> Generation:
+    ids = prompts(bench.model, workload.batch_size, workload.prompt_length, bench.cell.seed, bench.device)
     return Generation(bench.model, ids)
 
 
 @torch.inference_mode()
-def _activations(bench: Bench, workload: dict[str, int]) -> dict[str, int | None]:
+def _activations(bench: Bench, workload: WorkloadSize) -> dict[str, int | None]:
     """Peaks of prefill and of one step above what stays allocated: the weights and the KV cache."""
     generation = _begin(bench, workload)
     prefill = track(generation.prefill, bench.device)

@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from qbench.cache import cache_folder
-from qbench.cell import Cell
+from qbench.cell import Cell, JsonObject
 from qbench.errors import ModelError
 from qbench.probes.quality.measure.attention import SplitAttention
 from qbench.probes.quality.measure.head import PROBE_TOKENS, after_head, sliced_head
@@ -37,7 +37,7 @@ FORMAT = 2
 MOST_BYTES = 16 << 30
 
 
-def key(cell: Cell, weights: str) -> dict[str, Any]:
+def key(cell: Cell, weights: str) -> JsonObject:
     """Everything that the outputs of the unquantized model follow from, as JSON values."""
     quality = cell.identity()["quality"]
     kept = {name: value for name, value in quality.items() if name != "divergence"}
@@ -54,14 +54,14 @@ def key(cell: Cell, weights: str) -> dict[str, Any]:
     }
 
 
-def path(key: dict[str, Any]) -> Path:
+def path(key: JsonObject) -> Path:
     """The file of outputs with this key, whether it is there or not."""
     text = json.dumps(key, sort_keys=True, separators=(",", ":"))
     return cache_folder() / "base" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
 
 
 @torch.inference_mode()
-def write(key: dict[str, Any], model: Any, windows: Sequence[Window], device: torch.device) -> int:
+def write(key: JsonObject, model: Any, windows: Sequence[Window], device: torch.device) -> int:
     """Runs the unquantized model over the windows and keeps what it gives; returns the file's bytes.
 
     Raises ModelError where it would be larger than `MOST_BYTES`.
@@ -91,7 +91,7 @@ def write(key: dict[str, Any], model: Any, windows: Sequence[Window], device: to
     return file.stat().st_size
 
 
-def facts(key: dict[str, Any]) -> dict[str, str] | None:
+def facts(key: JsonObject) -> dict[str, str] | None:
     """Description in the file with this key; None where there is none, or none that can be read."""
     try:
         with safe_open(path(key), "pt") as found:
@@ -101,7 +101,7 @@ def facts(key: dict[str, Any]) -> dict[str, str] | None:
     return said if said and said.get("key") == json.dumps(key, sort_keys=True) else None
 
 
-def _facts(key: dict[str, Any], windows: Sequence[Window]) -> dict[str, str]:
+def _facts(key: JsonObject, windows: Sequence[Window]) -> dict[str, str]:
     """Description of a file: the whole key, and a hash of the tokens that were scored."""
     tokens = json.dumps([[window.first, *window.ids] for window in windows])
     digest = hashlib.sha256(tokens.encode()).hexdigest()
@@ -137,7 +137,7 @@ class BaseOutputs:
 
     @classmethod
     def read(
-        cls, key: dict[str, Any], model: Any, windows: Sequence[Window], device: torch.device
+        cls, key: JsonObject, model: Any, windows: Sequence[Window], device: torch.device
     ) -> BaseOutputs | None:
         """The outputs with this key, of these windows; None where there are none. `model` tells what follows
         the head."""

@@ -15,11 +15,12 @@ on SmolLM2-135M, a tenth of what 8-bit weights do.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from qbench.cell import JsonObject
 
 SLICE_BYTES = {"cpu": 2 << 20, "cuda": 64 << 20}
 """Float32 logits of one side at a time: on a CPU more leaves its cache (measured: 2 MiB is three times as
@@ -55,7 +56,7 @@ class Divergence:
         self.delta_p.append((q.gather(1, wanted) - p.gather(1, wanted))[:, 0].cpu())
         self.kl.append(gap.add_(q).sum(-1).clamp_(min=0).cpu())
 
-    def by_window(self, scored: list[int]) -> dict[str, Any]:
+    def by_window(self, scored: list[int]) -> JsonObject:
         """Sums by window of `scored` tokens each, and quantiles over all tokens; null where not finite."""
         kl, agree, delta_p = (torch.cat(part).double() for part in (self.kl, self.agree, self.delta_p))
         if not torch.isfinite(kl).all():

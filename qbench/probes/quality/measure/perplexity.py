@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
 
+from qbench.cell import JsonObject
 from qbench.errors import ModelError
 from qbench.measure.bench import Bench
 from qbench.measure.generation import check_context
@@ -33,7 +33,7 @@ def windows_of(bench: Bench) -> Cut:
     return cut(quality.protocol, bench.tokenizer, documents, rule)
 
 
-def measure(bench: Bench) -> dict[str, Any]:
+def measure(bench: Bench) -> JsonObject:
     """Samples of the cell's corpus under its protocol; see the module's docstring."""
     quality = QualitySettings.required(bench.cell)
     text = windows_of(bench)
@@ -68,7 +68,7 @@ def _counted(nll: float, window: Window) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _divergence(bench: Bench, text: Cut, scores: Scores) -> dict[str, Any]:
+def _divergence(bench: Bench, text: Cut, scores: Scores) -> JsonObject:
     if scores.divergence is None:
         return {"value": None, "reason": SAVED_WITHOUT_BASE if bench.cell.method == "saved" else NO_BASE}
     return {"scored": [window.scored for window in text.windows], **scores.divergence}
@@ -81,7 +81,7 @@ SAVED_WITHOUT_BASE = (
 )
 
 
-def _reasons(quality: QualitySettings, text: Cut, divergence: dict[str, Any] | None) -> dict[str, str]:
+def _reasons(quality: QualitySettings, text: Cut, divergence: JsonObject | None) -> dict[str, str]:
     """Metric that cannot be had → why; see `qbench.probes.quality.metrics` for their names."""
     reasons: dict[str, str] = {}
     if text.words is None:

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from qbench.cell import JsonObject
 from qbench.measure.generation import check_context
 from qbench.probes.quality.measure.attention import SplitAttention
 from qbench.probes.quality.measure.base_outputs import BaseOutputs
@@ -28,7 +29,7 @@ class Scores:
     nll: list[float]
     """Per window: sum over its scored tokens, in nats."""
     head: Literal["sliced", "full"]
-    divergence: dict[str, Any] | None = None
+    divergence: JsonObject | None = None
     """See `Divergence.by_window`; None without outputs of the base."""
 
 

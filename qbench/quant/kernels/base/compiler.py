@@ -37,13 +37,8 @@ def built(*extra_flags: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
             made = Path(scratch) / "native.so"
-            command = [
-                compiler,
-                *flags,
-                "-o",
-                str(made),
-                *(str(path) for path in sources if path.suffix == ".c"),
-            ]
+            inputs = [str(path) for path in sources if path.suffix == ".c"]
+            command = [compiler, *flags, "-o", str(made), *inputs]
             done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
             if done.returncode:
                 raise OSError(f"{compiler} failed: {done.stderr.strip()[:300] or done.returncode}")

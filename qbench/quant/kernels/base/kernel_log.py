@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+
+from qbench.cell import JsonObject
 
 
 @dataclass(slots=True)
@@ -42,14 +43,14 @@ class KernelLog:
         self._executed.clear()
         self._outlier_calls = self._outliers_found = 0
 
-    def executed(self) -> list[dict[str, Any]]:
+    def executed(self) -> list[JsonObject]:
         """The kernels that ran, as JSON values."""
         return [
             {"kernel": name, "min_rows": seen.min_rows, "max_rows": seen.max_rows, "calls": seen.calls}
             for name, seen in self._executed.items()
         ]
 
-    def outliers(self, threshold: float | None, stored: int, in_features: int) -> dict[str, Any]:
+    def outliers(self, threshold: float | None, stored: int, in_features: int) -> JsonObject:
         """Outlier columns stored, their share of K, and the share taken out at run time, mean over calls;
         empty for a layer without a threshold."""
         if threshold is None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, Self
+from typing import Literal, Protocol, Self
 
 import torch
 from torch import Tensor
 
+from qbench.cell import JsonObject
 from qbench.errors import KernelError
 from qbench.quant.formats.affine import AffineWeight
 from qbench.quant.formats.fp8 import Fp8Weight
@@ -81,11 +82,11 @@ class LinearSpec:
         """The code that a symmetric weight takes for zero."""
         return int(2 ** (self.num_bits - 1))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
+    def from_dict(cls, data: JsonObject) -> Self:
         """Raises KernelError where fields are missing or unknown."""
         try:
             return cls(**data)

@@ -20,20 +20,13 @@ KERNELS = (
     Kernel(
         name="fp8_native",
         summary="fp8 weights made bf16 in registers, in C; activations rounded to fp8; float32 sums",
-        devices=("cpu",),
-        codes=("e4m3", "e5m2"),
-        activations=("none", "dynamic", "static"),
-        num_bits=(8,),
-        strategies=("tensor", "channel", "block"),
-        zeros=("none",),
-        dtypes=("bf16",),
-        needs=("native",),
-        prepare=prepare_packed,
-        run=run_fp8_native,
+        devices=("cpu",), codes=("e4m3", "e5m2"), activations=("none", "dynamic", "static"), num_bits=(8,),
+        strategies=("tensor", "channel", "block"), zeros=("none",), dtypes=("bf16",), needs=("native",),
+        prepare=prepare_packed, run=run_fp8_native,
         choices=(
             Choice(170, "as packed_native", ("bf16_gemm",), absent=("amx",), max_rows=128),
             Choice(180, "as packed_native", ("amx",), max_rows=8),
             Choice(190, "as packed_native; not measured", absent=("bf16_gemm",), max_rows=native.ROWS),
         ),
     ),
-)
+)  # fmt: skip

@@ -39,16 +39,11 @@ KERNELS = (
     Kernel(
         name="int8_int_mm",
         summary="int8 × int8 with rounded activations, exact int32 sums, torch._int_mm",
-        devices=("cpu",),
-        activations=("dynamic", "static"),
-        num_bits=(8,),
-        strategies=("tensor", "channel"),
-        zeros=("none", "integer", "float"),
-        dtypes=("bf16", "fp16", "fp32"),
-        needs=("exact_int8",),
+        devices=("cpu",), activations=("dynamic", "static"), num_bits=(8,), strategies=("tensor", "channel"),
+        zeros=("none", "integer", "float"), dtypes=("bf16", "fp16", "fp32"), needs=("exact_int8",),
         min_in_features=2,  # with one, torch 2.13 returns uninitialised memory
         prepare=prepare_int_mm,
         run=run_int_mm,
         choices=(Choice(60, "the only int8 product without oneDNN's operators; not measured"),),
     ),
-)
+)  # fmt: skip

@@ -31,15 +31,8 @@ KERNELS = (
     Kernel(
         name="int8_native",
         summary="weight-only int8 straight from the codes, in C, for the fewest rows",
-        devices=("cpu",),
-        activations=("none",),
-        num_bits=(8,),
-        strategies=("tensor", "channel"),
-        zeros=("none",),
-        dtypes=("bf16", "fp32"),
-        needs=("native",),
-        prepare=prepare_native,
-        run=run_native,
+        devices=("cpu",), activations=("none",), num_bits=(8,), strategies=("tensor", "channel"),
+        zeros=("none",), dtypes=("bf16", "fp32"), needs=("native",), prepare=prepare_native, run=run_native,
         choices=(
             Choice(
                 100,
@@ -48,4 +41,4 @@ KERNELS = (
             ),
         ),
     ),
-)
+)  # fmt: skip

@@ -81,16 +81,9 @@ KERNELS = (
     Kernel(
         name="int8_onednn",
         summary="int8 × int8 with rounded activations, exact int32 sums, prepacked weight",
-        devices=("cpu",),
-        activations=("dynamic", "static"),
-        num_bits=WIDTHS,
-        strategies=("tensor", "channel"),
-        zeros=("none", "integer", "float"),
-        dtypes=("bf16", "fp16", "fp32"),
-        needs=("onednn", "exact_int8"),
-        prepare=prepare_onednn,
-        run=run_onednn,
-        restore=restore_onednn,
+        devices=("cpu",), activations=("dynamic", "static"), num_bits=WIDTHS,
+        strategies=("tensor", "channel"), zeros=("none", "integer", "float"), dtypes=("bf16", "fp16", "fp32"),
+        needs=("onednn", "exact_int8"), prepare=prepare_onednn, run=run_onednn, restore=restore_onednn,
         choices=(Choice(10, "ahead of bf16 at every row count that was measured, 1 to 2048"),),
     ),
-)
+)  # fmt: skip

@@ -37,15 +37,8 @@ KERNELS = (
     Kernel(
         name="int8_pack",
         summary="weight-only int8 straight from the codes, for few rows",
-        devices=("cpu",),
-        activations=("none",),
-        num_bits=(8,),
-        strategies=("tensor", "channel"),
-        zeros=("none",),
-        dtypes=("bf16",),
-        in_multiple=16,
-        prepare=prepare_pack,
-        run=run_pack,
+        devices=("cpu",), activations=("none",), num_bits=(8,), strategies=("tensor", "channel"),
+        zeros=("none",), dtypes=("bf16",), in_multiple=16, prepare=prepare_pack, run=run_pack,
         choices=(
             Choice(110, "AMX: 0.42 ms + 0.17 a row meets 0.6 ms + the bf16 GEMM", ("amx",), max_rows=8),
             Choice(120, "Zen 5: it meets the bf16 GEMM there", ("bf16_gemm",), absent=("amx",), max_rows=12),
@@ -54,4 +47,4 @@ KERNELS = (
             ),
         ),
     ),
-)
+)  # fmt: skip

@@ -30,37 +30,23 @@ KERNELS = (
     Kernel(
         name="packed_native",
         summary="weight-only, straight from the packed codes, in C; bf16 weights in registers, float32 sums",
-        devices=("cpu",),
-        activations=("none",),
-        num_bits=WIDTHS,
-        strategies=("tensor", "channel", "group"),
-        zeros=("none", "integer", "float"),
-        dtypes=("bf16",),
-        needs=("native",),
-        prepare=prepare_packed,
+        devices=("cpu",), activations=("none",), num_bits=WIDTHS, strategies=("tensor", "channel", "group"),
+        zeros=("none", "integer", "float"), dtypes=("bf16",), needs=("native",), prepare=prepare_packed,
         run=run_packed,
         choices=(
             # From 128 rows oneDNN's own blocking wins, and tiles are expanded for it.
             Choice(
-                70,
-                "Zen 5, one thread, beside bf16 F.linear at 4096 × 4096: 0.25 of its time at one row, 0.7 at "
-                "16, 0.95 at 128",
-                ("bf16_gemm",),
-                absent=("amx",),
-                max_rows=128,
+                70, "Zen 5, one thread, beside bf16 F.linear at 4096 × 4096: 0.25 of its time at one row, "
+                "0.7 at 16, 0.95 at 128", ("bf16_gemm",), absent=("amx",), max_rows=128,
             ),
             Choice(
-                80,
-                "AMX multiplies eight times as fast as the vectors used here: only where memory decides",
-                ("amx",),
-                max_rows=8,
+                80, "AMX multiplies eight times as fast as the vectors used here: only where memory decides",
+                ("amx",), max_rows=8,
             ),
             Choice(
-                90,
-                "without bf16 products in hardware it still reads the fewest bytes; not measured",
-                absent=("bf16_gemm",),
-                max_rows=native.ROWS,
+                90, "without bf16 products in hardware it still reads the fewest bytes; not measured",
+                absent=("bf16_gemm",), max_rows=native.ROWS,
             ),
         ),
     ),
-)
+)  # fmt: skip

@@ -50,15 +50,8 @@ KERNELS = (
         devices=("cuda",),
         codes=("e4m3",),  # a scale a token refuses an E5M2 weight
         activations=("dynamic", "static"),
-        num_bits=(8,),
-        strategies=("tensor", "channel"),
-        zeros=("none",),
-        dtypes=("bf16",),
-        cuda_capability=(8, 9),
-        in_multiple=16,
-        out_multiple=16,
-        prepare=prepare_scaled_mm,
-        run=run_scaled_mm,
+        num_bits=(8,), strategies=("tensor", "channel"), zeros=("none",), dtypes=("bf16",),
+        cuda_capability=(8, 9), in_multiple=16, out_multiple=16, prepare=prepare_scaled_mm, run=run_scaled_mm,
         choices=(Choice(160, "the only fp8 product of tensor cores here; not measured"),),
     ),
-)
+)  # fmt: skip

@@ -23,17 +23,9 @@ KERNELS = (
     Kernel(
         name="int8_int_mm_cuda",
         summary="int8 × int8 with rounded activations on tensor cores, torch._int_mm",
-        devices=("cuda",),
-        activations=("dynamic", "static"),
-        num_bits=(8,),
-        strategies=("tensor", "channel"),
-        zeros=("none", "integer", "float"),
-        dtypes=("bf16", "fp16", "fp32"),
-        cuda_capability=(7, 5),
-        in_multiple=8,
-        out_multiple=8,
-        prepare=prepare_int_mm,
-        run=run_int_mm_cuda,
+        devices=("cuda",), activations=("dynamic", "static"), num_bits=(8,), strategies=("tensor", "channel"),
+        zeros=("none", "integer", "float"), dtypes=("bf16", "fp16", "fp32"), cuda_capability=(7, 5),
+        in_multiple=8, out_multiple=8, prepare=prepare_int_mm, run=run_int_mm_cuda,
         choices=(Choice(20, "the only int8 product of tensor cores here; not measured"),),
     ),
-)
+)  # fmt: skip

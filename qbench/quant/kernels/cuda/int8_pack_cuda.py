@@ -29,13 +29,7 @@ KERNELS = (
     Kernel(
         name="int8_pack_cuda",
         summary="weight-only int8 straight from the codes, float32 arithmetic; only by name",
-        devices=("cuda",),
-        activations=("none",),
-        num_bits=(8,),
-        strategies=("tensor", "channel"),
-        zeros=("none",),
-        dtypes=("bf16", "fp16", "fp32"),
-        prepare=prepare_pack_cuda,
-        run=run_pack_cuda,
+        devices=("cuda",), activations=("none",), num_bits=(8,), strategies=("tensor", "channel"),
+        zeros=("none",), dtypes=("bf16", "fp16", "fp32"), prepare=prepare_pack_cuda, run=run_pack_cuda,
     ),
-)
+)  # fmt: skip

@@ -177,18 +177,11 @@ def _entry(name: str, summary: str, run: Run, choice: Choice) -> Kernel:
     return Kernel(
         name=name,
         summary=summary,
-        devices=("cuda",),
-        activations=("none",),
-        num_bits=WIDTHS,
-        strategies=("tensor", "channel", "group"),
-        zeros=("none", "integer", "float"),
-        dtypes=("bf16", "fp16", "fp32"),
-        needs=("triton",),
-        cuda_capability=(8, 0),
-        prepare=prepare_zeros,
-        run=run,
+        devices=("cuda",), activations=("none",), num_bits=WIDTHS, strategies=("tensor", "channel", "group"),
+        zeros=("none", "integer", "float"), dtypes=("bf16", "fp16", "fp32"), needs=("triton",),
+        cuda_capability=(8, 0), prepare=prepare_zeros, run=run,
         choices=(choice,),
-    )
+    )  # fmt: skip
 
 
 # The claims were made before a GPU ran them. One row leaves tensor cores idle in any kernel, and the memory's

@@ -44,14 +44,9 @@ KERNELS = (
     Kernel(
         name="channel_dequant_gemm",
         summary="codes made float by tiles, exactly; float GEMM; scale on its output",
-        devices=("cpu", "cuda"),
-        activations=("none", "dynamic", "static"),
-        num_bits=WIDTHS,
-        strategies=("tensor", "channel"),
-        zeros=("none", "integer"),
-        dtypes=("bf16", "fp32"),
-        prepare=prepare_channel,
-        run=run_channel,
+        devices=("cpu", "cuda"), activations=("none", "dynamic", "static"), num_bits=WIDTHS,
+        strategies=("tensor", "channel"), zeros=("none", "integer"), dtypes=("bf16", "fp32"),
+        prepare=prepare_channel, run=run_channel,
         choices=(Choice(140, "O(N·K) for the tiles beside the GEMM's O(M·N·K)"),),
     ),
-)
+)  # fmt: skip

@@ -65,14 +65,9 @@ KERNELS = (
     Kernel(
         name="dequant_gemm",
         summary="weight dequantized by tiles into the activation dtype; float GEMM; runs everything",
-        devices=("cpu", "cuda"),
-        activations=("none", "dynamic", "static"),
-        num_bits=WIDTHS,
-        strategies=("tensor", "channel", "group", "group_axis0"),
-        zeros=("none", "integer", "float"),
-        dtypes=("bf16", "fp16", "fp32"),
-        prepare=prepare_any,
-        run=run_any,
+        devices=("cpu", "cuda"), activations=("none", "dynamic", "static"), num_bits=WIDTHS,
+        strategies=("tensor", "channel", "group", "group_axis0"), zeros=("none", "integer", "float"),
+        dtypes=("bf16", "fp16", "fp32"), prepare=prepare_any, run=run_any,
         choices=(Choice(150, "runs every integer weight without outliers"),),
     ),
-)
+)  # fmt: skip

@@ -82,15 +82,9 @@ KERNELS = (
     Kernel(
         name="fp8_dequant_gemm",
         summary="fp8 made float by tiles, activations rounded to fp8 and made float too; float GEMM",
-        devices=("cpu", "cuda"),
-        codes=("e4m3", "e5m2"),
-        activations=("none", "dynamic", "static"),
-        num_bits=(8,),
-        strategies=("tensor", "channel", "block"),
-        zeros=("none",),
-        dtypes=("bf16", "fp16", "fp32"),
-        prepare=prepare_tiles,
-        run=run_fp8_dequant,
+        devices=("cpu", "cuda"), codes=("e4m3", "e5m2"), activations=("none", "dynamic", "static"),
+        num_bits=(8,), strategies=("tensor", "channel", "block"), zeros=("none",),
+        dtypes=("bf16", "fp16", "fp32"), prepare=prepare_tiles, run=run_fp8_dequant,
         choices=(Choice(200, "runs every fp8 weight"),),
     ),
-)
+)  # fmt: skip

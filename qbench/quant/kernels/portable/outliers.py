@@ -78,34 +78,25 @@ def columns_of_codes(layer: Operand, prepared: tuple[Tensor, ...], found: Tensor
 ANYWHERE = Kernel(
     name="outliers_dequant_gemm",
     summary="LLM.int8() by a float GEMM: codes made float, activations rounded to int8; runs all of it",
-    devices=("cpu", "cuda"),
-    activations=("dynamic",),
-    num_bits=(8,),
-    strategies=("tensor", "channel"),
-    zeros=("none",),
-    dtypes=("bf16", "fp16", "fp32"),
-    outliers=True,
+    devices=("cpu", "cuda"), activations=("dynamic",), num_bits=(8,), strategies=("tensor", "channel"),
+    zeros=("none",), dtypes=("bf16", "fp16", "fp32"), outliers=True,
     run=beside_outliers(run_any, columns_of_codes),
     choices=(Choice(240, "runs every layer with outliers"),),
-)
+)  # fmt: skip
 KERNELS = (
     replace(
         ANYWHERE,
         name="int8_outliers",
         summary="LLM.int8(): int8 × int8 through oneDNN, outlier columns in the activations' dtype",
-        devices=("cpu",),
-        needs=("onednn", "exact_int8"),
-        prepare=int8_onednn.prepare_onednn,
-        restore=int8_onednn.restore_onednn,
-        run=beside_outliers(int8_onednn.run_onednn, columns_by_product),
+        devices=("cpu",), needs=("onednn", "exact_int8"), prepare=int8_onednn.prepare_onednn,
+        restore=int8_onednn.restore_onednn, run=beside_outliers(int8_onednn.run_onednn, columns_by_product),
         choices=(Choice(210, "as int8_onednn"),),
     ),
     replace(
         ANYWHERE,
         name="int8_outliers_int_mm",
         summary="LLM.int8(): int8 × int8 through torch._int_mm, outlier columns in the activations' dtype",
-        devices=("cpu",),
-        needs=("exact_int8",),
+        devices=("cpu",), needs=("exact_int8",),
         min_in_features=2,  # with one, torch 2.13 returns uninitialised memory
         prepare=int8_int_mm.prepare_int_mm,
         run=beside_outliers(int8_int_mm.run_int_mm, columns_of_codes),
@@ -115,13 +106,9 @@ KERNELS = (
         ANYWHERE,
         name="int8_outliers_cuda",
         summary="LLM.int8(): int8 × int8 on tensor cores, outlier columns in the activations' dtype",
-        devices=("cuda",),
-        cuda_capability=(7, 5),
-        in_multiple=8,
-        out_multiple=8,
-        prepare=int8_int_mm.prepare_int_mm,
-        run=beside_outliers(run_int_mm_cuda, columns_of_codes),
+        devices=("cuda",), cuda_capability=(7, 5), in_multiple=8, out_multiple=8,
+        prepare=int8_int_mm.prepare_int_mm, run=beside_outliers(run_int_mm_cuda, columns_of_codes),
         choices=(Choice(230, "as int8_int_mm_cuda; not measured"),),
     ),
     ANYWHERE,
-)
+)  # fmt: skip

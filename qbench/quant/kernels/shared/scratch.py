@@ -35,13 +35,6 @@ class Scratch(threading.local):
             self._buffers[purpose, dtype, device] = buffer
         return buffer[:size].view(shape)
 
-    def nbytes(self) -> int:
-        """Bytes that this thread's buffers hold."""
-        return sum(buffer.numel() * buffer.element_size() for buffer in self._buffers.values())
-
-    def clear(self) -> None:
-        self._buffers.clear()
-
 
 SCRATCH = Scratch()
 

@@ -20,15 +20,9 @@ import triton.language as tl
 
 @triton.jit
 def _plane(
-    codes: tl.tensor,
-    rows: tl.tensor,
-    k: tl.tensor,
-    live: tl.tensor,
-    columns: tl.tensor,
-    WIDTH: tl.constexpr,
-    BITS: tl.constexpr,
-    TAIL: tl.constexpr,
-) -> tl.tensor:
+    codes: tl.tensor, rows: tl.tensor, k: tl.tensor, live: tl.tensor, columns: tl.tensor,
+    WIDTH: tl.constexpr, BITS: tl.constexpr, TAIL: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
     """int32 (n, k): the bits that one plane adds to the codes, in their place.
 
     The planes of a width are its binary digits, the largest first: what stands before this one is BITS with
@@ -50,15 +44,9 @@ def _plane(
 
 @triton.jit
 def _shifted(
-    codes: tl.tensor,
-    rows: tl.tensor,
-    k: tl.tensor,
-    live: tl.tensor,
-    columns: tl.tensor,
-    BITS: tl.constexpr,
-    ZERO: tl.constexpr,
-    TAIL: tl.constexpr,
-) -> tl.tensor:
+    codes: tl.tensor, rows: tl.tensor, k: tl.tensor, live: tl.tensor, columns: tl.tensor,
+    BITS: tl.constexpr, ZERO: tl.constexpr, TAIL: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
     """float32 (n, k): unsigned codes where zeros are stored, else codes − 2^(BITS − 1)."""
     if BITS == 8:
         found = tl.load(codes + rows + k[None, :], mask=live, other=0).to(tl.int32)
@@ -79,16 +67,9 @@ def _shifted(
 
 @triton.jit
 def _parameter(
-    values: tl.tensor,
-    n: tl.tensor,
-    first: tl.tensor,
-    N: tl.tensor,
-    K: tl.tensor,
-    stride: tl.tensor,
-    GROUP: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-) -> tl.tensor:
+    values: tl.tensor, n: tl.tensor, first: tl.tensor, N: tl.tensor, K: tl.tensor, stride: tl.tensor,
+    GROUP: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
     """float32 (n, k) or (n, 1): the scales or zeros of columns first … first + BLOCK_K."""
     rows = n.to(tl.int64) * stride
     if GROUP == 0:
@@ -110,23 +91,11 @@ def _parameter(
 
 @triton.jit
 def _weight(
-    codes: tl.tensor,
-    scale: tl.tensor,
-    zero: tl.tensor,
-    n: tl.tensor,
-    first: tl.tensor,
-    N: tl.tensor,
-    K: tl.tensor,
-    columns: tl.tensor,
-    codes_stride: tl.tensor,
-    scale_stride: tl.tensor,
-    BITS: tl.constexpr,
-    GROUP: tl.constexpr,
-    ZERO: tl.constexpr,
-    TAIL: tl.constexpr,
-    BLOCK_N: tl.constexpr,
+    codes: tl.tensor, scale: tl.tensor, zero: tl.tensor, n: tl.tensor, first: tl.tensor, N: tl.tensor,
+    K: tl.tensor, columns: tl.tensor, codes_stride: tl.tensor, scale_stride: tl.tensor, BITS: tl.constexpr,
+    GROUP: tl.constexpr, ZERO: tl.constexpr, TAIL: tl.constexpr, BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
-) -> tl.tensor:
+) -> tl.tensor:  # fmt: skip
     """float32 (n, k): (q − z)·s of columns first … first + BLOCK_K; without s where a row has one."""
     k = first + tl.arange(0, BLOCK_K)
     rows = n.to(tl.int64)[:, None] * codes_stride
@@ -141,18 +110,9 @@ def _weight(
 
 @triton.jit
 def _finish(
-    sums: tl.tensor,
-    scale: tl.tensor,
-    bias: tl.tensor,
-    y: tl.tensor,
-    m: tl.tensor,
-    n: tl.tensor,
-    M: tl.tensor,
-    N: tl.tensor,
-    scale_stride: tl.tensor,
-    GROUP: tl.constexpr,
-    BIAS: tl.constexpr,
-) -> None:
+    sums: tl.tensor, scale: tl.tensor, bias: tl.tensor, y: tl.tensor, m: tl.tensor, n: tl.tensor,
+    M: tl.tensor, N: tl.tensor, scale_stride: tl.tensor, GROUP: tl.constexpr, BIAS: tl.constexpr,
+) -> None:  # fmt: skip
     """Row scales and bias onto float32 sums (m, n), rounded once on the way to y."""
     if GROUP == 0:
         sums *= tl.load(scale + n.to(tl.int64) * scale_stride, mask=n < N, other=0).to(tl.float32)[None, :]
@@ -164,27 +124,12 @@ def _finish(
 
 @triton.jit
 def gemm(
-    x: tl.tensor,
-    codes: tl.tensor,
-    scale: tl.tensor,
-    zero: tl.tensor,
-    bias: tl.tensor,
-    y: tl.tensor,
-    M: tl.tensor,
-    N: tl.tensor,
-    K: tl.tensor,
-    columns: tl.tensor,
-    codes_stride: tl.tensor,
-    scale_stride: tl.tensor,
-    BITS: tl.constexpr,
-    GROUP: tl.constexpr,
-    ZERO: tl.constexpr,
-    BIAS: tl.constexpr,
-    TAIL: tl.constexpr,
-    BLOCK_M: tl.constexpr,
-    BLOCK_N: tl.constexpr,
+    x: tl.tensor, codes: tl.tensor, scale: tl.tensor, zero: tl.tensor, bias: tl.tensor, y: tl.tensor,
+    M: tl.tensor, N: tl.tensor, K: tl.tensor, columns: tl.tensor, codes_stride: tl.tensor,
+    scale_stride: tl.tensor, BITS: tl.constexpr, GROUP: tl.constexpr, ZERO: tl.constexpr,
+    BIAS: tl.constexpr, TAIL: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
-) -> None:
+) -> None:  # fmt: skip
     """A tile of y on tensor cores: the weight rounded once to the dtype of x, sums in float32.
 
     Programs of one n run side by side, so that a tile of the weight comes from memory once.
@@ -207,27 +152,12 @@ def gemm(
 
 @triton.jit
 def gemv(
-    x: tl.tensor,
-    codes: tl.tensor,
-    scale: tl.tensor,
-    zero: tl.tensor,
-    bias: tl.tensor,
-    y: tl.tensor,
-    M: tl.tensor,
-    N: tl.tensor,
-    K: tl.tensor,
-    columns: tl.tensor,
-    codes_stride: tl.tensor,
-    scale_stride: tl.tensor,
-    BITS: tl.constexpr,
-    GROUP: tl.constexpr,
-    ZERO: tl.constexpr,
-    BIAS: tl.constexpr,
-    TAIL: tl.constexpr,
-    BLOCK_M: tl.constexpr,
-    BLOCK_N: tl.constexpr,
+    x: tl.tensor, codes: tl.tensor, scale: tl.tensor, zero: tl.tensor, bias: tl.tensor, y: tl.tensor,
+    M: tl.tensor, N: tl.tensor, K: tl.tensor, columns: tl.tensor, codes_stride: tl.tensor,
+    scale_stride: tl.tensor, BITS: tl.constexpr, GROUP: tl.constexpr, ZERO: tl.constexpr,
+    BIAS: tl.constexpr, TAIL: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
-) -> None:
+) -> None:  # fmt: skip
     """One row of x against BLOCK_N rows of the weight, all in float32: the weight is not rounded.
 
     Products are added up in place over all of K and across threads only once, at the end.
@@ -253,22 +183,11 @@ def gemv(
 
 @triton.jit
 def dequantize(
-    codes: tl.tensor,
-    scale: tl.tensor,
-    zero: tl.tensor,
-    out: tl.tensor,
-    N: tl.tensor,
-    K: tl.tensor,
-    columns: tl.tensor,
-    codes_stride: tl.tensor,
-    scale_stride: tl.tensor,
-    BITS: tl.constexpr,
-    GROUP: tl.constexpr,
-    ZERO: tl.constexpr,
-    TAIL: tl.constexpr,
-    BLOCK_N: tl.constexpr,
+    codes: tl.tensor, scale: tl.tensor, zero: tl.tensor, out: tl.tensor, N: tl.tensor, K: tl.tensor,
+    columns: tl.tensor, codes_stride: tl.tensor, scale_stride: tl.tensor, BITS: tl.constexpr,
+    GROUP: tl.constexpr, ZERO: tl.constexpr, TAIL: tl.constexpr, BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
-) -> None:
+) -> None:  # fmt: skip
     """A tile of the float weight (N, K), computed in float32 and rounded once to the dtype of `out`."""
     n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
     first = tl.program_id(1) * BLOCK_K

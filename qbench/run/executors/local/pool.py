@@ -18,8 +18,6 @@ import tempfile
 import time
 from collections import deque
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from qbench.errors import QbenchError
 from qbench.run.executors.local.process import Lines, WorkerProcess
@@ -31,7 +29,7 @@ SERVER = ("-m", "qbench.run.server")
 
 
 class Pool:
-    """A warm server and its workers; a context manager that leaves no process behind."""
+    """A warm server and its workers; `close` leaves no process behind."""
 
     def __init__(self, python: str | None = None) -> None:
         """`python` names the interpreter of another environment, whose own qbench then does the work; nothing
@@ -110,14 +108,6 @@ class Pool:
             process.lines.sock.close()
         self._selector.close()
         self._folder.cleanup()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _hear(self, source: WorkerProcess | Lines) -> list[WorkerProcess]:
         if isinstance(source, Lines):

@@ -79,7 +79,7 @@ def main() -> None:
 def _own_version() -> dict[str, object]:
     """Facts of this version for a parent of another one."""
     import qbench
-    from qbench.run.worker.protocol import PROTOCOL
+    from qbench.run.worker.messages import PROTOCOL
 
     folder = Path(qbench.__file__).resolve().parent
     files = {name: getattr(module, "__file__", None) for name, module in sys.modules.items()}

@@ -41,11 +41,11 @@ from qbench.probes.energy.measure.nvml import NvmlMeter
 from qbench.run.provenance.environment import gpus
 found, why = gpus()
 try:
-    uuids = [gpu["uuid"] for gpu in found] or ["GPU-0"]
+    uuids = [gpu.uuid for gpu in found] or ["GPU-0"]
     watts = [NvmlMeter(uuid, bindings()).glance().power_w for uuid in uuids]
 except NoEnergy as missing:
     watts = missing.reason
-print(json.dumps({"gpus": [[gpu["device"], gpu["uuid"]] for gpu in found], "why": why, "watts": watts}))
+print(json.dumps({"gpus": [[gpu.device, gpu.uuid] for gpu in found], "why": why, "watts": watts}))
 """
 
 

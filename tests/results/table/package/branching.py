@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qbench.probes.latency.metrics import first_workload
+from qbench.probes.latency.workloads import first_workload
 from qbench.probes.quality.metrics import nll_per_token, perplexity, windows
 from qbench.results.columns.column import Display, Gate
 from qbench.results.columns.metric import ByWindow, Metric, VersusBase
