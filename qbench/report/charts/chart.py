@@ -37,12 +37,6 @@ class View:
     least_width: int = 0
     """CSS pixels under which the chart scrolls sideways; 0: it shrinks."""
 
-    def json(self) -> Json:
-        return {
-            "name": self.name, "data": self.data, "layout": self.layout, "table": self.table,
-            "height": self.height, "least_width": self.least_width,
-        }  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Chart:
@@ -57,11 +51,7 @@ class Chart:
     """How to read the charts of the section; printed once, above them."""
 
     def json(self) -> Json:
-        views = [view.json() for view in self.views]
-        return {
-            "section": self.section, "title": self.title, "note": self.note, "views": views,
-            "wide": self.wide, "lead": self.lead,
-        }  # fmt: skip
+        return {**vars(self), "views": [vars(view) for view in self.views]}
 
 
 @dataclass(frozen=True)
@@ -72,7 +62,7 @@ class Undrawn:
     reason: str
 
     def json(self) -> Json:
-        return {"title": self.title, "reason": self.reason}
+        return vars(self)
 
 
 def table(points: Iterable[Point], columns: Sequence[tuple[str, Callable[[Point], str], bool]]) -> Json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qbench.report.charts.chart import Chart, Json, Row, Undrawn, View, rounded, table, words
+from qbench.report.charts.chart import Chart, Json, Row, Undrawn, View, table, words
 from qbench.report.charts.group import Group
 from qbench.report.charts.marks import GREY, Mark, faint
 from qbench.report.charts.measures import (
@@ -80,8 +80,9 @@ def _against(group: Group, cost: Measure) -> Chart | Undrawn:
         return Undrawn(title, why_not(group, cost))
     if cost is MODELLED:
         title += ", which measures nothing"
-    bars = f"; bars across: {cost.bars}" if cost.bars else ""
-    note = f"{group.protocols}; bars up: {RATIO.bars if views[0].name == RATIO.title else PERPLEXITY.bars}"
+    bars = f"; bars across: {cost.column.interval}" if cost.column.interval else ""
+    quality = RATIO if views[0].name == RATIO.title else PERPLEXITY
+    note = f"{group.protocols}; bars up: {quality.column.interval}"
     left = len(group.rows) - POINTS
     cut = f"; the front and the {POINTS} cells that lose least, of {len(group.rows)}" if left > 0 else ""
     return Chart(SECTION, title, f"{note}{bars}{cut}", views, lead=_LEAD)
@@ -167,10 +168,3 @@ def _hover(group: Group, place: Place, x: Measure, y: Measure, scales: tuple[Sca
     for measure, scale in ((x, scales[0]), (y, scales[1])):
         lines.append(f"{measure.heading(scale)}: {measure.text(place.row, scale)}")
     return "<br>".join([*lines, place.standing])
-
-
-def limits(values: list[float]) -> list[float]:
-    """A range with a margin on both sides, for axes that several charts share."""
-    low, high = min(values), max(values)
-    room = 0.06 * (high - low) or 0.06 * abs(high) or 1.0
-    return [rounded(low - room) or 0.0, rounded(high + room) or 0.0]

@@ -12,12 +12,13 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from qbench.report.charts.bars import Spread
 from qbench.report.charts.chart import Chart, Json, Row, Undrawn, View, rounded, table, words
 from qbench.report.charts.collect import Timed
 from qbench.report.charts.group import Group
 from qbench.report.charts.marks import DASHES, faint
 from qbench.report.charts.measures import axis
-from qbench.report.view.digits import Scale, scale_for, with_interval
+from qbench.report.view.digits import Scale, scale_for, spread_text
 
 SECTION = "Latency by prompt length and batch size"
 LINES = 12
@@ -26,7 +27,6 @@ DODGE = 0.35
 """Points of one length are spread over this share of the way to the next: bars must not overlap."""
 CLIP = 1.5
 """End of the axis, over the largest median."""
-Spread = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -211,5 +211,4 @@ def _hover(group: Group, point: Point, scale: Scale) -> str:
 
 def _text(point: Point, scale: Scale) -> str:
     middle, low, high = (part / scale.factor for part in point.spread)
-    value, spread = with_interval(middle, low, high, 3)
-    return f"{value} {spread}" if spread else value
+    return spread_text(middle, low, high, 3)

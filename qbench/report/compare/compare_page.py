@@ -16,7 +16,8 @@ from qbench.report.compare.differences import (
 )
 from qbench.report.html.page import render_page, write_page
 from qbench.report.text.markdown_text import LIMIT, bullets, cut_note, details, escaped, table
-from qbench.results.compare.compare import Comparison, Source
+from qbench.results.compare.compare import Source
+from qbench.results.compare.comparison import Comparison
 
 INTERVAL = "95% interval"
 """Title of the column."""

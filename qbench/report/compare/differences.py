@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from qbench.report.compare.verdict import percent, verdict_on
 from qbench.report.view.digits import scale_for, significant
 from qbench.report.view.names import short
-from qbench.results.compare.compare import Comparison, Difference, Pair, Source, Timed
+from qbench.results.compare.compare import Source
+from qbench.results.compare.comparison import Comparison, Difference, Pair, Timed
 from qbench.results.table.metrics import METRICS
 
 TIMED = sorted(

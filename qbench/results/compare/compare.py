@@ -26,11 +26,6 @@ from qbench.results.store.manifest_facts import differing, facts
 from qbench.results.store.record import Record
 from qbench.results.table.metrics import METRICS
 
-__all__ = [
-    "WINDOWS", "Comparison", "Difference", "Pair", "Source", "Timed", "compare", "compare_folders",
-    "compare_sources", "described", "deterministic", "differences", "pair_of", "read_source",
-]  # fmt: skip
-
 WINDOWS = "nll by window"
 """Name of the losses by window, compared beside the metrics made of them, so that no two errors cancel."""
 DIVERGENCES = {"kl": "kl by window", "agree": "top-1 agreement by window"}

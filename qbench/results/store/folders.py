@@ -20,24 +20,9 @@ from typing import Any, TypeVar
 import orjson
 
 from qbench.errors import ResultsError, did_you_mean
-from qbench.results.store.atomic import make_folder, remove_leftovers, write_bytes_atomic, write_json_atomic
-from qbench.results.store.lock import lock
+from qbench.results.store.atomic import make_folder, write_json_atomic
 from qbench.results.store.parallel import in_parts, uncollected
 from qbench.results.store.record import Record
-
-__all__ = [
-    "MANIFEST",
-    "Run",
-    "Store",
-    "lock",
-    "new_run_name",
-    "read_json",
-    "remove_leftovers",
-    "write_bytes_atomic",
-    "write_json_atomic",
-    "write_manifest",
-    "write_record",
-]
 
 MANIFEST = "manifest.json"
 RECORD_NAME = re.compile(r"[0-9a-f]{16}\.json")

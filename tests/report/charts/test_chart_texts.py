@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qbench.report.charts.chart import MOST, cut, words
-from qbench.report.charts.labels import short_labels
+from qbench.report.charts.group import short_labels
 from qbench.report.charts.marks import Marks
 from qbench.report.charts.measures import RATIO, axis
 from qbench.report.html.compressed_payload import pack, unpack
