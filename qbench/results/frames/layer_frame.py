@@ -15,9 +15,7 @@ import pandas as pd
 
 from qbench.results.columns.column import Column
 from qbench.results.frames.identity import IDENTITY, identity
-from qbench.results.frames.typed import typed
-from qbench.results.store.folders import Store
-from qbench.results.store.parallel import uncollected
+from qbench.results.frames.typed import read_frame, typed
 from qbench.results.store.record import Record
 
 PARTS = {
@@ -75,11 +73,7 @@ def layers(
     `frame.attrs["units"]`. A cell without quantized layers (`none`, a failed one) has no row; what was left
     out is named in `frame.attrs["problems"]`.
     """
-    store = Store(Path(path), strict=strict)
-    with uncollected():
-        frame = layers_of(record for run in store.chosen(runs) for record in store.records(run))
-    frame.attrs["problems"] = list(store.problems)
-    return frame
+    return read_frame(path, runs, strict, layers_of)
 
 
 def layers_of(records: Iterable[Record]) -> pd.DataFrame:

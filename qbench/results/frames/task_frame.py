@@ -11,14 +11,14 @@ say anything, and under no difference each of them falls to either side with pro
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
 from qbench.probes.tasks.metrics import mcnemar_p, stderr_of_mean
-from qbench.results.frames.base import Related, base_of, find_bases, measured_of, related_of
+from qbench.results.frames.base import base_of, find_bases, measured_of, related_of
+from qbench.results.frames.identity import identity
 from qbench.results.store.folders import Store
 from qbench.results.store.lookup import probe
 from qbench.results.store.record import Record
@@ -63,30 +63,20 @@ def task_results(records: Iterable[Record]) -> pd.DataFrame:
     """A row per cell, task (or group) and metric, of the records that have tasks; bases are found among
     them."""
     measured = [
-        _Measured(record, related_of(record, record.cell.id, measured_of(record)))
+        (record, related_of(record, record.cell.id, measured_of(record)))
         for record in records
-        if _has(record)
+        if probe(record, "tasks").get("tasks")
     ]
-    bases = find_bases(one.cell for one in measured)
-    by_cell = {(one.cell.key, one.cell.cell_id): one for one in measured}
+    bases = find_bases(cell for _, cell in measured)
+    by_cell = {(cell.key, cell.cell_id): record for record, cell in measured}
     rows = []
-    for one in measured:
-        base = base_of(one.cell, bases)
-        rows += list(_rows(one.record, by_cell[base.key, base.cell_id].record if base else None))
+    for record, cell in measured:
+        base = base_of(cell, bases)
+        rows += list(_rows(record, by_cell[base.key, base.cell_id] if base else None))
     data = {
         name: pd.Series([row.get(name) for row in rows], dtype=dtype) for name, dtype in TASK_COLUMNS.items()
     }
     return pd.DataFrame(data)
-
-
-@dataclass(frozen=True)
-class _Measured:
-    record: Record
-    cell: Related
-
-
-def _has(record: Record) -> bool:
-    return bool(probe(record, "tasks").get("tasks"))
 
 
 def _rows(record: Record, base: Record | None) -> Iterator[dict[str, Any]]:
@@ -96,7 +86,7 @@ def _rows(record: Record, base: Record | None) -> Iterator[dict[str, Any]]:
         for key, result in task["results"].items():
             metric, _, kind = key.partition(",")
             yield {
-                **_identity(record),
+                **identity(record),
                 "task": task["name"],
                 "metric": metric,
                 "filter": kind,
@@ -105,13 +95,6 @@ def _rows(record: Record, base: Record | None) -> Iterator[dict[str, Any]]:
                 "num_fewshot": task.get("num_fewshot"),
                 **_against(task, others.get(task["name"]), key),
             }
-
-
-def _identity(record: Record) -> dict[str, Any]:
-    cell = record.cell
-    names = ("method", "label", "dtype", "device", "repetition")
-    own = {"suite": record.suite, "run": record.run, "cell_id": cell.id, "model": cell.model.name}
-    return {**own, **{name: getattr(cell, name) for name in names}}
 
 
 def _against(task: dict[str, Any], base: dict[str, Any] | None, key: str) -> dict[str, Any]:
