@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 from qbench.cell import Cell
-from qbench.results.history.history import direction, metrics
+from qbench.results.history.history import metrics
 from qbench.results.store.record import Record
+from qbench.results.table.columns import columns
 from qbench.run.executors import registry as executors
 from qbench.run.executors.executor import Executor
 from qbench.run.runner import run_suite
@@ -95,7 +96,7 @@ class Bench:
             raise ValueError(f"no metric {', '.join(unknown)}; docs/columns.md lists them")
         wrong: list[str] = []
         for row in frame.to_dict("records"):
-            wrong += _wrong(row, {name: (limit, direction(name)) for name, limit in limits.items()})
+            wrong += _wrong(row, {name: (limit, columns()[name].direction) for name, limit in limits.items()})
         if wrong:
             pytest.fail("\n".join(wrong), pytrace=False)
 

@@ -91,40 +91,22 @@ QuietOption = Annotated[bool, _option(OUTPUT, "--quiet", None, "Say nothing whil
 
 
 @dataclass(frozen=True)
-class BaselineOptions:
-    """Baseline and candidate; exactly one of the first three is named."""
-
-    against: str | None
-    baseline_python: str | None
-    stored: Path | None
-    candidate_python: str | None
-
-
-@dataclass(frozen=True)
-class StoredOptions:
-    """Options that go with a stored baseline."""
-
-    run: Path | None
-    store: Path | None
-    gate_timed: bool
-
-
-@dataclass(frozen=True)
-class TimingOptions:
-    """Options that go with two versions side by side."""
-
-    budget_s: float | None
-    seed: int | None
-    keep: Path | None
-
-
-@dataclass(frozen=True)
 class GateOptions:
     """All options but those of the output."""
 
-    baseline: BaselineOptions
-    stored: StoredOptions
-    timing: TimingOptions
+    against: str | None
+    baseline_python: str | None
+    baseline: Path | None
+    """Exactly one of the first three is named."""
+    candidate_python: str | None
+    run: Path | None
+    store: Path | None
+    gate_timed: bool
+    """The last three go with a stored baseline."""
+    budget_s: float | None
+    seed: int | None
+    keep: Path | None
+    """The last three go with two versions side by side."""
     accept: Sequence[str]
     """Facts of the environment that may differ."""
     rules: Sequence[Rule]
@@ -134,23 +116,13 @@ class GateOptions:
 
     def check(self) -> None:
         """Raises GateError where options do not go together."""
-        baseline, stored, timing = self.baseline, self.stored, self.timing
         check_together(
-            {
-                "--against": baseline.against,
-                "--baseline-python": baseline.baseline_python,
-                "--baseline": baseline.stored,
-            },
-            {
-                "--candidate-python": baseline.candidate_python,
-                "--results": stored.run,
-                "--store": stored.store,
-                "--gate-timed": stored.gate_timed or None,
-                "--budget": timing.budget_s,
-                "--seed": timing.seed,
-                "--keep": timing.keep,
-            },
-        )
+            {"--against": self.against, "--baseline-python": self.baseline_python,
+             "--baseline": self.baseline},
+            {"--candidate-python": self.candidate_python, "--results": self.run, "--store": self.store,
+             "--gate-timed": self.gate_timed or None, "--budget": self.budget_s, "--seed": self.seed,
+             "--keep": self.keep},
+        )  # fmt: skip
 
 
 def words(texts: Sequence[str]) -> list[str]:

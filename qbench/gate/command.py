@@ -16,11 +16,10 @@ from qbench.gate.ab import install
 from qbench.gate.ab.judge import words_of
 from qbench.gate.baseline.baseline import Baseline, baseline_file, read_baseline
 from qbench.gate.baseline.baseline_cell import RELATIVE, baseline_cells, facts_of
-from qbench.gate.baseline.choose import only_run
 from qbench.gate.verdicts.finding import GateResult
 from qbench.gate.verdicts.stored import gate_stored
 from qbench.results.compare.comparable import check_accepted
-from qbench.results.store.folders import MANIFEST, Run, Store
+from qbench.results.store.folders import MANIFEST, Run, Store, only_run
 from qbench.results.store.manifest_facts import facts
 from qbench.results.store.record import Record
 from qbench.run.planning.plan import Planned

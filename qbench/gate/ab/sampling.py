@@ -39,8 +39,6 @@ OPTIONAL_SHARE = 1 / 3
 """Share of a pair's part of the budget, for quantizing and for energy each."""
 WORTH_LOADING = 0.25
 """Least share of its loading time that a pass must have for timing."""
-CONFIRMING_BLOCKS = FEWEST_BLOCKS
-"""Least number of blocks that make a load count."""
 
 
 class Family(Protocol):
@@ -164,7 +162,7 @@ class Sampling:
         self.heard(self._line(batch, waiting))
         least = max(
             sum(paired.load_s for paired in batch),
-            CONFIRMING_BLOCKS * sum(paired.block_s for paired in batch),
+            FEWEST_BLOCKS * sum(paired.block_s for paired in batch),
         )
         self._time(batch, max(share, least))
         for paired in batch:

@@ -22,7 +22,7 @@ from qbench.probes.quality.metrics import windows
 from qbench.results.columns.column import Gate
 from qbench.results.compare.compare import described
 from qbench.results.frames.base import base_of, find_bases, measured_of, related_of, relations_of
-from qbench.results.store.record import Record, reading
+from qbench.results.store.record import Record, by_id, reading
 from qbench.results.table.columns import related
 from qbench.results.table.metrics import METRICS
 
@@ -99,14 +99,13 @@ def baseline_cells(records: Iterable[Record]) -> dict[str, BaselineCell]:
 
     ResultsError names a record with malformed values.
     """
-    by_id = {record.cell.id: record for record in sorted(records, key=lambda record: record.started_at)}
-    cells = {}
-    for name, record in by_id.items():
+    newest, cells = by_id(records), {}
+    for name, record in newest.items():
         with reading(record):
             cells[name] = related_of(record, name, measured_of(record))
     bases = find_bases(cells.values())
     found = {}
-    for name, record in by_id.items():
+    for name, record in newest.items():
         base = base_of(cells[name], bases) if record.status == "ok" else None
         relations = relations_of(cells[name], base) if base and base.cell_id != name else {}
         with reading(record):
@@ -119,15 +118,8 @@ def facts_of(cell: Cell) -> dict[str, str]:
     params = {
         key: value if isinstance(value, str) else json.dumps(value) for key, value in cell.params.items()
     }
-    return {
-        **params,
-        "model": cell.model.name,
-        "method": cell.method,
-        "dtype": cell.dtype,
-        "device": cell.device,
-        "runtime": cell.runtime,
-        "label": cell.label,
-    }
+    own = {name: getattr(cell, name) for name in ("method", "dtype", "device", "runtime", "label")}
+    return {**params, "model": cell.model.name, **own}
 
 
 def gate_of(metric: str) -> Gate | None:

@@ -37,10 +37,7 @@ class Group:
     @cached_property
     def shown(self) -> list[Row]:
         """Cells of charts with a line or a bar for each: at most `MOST`, those that lose least."""
-        if len(self.rows) <= MOST:
-            return self.rows
-        least = {id(row) for row in sorted(self.rows, key=_loss)[:MOST]}
-        return [row for row in self.rows if id(row) in least]
+        return losing_least(self.rows, MOST)
 
     @property
     def cut_note(self) -> str:
@@ -66,6 +63,12 @@ class Group:
     @cached_property
     def _labels(self) -> Counter[str]:
         return Counter(row["label"] for row in self.rows)
+
+
+def losing_least(rows: list[Row], most: int) -> list[Row]:
+    """The base and those that lose least, at most so many, in their order."""
+    least = {id(row) for row in sorted(rows, key=_loss)[:most]}
+    return [row for row in rows if id(row) in least]
 
 
 def group_rows(rows: list[Row], collected: Collected) -> list[Group]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from qbench.report.charts.bars import Spread
 from qbench.report.charts.chart import Chart, Json, Row, Undrawn, View, rounded, table, words
 from qbench.report.charts.collect import Timed
-from qbench.report.charts.group import Group
+from qbench.report.charts.group import Group, losing_least
 from qbench.report.charts.marks import DASHES, faint
 from qbench.report.charts.measures import axis
 from qbench.report.view.digits import Scale, scale_for, spread_text
@@ -61,7 +61,7 @@ def times(group: Group) -> list[Chart | Undrawn]:
     rows = [row for row in group.shown if _workloads(group, row)]
     if not rows:
         return [Undrawn(SECTION, "no cell was timed at more than one prompt length or batch size")]
-    drawn = _followed(rows)
+    drawn = losing_least(rows, LINES)
     views = [view for part in PARTS for view in _views(group, drawn, part)]
     left = f"; {len(drawn)} of {len(rows)} cells, those that lose least" if len(drawn) < len(rows) else ""
     note = (
@@ -70,13 +70,6 @@ def times(group: Group) -> list[Chart | Undrawn]:
         f"longer, the axis ends at {CLIP:g} × the largest median{left}"
     )
     return [Chart(SECTION, SECTION, note, views, wide=True)]
-
-
-def _followed(rows: list[Row]) -> list[Row]:
-    """The base and those that lose least, in their order."""
-    ranked = sorted(rows, key=lambda row: (row["method"] != "none", row["perplexity_ratio"] or float("inf")))
-    followed = {id(row) for row in ranked[:LINES]}
-    return [row for row in rows if id(row) in followed]
 
 
 def _workloads(group: Group, row: Row) -> list[Timed]:

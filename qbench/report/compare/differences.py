@@ -180,7 +180,7 @@ def _difference(pair: Pair, one: Difference) -> Line:
     change = "" if relative is None else percent(relative)
     sort = abs(relative) if relative is not None else float("inf")
     what = metric.description if metric else "the first entry that differs"
-    return _line(pair, one.metric, what, texts, unit, change, interval, verdict, True, sort)
+    return Line(*_where(pair), one.metric, what, *texts, unit, change, interval, verdict, True, sort)
 
 
 def _timed(pair: Pair, one: Timed) -> Line:
@@ -194,15 +194,12 @@ def _timed(pair: Pair, one: Timed) -> Line:
         verdict = f"every round of B {more if one.low > 1 else less}" if changed else "rounds overlap"
     sort = max(one.ratio, 1 / one.ratio) if one.ratio else float("inf")
     ratio = f"× {significant(one.ratio, 3)}"
-    return _line(pair, one.metric, metric.description, texts, unit, ratio, interval, verdict, changed, sort)
+    what = metric.description
+    return Line(*_where(pair), one.metric, what, *texts, unit, ratio, interval, verdict, changed, sort)
 
 
-def _line(
-    pair: Pair, metric: str, what: str, texts: tuple[str, str], unit: str, change: str, interval: str,
-    verdict: str, changed: bool, sort: float,
-) -> Line:  # fmt: skip
-    where = (pair.cell_id, pair.model, pair.label, short(pair.label), pair.dtype, pair.device)
-    return Line(*where, metric, what, *texts, unit, change, interval, verdict, changed, sort)
+def _where(pair: Pair) -> tuple[str, str, str, str, str, str]:
+    return pair.cell_id, pair.model, pair.label, short(pair.label), pair.dtype, pair.device
 
 
 def _apart(a: float | None, b: float | None, unit: str, digits: int) -> tuple[tuple[str, str], str]:

@@ -14,7 +14,7 @@ from qbench.report.history.figures import figure, span_of
 from qbench.report.history.headline import Listed, listed_changes, of_several_suites, prefixed, sentence
 from qbench.report.html.page import Plotlyjs, render_page, write_page
 from qbench.report.view.digits import Scale, scale_for, significant
-from qbench.results.history.history import direction, is_deterministic, unit
+from qbench.results.history.history import is_deterministic
 from qbench.results.history.series import Series
 from qbench.results.table.columns import columns, usual
 from qbench.results.table.metrics import METRICS
@@ -140,9 +140,9 @@ def build_trends(found: Sequence[Series], problems: Sequence[str] = ()) -> Trend
 
 def _metric(name: str, members: Sequence[Series], found: Sequence[Series]) -> MetricView:
     several = of_several_suites(found)
-    scale = scale_for([series.measured[-1].value or 0.0 for series in members], unit(name))
+    scale = scale_for([series.measured[-1].value or 0.0 for series in members], columns()[name].unit)
     span = span_of(found)
-    way = {"lower": "↓ lower is better", "higher": "↑ higher is better", None: ""}[direction(name)]
+    way = {"lower": "↓ lower is better", "higher": "↑ higher is better", None: ""}[columns()[name].direction]
     about = METRICS[name].description if name in METRICS else ""
     return MetricView(
         name=name,

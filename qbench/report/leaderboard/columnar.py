@@ -16,7 +16,7 @@ from qbench.report.view.best import find_best
 from qbench.report.view.cells import LONGEST, LONGEST_REASON, Field, Row, cut, parameters, reason_of
 from qbench.report.view.digits import has_steps
 from qbench.report.view.names import short
-from qbench.report.view.table import KERNELS, TableView, field_of, filters, ordered, table_view
+from qbench.report.view.table import KERNELS, TableView, field_of, filters
 from qbench.results.columns.column import GROUPS, Column
 from qbench.results.table.columns import columns
 
@@ -70,13 +70,6 @@ def assembled(
         },
         "best": best,
     }
-
-
-def table_data(rows: list[Row]) -> dict[str, Any]:
-    """The whole data of the table, of the frame's rows."""
-    view = table_view(ordered(rows))
-    made = {name: column_data(view, one.column) for name, one in view.fields.items()}
-    return assembled(view, made, best_places(view))
 
 
 def packed(values: Sequence[Hashable]) -> Packed:
@@ -150,16 +143,12 @@ def _values(column: Column, values: list[Any]) -> list[Any]:
     return [None if value is None else cut(as_text(value), longest) for value in values]
 
 
-def _parameters(params: str) -> str:
-    return ", ".join(parameters(params))
-
-
 def _moment(value: datetime) -> str:
     return f"{value:%Y-%m-%dT%H:%M:%SZ}"
 
 
 _TEXTS: dict[str, Callable[[Any], str]] = {
-    "params": _parameters,
+    "params": lambda params: ", ".join(parameters(params)),
     "started_at": _moment,
     "ended_at": _moment,
 }

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from qbench.results.compare.paired import Paired
-from qbench.results.compare.status_changes import StatusChange, cells, lacking, lost
+from qbench.results.compare.status_changes import StatusChange, cells, ended
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,18 @@ class Comparison:
     @property
     def lost(self) -> str:
         """`23 cells that ended well in A failed in B`; empty where there are none."""
-        return lost(self.ends)
+        broke = [one.b for one in self.ends if one.lost]
+        return f"{cells(len(broke))} that ended well in A {ended(broke, 'B')}" if broke else ""
 
     @property
     def lacking(self) -> list[str]:
         """Sentences, without full stops, on further cells that were not compared."""
-        return lacking(self.ends, len(self.only_a), len(self.only_b))
+        mended = [one.a for one in self.ends if one.gained]
+        neither = sum(not one.lost and not one.gained for one in self.ends)
+        said = [f"{cells(len(mended))} that {ended(mended, 'A')} ended well in B"] if mended else []
+        said += [f"{cells(len(lines))} {'is' if len(lines) == 1 else 'are'} in {side} only"
+                 for side, lines in (("A", self.only_a), ("B", self.only_b)) if lines]  # fmt: skip
+        return said + ([f"{cells(neither)} ended well on neither side"] if neither else [])
 
     def of(self, count: int) -> str:
         """`27 cells`; where some were not compared, `the 27 cells that ended well on both sides`."""

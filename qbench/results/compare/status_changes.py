@@ -47,27 +47,11 @@ def status_changes(pairs: Iterable[tuple[Record, Record]]) -> list[tuple[StatusC
     return sorted(found, key=lambda one: (not one[0].lost, not one[0].gained))
 
 
-def lost(changes: Sequence[StatusChange]) -> str:
-    """`23 cells that ended well in A failed in B`; empty where there are none."""
-    broke = [one.b for one in changes if one.lost]
-    return f"{cells(len(broke))} that ended well in A {_ended(broke, 'B')}" if broke else ""
-
-
-def lacking(changes: Sequence[StatusChange], only_a: int, only_b: int) -> list[str]:
-    """Sentences, without full stops, on all other cells that cannot be compared."""
-    mended = [one.a for one in changes if one.gained]
-    neither = sum(not one.lost and not one.gained for one in changes)
-    said = [f"{cells(len(mended))} that {_ended(mended, 'A')} ended well in B"] if mended else []
-    said += [f"{cells(count)} {'is' if count == 1 else 'are'} in {side} only"
-             for side, count in (("A", only_a), ("B", only_b)) if count]  # fmt: skip
-    return said + ([f"{cells(neither)} ended well on neither side"] if neither else [])
-
-
 def cells(count: int) -> str:
     return f"{count} cell{'' if count == 1 else 's'}"
 
 
-def _ended(statuses: Sequence[str], side: str) -> str:
+def ended(statuses: Sequence[str], side: str) -> str:
     """`failed in B`, `were skipped in B`, `did not end well in B (20 failed, 3 oom)`."""
     counts = Counter(statuses)
     if len(counts) > 1:

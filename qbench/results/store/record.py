@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
 
@@ -73,6 +73,11 @@ class Record:
         if claimed is not None and claimed != record.cell.id:
             raise ResultsError(f"cell_id {claimed} does not match the cell, whose id is {record.cell.id}")
         return record
+
+
+def by_id(records: Iterable[Record]) -> dict[str, Record]:
+    """Cell id → record; of two records of one cell (two suites may share it) the newer."""
+    return {record.cell.id: record for record in sorted(records, key=lambda record: record.started_at)}
 
 
 @contextlib.contextmanager
