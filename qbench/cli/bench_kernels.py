@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from qbench.json_object import JsonObject
+
 ROWS = [1, 16, 256]
 METHODS = ["absmax:num_bits=8", "int4:group_size=64"]
 
@@ -68,7 +70,7 @@ def bench_kernels(
         write_json_atomic(json, {**found, "table": table})
 
 
-def _drawn(rows: list[dict[str, Any]], found: dict[str, Any]) -> Any:
+def _drawn(rows: list[JsonObject], found: JsonObject) -> Any:
     from qbench.cli.console import table
 
     made = table(

@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from qbench.cell import Cell
+from qbench.json_object import JsonObject
 from qbench.report.text.sanitize import plain, plain_name
 from qbench.results.store.folders import Run
 from qbench.results.store.record import Record
@@ -128,7 +129,7 @@ class LiveTable(Display):
     def __init__(self, console: Console) -> None:
         self.console = console
         self.live = Live(console=console, auto_refresh=False, transient=True)
-        self.rows: dict[str, dict[str, Any]] = {}
+        self.rows: dict[str, JsonObject] = {}
         self.seconds: list[float] = []
         self.title = ""
 
@@ -204,7 +205,7 @@ class LiveTable(Display):
             )
         return table
 
-    def _window(self) -> list[dict[str, Any]]:
+    def _window(self) -> list[JsonObject]:
         """Rows that fit the terminal, around the cell that runs."""
         rows = list(self.rows.values())
         room = max(3, self.console.size.height - 8)

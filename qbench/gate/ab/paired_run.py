@@ -6,13 +6,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from qbench.gate.ab.block import Block
 from qbench.gate.ab.pairs import Pair
 from qbench.gate.ab.units import Numbers, Unit
 from qbench.gate.ab.versions import ROLES, Role, Version
 from qbench.gate.ab.workers import WorkerHandle, Workers
+from qbench.json_object import JsonObject
 from qbench.results.store.record import Record
 from qbench.run.executors.running_cell import outcome
 
@@ -47,7 +48,7 @@ class PairedRun:
     """Records of the first load; for a candidate that fails in a later load, the record of that one."""
     died: dict[Role, str] = field(default_factory=dict)
     """Versions whose worker was warm in this load or an earlier one and did not end well → how."""
-    workloads: dict[Role, list[dict[str, Any]]] = field(default_factory=dict)
+    workloads: dict[Role, list[JsonObject]] = field(default_factory=dict)
     rounds: dict[tuple[Role, int], list[Round]] = field(default_factory=dict)
     """Version and workload → its rounds, in the order of the blocks."""
     closed: dict[str, str] = field(default_factory=dict)

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from qbench.cell import Cell
 from qbench.errors import ResultsError
+from qbench.json_object import JsonObject
 from qbench.probes.quality.metrics import windows
 from qbench.results.columns.column import Gate
 from qbench.results.compare.compare import described
@@ -71,7 +72,7 @@ class BaselineCell:
     """Timed metric → single rounds, or the one value that there is."""
     layers: dict[str, BaselineLayer] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """JSON values: fields that are empty are left out, layers that ran alike are grouped."""
         whole = {**dataclasses.asdict(self), "layers": _grouped(self.layers)}
         return {key: value for key, value in whole.items() if value not in (None, [], {}, "")}
@@ -151,7 +152,7 @@ def _baseline_cell(record: Record, base: str | None, relations: Mapping[str, flo
     )
 
 
-def _grouped(layers: Mapping[str, BaselineLayer]) -> list[dict[str, Any]]:
+def _grouped(layers: Mapping[str, BaselineLayer]) -> list[JsonObject]:
     """A group for each `kernels` and `fallback`, with `codes` by the names of its layers."""
     found: dict[tuple[str, str | None], dict[str, str | None]] = {}
     for name, layer in layers.items():

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from qbench.report.charts.chart import Chart, Json, Row, Undrawn, View, rounded, table, words
+from qbench.json_object import JsonObject
+from qbench.report.charts.chart import Chart, Undrawn, View, rounded, table, words
 from qbench.report.charts.costs import why_not
 from qbench.report.charts.group import Group
 from qbench.report.charts.marks import faint
@@ -19,6 +20,7 @@ from qbench.report.charts.measures import (
     Measure,
 )
 from qbench.report.view.digits import spread_text
+from qbench.results.columns.column import Row
 
 SECTION = "Beside the base"
 BAR = 24
@@ -100,7 +102,7 @@ def _view(group: Group, relative: Relative, points: list[tuple[Row, Spread]]) ->
         )
         for method in group.marks.ordered(row["method"] for row, _ in points)
     ]
-    layout: Json = {
+    layout: JsonObject = {
         "xaxis": {"title": {"text": relative.title}, "rangemode": "tozero"},
         "yaxis": cells_axis(group, [row for row, _ in points]),
         "showlegend": False, "barmode": "overlay",
@@ -117,7 +119,7 @@ def _view(group: Group, relative: Relative, points: list[tuple[Row, Spread]]) ->
     return View(relative.title, traces, layout, behind, height=110 + BAR * len(points))
 
 
-def cells_axis(group: Group, rows: list[Row]) -> Json:
+def cells_axis(group: Group, rows: list[Row]) -> JsonObject:
     """The cells' names beside their bars, the first on top. Bars stand at numbers, since plotly would read
     labels that look like numbers or dates as such."""
     return {
@@ -127,7 +129,7 @@ def cells_axis(group: Group, rows: list[Row]) -> Json:
     }  # fmt: skip
 
 
-def _trace(group: Group, method: str, chosen: list[tuple[int, Row, Spread]]) -> Json:
+def _trace(group: Group, method: str, chosen: list[tuple[int, Row, Spread]]) -> JsonObject:
     mark = group.marks.of(method)
     values = [found for _, _, found in chosen]
     return {
@@ -144,7 +146,7 @@ def _trace(group: Group, method: str, chosen: list[tuple[int, Row, Spread]]) -> 
     }  # fmt: skip
 
 
-def _base_line(at: float) -> Json:
+def _base_line(at: float) -> JsonObject:
     return {
         "type": "line", "x0": at, "x1": at, "y0": 0, "y1": 1, "yref": "paper",
         "line": {"dash": "dot", "width": 1.5, "color": "#7F7F7F"},

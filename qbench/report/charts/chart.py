@@ -11,10 +11,10 @@ import html
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
-Row = dict[str, Any]
-Json = dict[str, Any]
+from qbench.json_object import JsonObject
+
 Point = TypeVar("Point")
 
 DIGITS = 6
@@ -29,9 +29,9 @@ class View:
     """One view of a chart: plotly's traces and layout, and the numbers as a table."""
 
     name: str
-    data: list[Json]
-    layout: Json
-    table: Json
+    data: list[JsonObject]
+    layout: JsonObject
+    table: JsonObject
     height: int = 380
     """CSS pixels."""
     least_width: int = 0
@@ -50,7 +50,7 @@ class Chart:
     lead: str = ""
     """How to read the charts of the section; printed once, above them."""
 
-    def json(self) -> Json:
+    def json(self) -> JsonObject:
         return {**vars(self), "views": [vars(view) for view in self.views]}
 
 
@@ -61,11 +61,11 @@ class Undrawn:
     title: str
     reason: str
 
-    def json(self) -> Json:
+    def json(self) -> JsonObject:
         return vars(self)
 
 
-def table(points: Iterable[Point], columns: Sequence[tuple[str, Callable[[Point], str], bool]]) -> Json:
+def table(points: Iterable[Point], columns: Sequence[tuple[str, Callable[[Point], str], bool]]) -> JsonObject:
     """The table of a chart's numbers: `columns` are title, text of a point, whether it is a number."""
     return {
         "columns": [{"title": title, "number": number} for title, _, number in columns],

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from math import log10
 
+from qbench.json_object import JsonObject
 from qbench.report.charts import bars, bits, costs, heat, memory, power, times
-from qbench.report.charts.chart import Chart, Json, Row, Undrawn, rounded
+from qbench.report.charts.chart import Chart, Undrawn, rounded
 from qbench.report.charts.collect import Collected
 from qbench.report.charts.costs import places, scatter
 from qbench.report.charts.group import Group, group_rows
 from qbench.report.charts.measures import RATIO, WEIGHTS_RATIO, Measure, axis
 from qbench.report.html.compressed_payload import pack
+from qbench.results.columns.column import Row
 
 SUBJECTS = (
     costs.costs, bars.bars, bits.bits, times.times, memory.memory, heat.layers, power.power,
@@ -43,7 +45,7 @@ class ChartSet:
     note: str = ""
     """Names what was left out of the page, and why."""
 
-    def data(self) -> list[Json]:
+    def data(self) -> list[JsonObject]:
         """The chapters as the page's script reads them."""
         return [{"title": chapter.title, "packed": chapter.payload} for chapter in self.chapters]
 
@@ -107,7 +109,7 @@ def _side_by_side(groups: list[Group]) -> list[Chart | Undrawn]:
     return panels
 
 
-def _range(rows: list[Row], measure: Measure) -> Json:
+def _range(rows: list[Row], measure: Measure) -> JsonObject:
     """An axis over all panels."""
     ends = [end for row in rows if row[measure.name] is not None for end in measure.ends(row)]
     found = axis(measure.title, ends, measure.wide)

@@ -14,8 +14,8 @@ from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from math import nan
-from typing import Any
 
+from qbench.json_object import JsonObject
 from qbench.probes.latency.metrics import Workload, workloads
 from qbench.results.stats.medians import median_interval, quantile
 from qbench.results.store.lookup import number, probe
@@ -55,7 +55,7 @@ class ChartFacts:
     key: Key
     layers: Layers | None
     timed: list[Timed]
-    energy: dict[str, Any]
+    energy: JsonObject
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Collected:
 
     layers: dict[Key, Layers] = field(default_factory=dict)
     timed: dict[Key, list[Timed]] = field(default_factory=dict)
-    energy: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    energy: dict[Key, JsonObject] = field(default_factory=dict)
     energy_left_out: int = 0
     _names: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
 
@@ -111,7 +111,7 @@ def _layers(record: Record) -> Layers:
     )
 
 
-def _kernels(layer: dict[str, Any]) -> str:
+def _kernels(layer: JsonObject) -> str:
     ran = sorted(layer.get("executed") or (), key=lambda run: (run.get("min_rows") or 0, str(run["kernel"])))
     return " + ".join(dict.fromkeys(str(run["kernel"])[:60] for run in ran))
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qbench.report.charts.chart import Chart, Json, Row, Undrawn, View, table, words
+from qbench.json_object import JsonObject
+from qbench.report.charts.chart import Chart, Undrawn, View, table, words
 from qbench.report.charts.group import Group
 from qbench.report.charts.marks import GREY, Mark, faint
 from qbench.report.charts.measures import (
@@ -21,7 +22,9 @@ from qbench.report.charts.measures import (
 from qbench.report.view.cells import reason_of
 from qbench.report.view.digits import Scale
 from qbench.report.view.pareto import beaten, front
+from qbench.results.columns.column import Row
 
+Scales = tuple[Scale, Scale]
 SECTION = "Quality against cost"
 COSTS = (WEIGHTS, DECODE, ENERGY, MODELLED)
 FADED = 0.35
@@ -98,7 +101,7 @@ def why_not(group: Group, cost: Measure) -> str:
 
 
 def scatter(
-    group: Group, x: Measure, y: Measure, name: str, ranges: tuple[Json, Json] | None = None
+    group: Group, x: Measure, y: Measure, name: str, ranges: tuple[JsonObject, JsonObject] | None = None
 ) -> View | None:
     """A point for each cell; None where fewer than two have both numbers. `ranges` fix the axes."""
     found = places(group.rows, x, y)
@@ -119,7 +122,7 @@ def scatter(
     return View(name, traces, {"xaxis": x_axis, "yaxis": y_axis}, _behind(group, found, x, y, scales))
 
 
-def _behind(group: Group, found: list[Place], x: Measure, y: Measure, scales: tuple[Scale, Scale]) -> Json:
+def _behind(group: Group, found: list[Place], x: Measure, y: Measure, scales: Scales) -> JsonObject:
     return table(
         found,
         [
@@ -131,7 +134,7 @@ def _behind(group: Group, found: list[Place], x: Measure, y: Measure, scales: tu
     )
 
 
-def _front_line(rows: list[Row], x: Measure, y: Measure, scales: tuple[Scale, Scale]) -> Json:
+def _front_line(rows: list[Row], x: Measure, y: Measure, scales: Scales) -> JsonObject:
     rows = sorted(rows, key=lambda row: (row[x.name], -row[y.name]))
     return {
         "type": "scatter", "mode": "lines", "name": "Pareto front", "hoverinfo": "skip",
@@ -140,7 +143,7 @@ def _front_line(rows: list[Row], x: Measure, y: Measure, scales: tuple[Scale, Sc
     }  # fmt: skip
 
 
-def _points(group: Group, chosen: list[Place], x: Measure, y: Measure, scales: tuple[Scale, Scale]) -> Json:
+def _points(group: Group, chosen: list[Place], x: Measure, y: Measure, scales: Scales) -> JsonObject:
     """One method's points."""
     rows = [place.row for place in chosen]
     mark = group.marks.of(rows[0]["method"])
@@ -159,11 +162,11 @@ def _points(group: Group, chosen: list[Place], x: Measure, y: Measure, scales: t
     }  # fmt: skip
 
 
-def _bars(name: str, error: Json | None, mark: Mark) -> Json:
+def _bars(name: str, error: JsonObject | None, mark: Mark) -> JsonObject:
     return {} if error is None else {name: {**error, "color": faint(mark.colour, 0.5)}}
 
 
-def _hover(group: Group, place: Place, x: Measure, y: Measure, scales: tuple[Scale, Scale]) -> str:
+def _hover(group: Group, place: Place, x: Measure, y: Measure, scales: Scales) -> str:
     lines = [f"<b>{words(group.name(place.row), 60)}</b>"]
     for measure, scale in ((x, scales[0]), (y, scales[1])):
         lines.append(f"{measure.heading(scale)}: {measure.text(place.row, scale)}")

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from qbench.report.charts.chart import MOST, Row, cut, words
+from qbench.report.charts.chart import MOST, cut, words
 from qbench.report.charts.collect import Collected
 from qbench.report.charts.marks import Marks
 from qbench.report.view.context import compared
 from qbench.report.view.names import name_of
+from qbench.results.columns.column import Row
 
 _LONG_NAME = 200
 _BITS = re.compile(r"\d+-bit")

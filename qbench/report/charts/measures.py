@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from qbench.report.charts.chart import Json, Row, rounded
+from qbench.json_object import JsonObject
+from qbench.report.charts.chart import rounded
 from qbench.report.view.cells import Field, ends, scale_of
 from qbench.report.view.digits import Scale, significant
-from qbench.results.columns.column import Column
+from qbench.results.columns.column import Column, Row
 from qbench.results.table.columns import columns
 
 WIDE_RANGE = 8.0
@@ -54,7 +55,7 @@ class Measure:
     def drawn(self, rows: list[Row], scale: Scale) -> list[float | None]:
         return [rounded(None if row[self.name] is None else row[self.name] / scale.factor) for row in rows]
 
-    def error(self, rows: list[Row], scale: Scale) -> Json | None:
+    def error(self, rows: list[Row], scale: Scale) -> JsonObject | None:
         """plotly's error bars; None where no row has any width."""
         gaps = [self._gaps(row, scale) for row in rows]
         if not any(above or below for above, below in gaps):
@@ -94,7 +95,7 @@ def number(value: float | None, digits: int = 3) -> str:
     return "–" if value is None else significant(value, digits)
 
 
-def axis(title: str, values: Iterable[float | None], wide: float = WIDE_RANGE) -> Json:
+def axis(title: str, values: Iterable[float | None], wide: float = WIDE_RANGE) -> JsonObject:
     """plotly's axis; logarithmic, and its title says so, where the range of the values is over `wide`."""
     found = [value for value in values if value is not None]
     if not found or min(found) <= 0 or max(found) / min(found) <= wide:

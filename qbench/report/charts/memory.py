@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from qbench.json_object import JsonObject
 from qbench.report.charts.bars import BAR, THICK, cells_axis
-from qbench.report.charts.chart import Chart, Json, Row, Undrawn, View, rounded, table, words
+from qbench.report.charts.chart import Chart, Undrawn, View, rounded, table, words
 from qbench.report.charts.costs import why_not
 from qbench.report.charts.group import Group
 from qbench.report.charts.marks import GREY, PALETTE, PATTERNS
 from qbench.report.charts.measures import WEIGHTS, number
 from qbench.report.view.digits import Scale, scale_for
+from qbench.results.columns.column import Row
 
 SECTION = "Memory by part"
 
@@ -88,7 +90,7 @@ def _cell(part: Part, scale: Scale) -> Callable[[Row], str]:
     return text
 
 
-def _trace(group: Group, rows: list[Row], part: Part, scale: Scale) -> Json:
+def _trace(group: Group, rows: list[Row], part: Part, scale: Scale) -> JsonObject:
     values = [part.read(row) for row in rows]
     return {
         "type": "bar", "orientation": "h", "width": THICK, "name": part.title, "y": list(range(len(rows))),

@@ -12,13 +12,15 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from qbench.json_object import JsonObject
 from qbench.report.charts.bars import Spread
-from qbench.report.charts.chart import Chart, Json, Row, Undrawn, View, rounded, table, words
+from qbench.report.charts.chart import Chart, Undrawn, View, rounded, table, words
 from qbench.report.charts.collect import Timed
 from qbench.report.charts.group import Group, losing_least
 from qbench.report.charts.marks import DASHES, faint
 from qbench.report.charts.measures import axis
 from qbench.report.view.digits import Scale, scale_for, spread_text
+from qbench.results.columns.column import Row
 
 SECTION = "Latency by prompt length and batch size"
 LINES = 12
@@ -157,7 +159,7 @@ def _step(places: list[int], lines: int) -> float:
     return float(nearest ** (DODGE / max(1, lines - 1)))
 
 
-def _clipped(heading: str, spreads: list[Spread], scale: Scale) -> Json:
+def _clipped(heading: str, spreads: list[Spread], scale: Scale) -> JsonObject:
     """The axis, with an end where a bar is longer than `CLIP` × the largest median."""
     found = axis(heading, [middle for middle, _, _ in spreads])
     top = CLIP * max(middle for middle, _, _ in spreads) / scale.factor
@@ -178,7 +180,7 @@ def _points(group: Group, row: Row, part: Part, at: Callable[[Timed], int | None
     return sorted(found, key=lambda point: point.at)
 
 
-def _line(group: Group, row: Row, points: list[Point], scale: Scale, place: int, aside: float) -> Json:
+def _line(group: Group, row: Row, points: list[Point], scale: Scale, place: int, aside: float) -> JsonObject:
     mark = group.marks.of(row["method"])
     spreads = [tuple(value / scale.factor for value in point.spread) for point in points]
     return {

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from qbench.errors import ResultsError
+from qbench.json_object import JsonObject
 from qbench.report.history.changes import ChangeWords, GapWords, Sense, change_words, date, gap_words
 from qbench.report.history.figures import figure, span_of
 from qbench.report.history.headline import Listed, listed_changes, of_several_suites, prefixed, sentence
@@ -35,7 +35,7 @@ class SeriesView:
     """The first run that no longer had the cell."""
     still: bool
     """True for a deterministic number that is the same in every run without a gap."""
-    figure: dict[str, Any] = field(repr=False)
+    figure: JsonObject = field(repr=False)
 
     @property
     def sense(self) -> Sense | None:

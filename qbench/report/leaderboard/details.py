@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from qbench.json_object import JsonObject
 from qbench.report.html.compressed_payload import pack_text
 from qbench.report.leaderboard.cell_samples import kept, series
 from qbench.report.leaderboard.command import Origin, command, origin_of
@@ -50,7 +51,7 @@ class Details:
     """`origins`: by run, what its manifest says of its suite."""
 
     origins: Mapping[str, Origin]
-    chunks: list[dict[str, Any]] = field(default_factory=list)
+    chunks: list[JsonObject] = field(default_factory=list)
     without_layers: int = 0
     left_out: int = 0
     _keys: list[str] = field(default_factory=list)
@@ -89,7 +90,7 @@ class Details:
         if self._waiting > CHUNK:
             self._flush()
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> JsonObject:
         """For the page's script: chunks, each with the keys (`run/cell_id`) of its cells in order."""
         self._flush()
         return {"chunks": self.chunks, "without_layers": self.without_layers, "left_out": self.left_out}
@@ -101,7 +102,7 @@ class Details:
             self._size += len(packed)
             self._keys, self._texts, self._waiting = [], [], 0
 
-    def _cell(self, record: Record) -> dict[str, Any]:
+    def _cell(self, record: Record) -> JsonObject:
         origin = self.origins.get(record.run) or origin_of({"suite": record.suite})
         order = command(record.cell, origin)
         return {
@@ -138,7 +139,7 @@ def _sections(record: Record) -> Iterator[tuple[str, Pairs]]:
     yield "Time by phase", flat({**seconds, "started": record.started_at, "ended": record.ended_at})
 
 
-def layer_table(layers: list[dict[str, Any]]) -> dict[str, Any]:
+def layer_table(layers: list[JsonObject]) -> JsonObject:
     """Columns with one value a layer: texts, and numbers as numbers, so that the panel can sort them."""
     shown = layers[:MOST_LAYERS]
     return {

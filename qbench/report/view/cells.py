@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from qbench.report.view.digits import Scale, decimals_for, fixed, scale_for, significant, with_interval
 from qbench.report.view.reasons import in_words
-from qbench.results.columns.column import Column
+from qbench.results.columns.column import Column, Row
 from qbench.results.table.columns import columns
 
-Row = dict[str, Any]
 LONGEST = 240
 """Characters of a text out of a record that a page shows."""
 LONGEST_REASON = 600

@@ -13,9 +13,9 @@ from typing import Any
 from qbench.report.view.cells import LONGEST_REASON, cut, reason_of
 from qbench.report.view.digits import scale_for, significant, spread_text
 from qbench.report.view.names import name_of
+from qbench.results.columns.column import Row
 from qbench.results.compare.status_changes import ENDED
 
-Row = dict[str, Any]
 BUDGETS = (4.5, 8.5, 16.5)
 """Bits per weight; the sentence speaks of the tightest that any quantized cell keeps."""
 _VERBS = {

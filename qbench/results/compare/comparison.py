@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
+from qbench.json_object import JsonObject
 from qbench.results.compare.paired import Paired
 from qbench.results.compare.status_changes import StatusChange, cells, ended
 
@@ -114,6 +114,6 @@ class Comparison:
         """Summary: cells that B lost, equality of those compared, and others that were not compared."""
         return "; ".join(filter(None, (self.lost, self.equality, *self.lacking)))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """The comparison as JSON values."""
         return {"verdict": self.verdict, **asdict(self)}

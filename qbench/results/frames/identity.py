@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from qbench.results.columns.column import Column
+from qbench.results.columns.column import Column, Row
 from qbench.results.store.record import Record
 from qbench.results.table.columns import columns
 
@@ -22,7 +20,7 @@ def _column(name: str) -> Column:
 IDENTITY = tuple(_column(name) for name in NAMES)
 
 
-def identity(record: Record) -> dict[str, Any]:
+def identity(record: Record) -> Row:
     """Column → value."""
     cell = record.cell
     own = {"suite": record.suite, "run": record.run, "cell_id": cell.id, "model": cell.model.name}

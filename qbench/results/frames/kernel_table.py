@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
+from qbench.json_object import JsonObject
 from qbench.results.stats.medians import median_interval, ratio_interval
 
 FLOAT = "F.linear"
 
 
-def kernel_rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+def kernel_rows(found: Mapping[str, Any]) -> list[JsonObject]:
     """A row for each case, in its order. `speedup` is F.linear's median over this one's, on the same shape
     and rows; ends are None for too few turns, shares None without a ceiling."""
     floats = {
@@ -25,7 +26,7 @@ def kernel_rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _row(
     case: Mapping[str, Any], floats: list[float], ceilings: Mapping[str, Any], cache_bytes: int
-) -> dict[str, Any]:
+) -> JsonObject:
     n, k = case["shape"]
     seconds = median(case["samples"])
     low, high = median_interval(case["samples"]) or (None, None)

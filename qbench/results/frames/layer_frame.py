@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from qbench.results.columns.column import Column
+from qbench.results.columns.column import Column, Row
 from qbench.results.frames.identity import IDENTITY, identity
 from qbench.results.frames.typed import read_frame, typed
 from qbench.results.store.record import Record
@@ -82,13 +82,13 @@ def layers_of(records: Iterable[Record]) -> pd.DataFrame:
     return typed({name: [row[name] for row in rows] for name in LAYER_COLUMNS}, LAYER_COLUMNS)
 
 
-def layer_rows(record: Record) -> list[dict[str, Any]]:
+def layer_rows(record: Record) -> list[Row]:
     """A row for each of the record's layers: column → value, None for null."""
     own = identity(record)
     return [{**own, **_facts(layer)} for layer in record.layers]
 
 
-def _facts(layer: Mapping[str, Any]) -> dict[str, Any]:
+def _facts(layer: Mapping[str, Any]) -> Row:
     shape, parts, executed = (
         layer.get("shape") or (None, None),
         layer.get("bytes") or {},

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qbench.results.columns.column import Row
 from qbench.results.frames.base import Related, related_of
 from qbench.results.frames.identity import identity
 from qbench.results.store.record import Record, reading
@@ -26,7 +27,6 @@ from qbench.results.table.metrics import TEXTS, values
 _NUMBERS = frozenset(name for name, column in columns().items() if column.dtype in ("float64", "Int64"))
 Values = NDArray[np.float64] | list[Any]
 """Values of a column: numbers with NaN for null; anything else with None."""
-Row = dict[str, Any]
 _PARAMS = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from qbench.json_object import JsonObject
 from qbench.probes.registry import probes
 from qbench.results.columns.column import Column
 from qbench.results.columns.raw_series import RawSeries
@@ -63,7 +64,7 @@ def samples(
 
 def samples_of(records: Iterable[Record]) -> pd.DataFrame:
     """Raw samples of these records, in their order. Each is let go as soon as its numbers are taken."""
-    identities, owners, series = list[dict[str, Any]](), list[int](), list[RawSeries]()
+    identities, owners, series = list[JsonObject](), list[int](), list[RawSeries]()
     for number, record in enumerate(records):
         identities.append(identity(record))
         found = [one for one in raw_series(record) if one.values]
@@ -72,11 +73,9 @@ def samples_of(records: Iterable[Record]) -> pd.DataFrame:
     return _framed(identities, np.asarray(owners, dtype=np.int64), series)
 
 
-def _framed(
-    identities: list[dict[str, Any]], owners: NDArray[np.int64], series: list[RawSeries]
-) -> pd.DataFrame:
+def _framed(identities: list[JsonObject], owners: NDArray[np.int64], series: list[RawSeries]) -> pd.DataFrame:
     sizes = np.fromiter((len(one.values) for one in series), np.int64, len(series))
-    data: dict[str, Any] = {}
+    data: JsonObject = {}
     for column in IDENTITY:
         values = [one[column.name] for one in identities]
         data[column.name] = _repeated(values, column.dtype, owners.repeat(sizes))

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 
+from qbench.json_object import JsonObject
 from qbench.probes.tasks.metrics import mcnemar_p, stderr_of_mean
+from qbench.results.columns.column import Row
 from qbench.results.frames.base import base_of, find_bases, measured_of, related_of
 from qbench.results.frames.identity import identity
 from qbench.results.store.folders import Store
@@ -79,7 +81,7 @@ def task_results(records: Iterable[Record]) -> pd.DataFrame:
     return pd.DataFrame(data)
 
 
-def _rows(record: Record, base: Record | None) -> Iterator[dict[str, Any]]:
+def _rows(record: Record, base: Record | None) -> Iterator[Row]:
     found = probe(record, "tasks")
     others = {one["name"]: one for one in probe(base, "tasks").get("tasks", [])} if base else {}
     for task in (*found["tasks"], *found.get("groups", [])):
@@ -97,13 +99,13 @@ def _rows(record: Record, base: Record | None) -> Iterator[dict[str, Any]]:
             }
 
 
-def _against(task: dict[str, Any], base: dict[str, Any] | None, key: str) -> dict[str, Any]:
+def _against(task: JsonObject, base: JsonObject | None, key: str) -> Row:
     """The paired change of one metric; empty where there is no base on the same documents."""
     if base is None or key not in base["results"]:
         return {}
     if task["documents_sha256"] != base["documents_sha256"]:
         return {}
-    found: dict[str, Any] = {"base_value": base["results"][key]["value"]}
+    found: Row = {"base_value": base["results"][key]["value"]}
     if found["base_value"] is not None and task["results"][key]["value"] is not None:
         found["change"] = task["results"][key]["value"] - found["base_value"]
     pairs = list(zip(task["items"].get(key, []), base["items"].get(key, []), strict=True))

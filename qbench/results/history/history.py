@@ -19,8 +19,9 @@ import pandas as pd
 
 from qbench.errors import ResultsError, did_you_mean
 from qbench.fields import Rule
+from qbench.results.columns.column import Row
 from qbench.results.frames.frame import from_store
-from qbench.results.history.history_frame import Row, tidy
+from qbench.results.history.history_frame import tidy
 from qbench.results.history.runs import HistoryRun, read_runs
 from qbench.results.history.series import Change, RunPoint, Series, changes_of
 from qbench.results.store.folders import Store

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
 
 import pandas as pd
 
+from qbench.results.columns.column import Row
 from qbench.results.frames.typed import series
 from qbench.results.history.runs import fingerprint
 from qbench.results.table.columns import columns
-
-Row = dict[str, Any]
 
 
 def _as_of_a_cell(*names: str) -> dict[str, tuple[str, str]]:
