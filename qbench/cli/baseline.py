@@ -15,8 +15,7 @@ baseline = typer.Typer(
     no_args_is_help=True,
 )
 NameOption = Annotated[
-    str,
-    typer.Option("--name", metavar="NAME", help="One of several baselines of a suite, such as h100."),
+    str, typer.Option("--name", metavar="NAME", help="One of several baselines of a suite, such as h100.")
 ]
 
 

@@ -51,15 +51,10 @@ def bench_kernels(
 
     shapes = [kernel_shape(text) for text in shape]
     order = Order(
-        shapes=[*shapes, *(model_shapes(model) if model else [])],
-        rows=rows,
-        methods={text: kernel_method(text) for text in method},
-        kernels=kernel,
-        dtype=dtype,
-        device=device,
-        turns=turns,
-        seed=seed,
-    )
+        shapes=[*shapes, *(model_shapes(model) if model else [])], rows=rows,
+        methods={text: kernel_method(text) for text in method}, kernels=kernel, dtype=dtype, device=device,
+        turns=turns, seed=seed,
+    )  # fmt: skip
     ready(order, threads)
     found = bench(order, lambda line: typer.echo(line, err=True))
     table = kernel_rows(found)
@@ -79,15 +74,12 @@ def _drawn(rows: list[JsonObject], found: JsonObject) -> Any:
     )  # fmt: skip
     for row in rows:
         made.add_row(
-            row["shape"],
-            str(row["rows"]),
-            row["method"],
+            row["shape"], str(row["rows"]), row["method"],
             row["kernel"] + (" (cached)" if row["cached"] else ""),
             _with_ends(row["median_s"], row["low_s"], row["high_s"], 1e3, 4),
             _with_ends(row["speedup"], row["speedup_low"], row["speedup_high"], 1, 2),
-            _percent(row["bandwidth_share"]),
-            _percent(row["flops_share"]),
-        )
+            _percent(row["bandwidth_share"]), _percent(row["flops_share"]),
+        )  # fmt: skip
     return made
 
 

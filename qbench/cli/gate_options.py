@@ -24,8 +24,7 @@ def _option(group: str, name: str, metavar: str | None, text: str) -> OptionInfo
 
 
 AgainstOption = Annotated[
-    str | None,
-    _option(BASELINE, "--against", "REF", "A commit, branch or tag of qbench, as the baseline."),
+    str | None, _option(BASELINE, "--against", "REF", "A commit, branch or tag of qbench, as the baseline.")
 ]
 BaselinePythonOption = Annotated[
     str | None, _option(BASELINE, "--baseline-python", "PATH", "The python of the baseline's environment.")

@@ -22,8 +22,7 @@ def list_(
         Literal["methods", "models", "probes", "kernels", "suites"], typer.Argument(help="What to list.")
     ],
     choices: Annotated[
-        bool,
-        typer.Option("--choices", help="Of kernels: the fastest by format, machine and rows, and why."),
+        bool, typer.Option("--choices", help="Of kernels: the fastest by format, machine and rows, and why.")
     ] = False,
     json: JsonOption = False,
 ) -> None:

@@ -103,13 +103,9 @@ class JsonLines(Display):
 
     def record(self, record: Record) -> None:
         self._say(
-            "record",
-            cell_id=record.cell.id,
-            label=record.cell.label,
-            status=record.status,
-            reason=record.reason,
-            phases=record.phases,
-        )
+            "record", cell_id=record.cell.id, label=record.cell.label, status=record.status,
+            reason=record.reason, phases=record.phases,
+        )  # fmt: skip
 
     def note(self, text: str) -> None:
         self._say("note", text=text)

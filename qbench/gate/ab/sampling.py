@@ -161,8 +161,7 @@ class Sampling:
         share = (self._end_s - self.spent_s) * len(batch) / (len(batch) + len(waiting))
         self.heard(self._line(batch, waiting))
         least = max(
-            sum(paired.load_s for paired in batch),
-            FEWEST_BLOCKS * sum(paired.block_s for paired in batch),
+            sum(paired.load_s for paired in batch), FEWEST_BLOCKS * sum(paired.block_s for paired in batch)
         )
         self._time(batch, max(share, least))
         for paired in batch:

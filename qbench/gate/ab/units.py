@@ -24,14 +24,9 @@ Numbers = dict[str, float | None]
 """Metric → its value in one block."""
 
 ROUND_METRICS = (
-    "prefill_s",
-    "decode_s_per_token",
-    "prefill_tokens_per_s",
-    "decode_tokens_per_s",
-    "decode_step_p50_s",
-    "decode_step_p90_s",
-    "decode_step_p99_s",
-)
+    "prefill_s", "decode_s_per_token", "prefill_tokens_per_s", "decode_tokens_per_s", "decode_step_p50_s",
+    "decode_step_p90_s", "decode_step_p99_s",
+)  # fmt: skip
 METRICS_OF: dict[Kind, tuple[str, ...]] = {
     "round": ROUND_METRICS,
     "quantize": ("quantize_s",),

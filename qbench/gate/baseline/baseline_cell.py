@@ -141,15 +141,9 @@ def _baseline_cell(record: Record, base: str | None, relations: Mapping[str, flo
     values |= {name: value for name, value in relations.items() if name in RELATIVE}
     nll, tokens = windows(record) or ([], [])
     return dataclasses.replace(
-        head,
-        values=values,
-        nll=nll,
-        tokens=tokens,
-        windows=_scored_on(record) if nll else "",
-        base=base,
-        rounds=_rounds(record),
-        layers={layer["name"]: _layer(layer) for layer in record.layers},
-    )
+        head, values=values, nll=nll, tokens=tokens, windows=_scored_on(record) if nll else "", base=base,
+        rounds=_rounds(record), layers={layer["name"]: _layer(layer) for layer in record.layers},
+    )  # fmt: skip
 
 
 def _grouped(layers: Mapping[str, BaselineLayer]) -> list[JsonObject]:

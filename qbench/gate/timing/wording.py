@@ -16,8 +16,10 @@ def sentence(
     and the first of them.
     """
     count, value = broken
-    jumps = f"; left out {count} numbers that no clock gives, such as {value:g}: its clock jumps"
-    return _reason(found, ended, starts, same_by_starts) + (jumps if count else "")
+    said = _reason(found, ended, starts, same_by_starts)
+    if value is None:
+        return said
+    return f"{said}; left out {count} numbers that no clock gives, such as {value:g}: its clock jumps"
 
 
 def _reason(found: Finding, ended: str, starts: int | None, same_by_starts: bool) -> str:

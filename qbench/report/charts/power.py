@@ -58,13 +58,10 @@ def _window(part: Mapping[str, Any], place: int, energy_j: float) -> Window:
     at = [((after + by) / 2, joules) for after, by, joules in (ticks[0] if ticks and ticks[0] else [])]
     counter = [(one[0], two[0], (two[1] - one[1]) / (two[0] - one[0])) for one, two in pairwise(at)]
     return Window(
-        trial=place + 1,
-        work_s=part["work_s"][place],
-        power=list(zip(part["power_s"][place], part["power_w"][place], strict=True)),
-        counter=counter,
-        edges=(at[1][0], at[-2][0]) if len(at) > 3 else None,
-        energy_j=energy_j,
-    )
+        trial=place + 1, work_s=part["work_s"][place],
+        power=list(zip(part["power_s"][place], part["power_w"][place], strict=True)), counter=counter,
+        edges=(at[1][0], at[-2][0]) if len(at) > 3 else None, energy_j=energy_j,
+    )  # fmt: skip
 
 
 def power(group: Group) -> list[Chart | Undrawn]:

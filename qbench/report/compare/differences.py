@@ -135,16 +135,12 @@ def build_comparison(found: Comparison, a: Source, b: Source) -> ComparisonView:
     return ComparisonView(
         sides=(_side("A", a), _side("B", b)),
         alike=compared and not found.one_sided and all(pair.identical for pair in found.pairs),
-        compared=compared,
-        times=_together(timed),
-        differences=differences,
-        timed=sorted(timed, key=lambda line: (not line.changed, -line.sort)),
-        lacking=lacking,
+        compared=compared, times=_together(timed), differences=differences,
+        timed=sorted(timed, key=lambda line: (not line.changed, -line.sort)), lacking=lacking,
         equal=[_name(pair) for pair in found.pairs if pair.identical and pair.compared],
-        environment=_environment(a, b),
-        varying=[name for name, values in where.items() if len(values) > 1],
+        environment=_environment(a, b), varying=[name for name, values in where.items() if len(values) > 1],
         constant={name.capitalize(): values.pop() for name, values in where.items() if len(values) == 1},
-    )
+    )  # fmt: skip
 
 
 def differing_lines(found: Comparison) -> list[Line]:

@@ -66,16 +66,13 @@ def span_of(found: Sequence[Series]) -> Span:
 def _values(series: Series, scale: Scale) -> JsonObject:
     points = _with_breaks(series.points)
     return {
-        "type": "scatter",
-        "mode": "lines+markers",
+        "type": "scatter", "mode": "lines+markers",
         "x": [_time(point) if point else None for point in points],
         "y": [_scaled(point.value, scale) if point else None for point in points],
         "text": [_said(point) if point else "" for point in points],
         "hovertemplate": "%{x|%Y-%m-%d}<br><b>%{y:.5~r}</b> " + scale.unit + "<br>%{text}<extra></extra>",
-        "line": {"width": 1.2, "color": LINE},
-        "marker": {"size": 4, "color": LINE},
-        "connectgaps": False,
-    }
+        "line": {"width": 1.2, "color": LINE}, "marker": {"size": 4, "color": LINE}, "connectgaps": False,
+    }  # fmt: skip
 
 
 def _levels(series: Series, scale: Scale) -> JsonObject:

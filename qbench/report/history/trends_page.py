@@ -111,13 +111,10 @@ def render_trends(
 ) -> str:
     view = build_trends(found, problems)
     return render_page(
-        "trends.html.j2",
-        {"view": view, "title": view.title},
-        scripts=["trends.js"],
+        "trends.html.j2", {"view": view, "title": view.title}, scripts=["trends.js"],
         data={"figures": [[small.figure for small in metric.pictures] for metric in view.metrics]},
-        drawn=True,
-        plotlyjs=plotlyjs,
-    )
+        drawn=True, plotlyjs=plotlyjs,
+    )  # fmt: skip
 
 
 def build_trends(found: Sequence[Series], problems: Sequence[str] = ()) -> TrendsView:
@@ -128,14 +125,11 @@ def build_trends(found: Sequence[Series], problems: Sequence[str] = ()) -> Trend
     listed = listed_changes(found)
     suites = sorted({series.suite for series in found})
     return TrendsView(
-        title=f"Trends of {', '.join(suites)}",
-        sentence=sentence(found),
-        facts=_facts(found),
-        listed=listed[:MOST_LISTED],
-        more=max(0, len(listed) - MOST_LISTED),
+        title=f"Trends of {', '.join(suites)}", sentence=sentence(found), facts=_facts(found),
+        listed=listed[:MOST_LISTED], more=max(0, len(listed) - MOST_LISTED),
         metrics=[_metric(name, members, found) for name, members in by_metric.items()],
         problems=list(problems),
-    )
+    )  # fmt: skip
 
 
 def _metric(name: str, members: Sequence[Series], found: Sequence[Series]) -> MetricView:

@@ -92,22 +92,12 @@ def _defaults(view: TableView) -> list[str]:
 def _head(field: Field, shared: Callable[[Column], str]) -> JsonObject:
     column = field.column
     found = {
-        "name": column.name,
-        "title": column.head,
-        "group": column.group,
-        "number": column.number,
-        "factor": field.scale.factor,
-        "unit": field.scale.unit,
-        "raw_unit": column.shown_unit,
-        "direction": column.direction,
-        "protocol": shared(column),
-        "description": column.explanation,
-        "low": column.low,
-        "high": column.high,
-        "least": column.least,
-        "most": column.most,
+        "name": column.name, "title": column.head, "group": column.group, "number": column.number,
+        "factor": field.scale.factor, "unit": field.scale.unit, "raw_unit": column.shown_unit,
+        "direction": column.direction, "protocol": shared(column), "description": column.explanation,
+        "low": column.low, "high": column.high, "least": column.least, "most": column.most,
         "stderr": column.stderr,
-    }
+    }  # fmt: skip
     return {name: value for name, value in found.items() if value not in ("", None)}
 
 

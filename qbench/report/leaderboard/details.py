@@ -106,14 +106,11 @@ class Details:
         origin = self.origins.get(record.run) or origin_of({"suite": record.suite})
         order = command(record.cell, origin)
         return {
-            "command": cut(order.text, 4 * LONGEST),
-            "command_note": order.note,
+            "command": cut(order.text, 4 * LONGEST), "command_note": order.note,
             "file": f"{cut(record.suite)}/{cut(record.run)}/{record.cell.id}.json",
             "sections": [{"title": title, "pairs": pairs} for title, pairs in _sections(record) if pairs],
-            "error": _error(record.error),
-            "series": series(record),
-            "layer_count": len(record.layers),
-        }
+            "error": _error(record.error), "series": series(record), "layer_count": len(record.layers),
+        }  # fmt: skip
 
 
 def json_text(value: Any) -> str:

@@ -30,16 +30,9 @@ from qbench.results.store.record import Record, reading
 from qbench.results.table.columns import columns
 
 SCRIPTS = (
-    "packed.js",
-    "view.js",
-    "table.js",
-    "window.js",
-    "keyboard.js",
-    "controls.js",
-    "downloads.js",
-    "pictures.js",
-    "panel.js",
-)
+    "packed.js", "view.js", "table.js", "window.js", "keyboard.js", "controls.js", "downloads.js",
+    "pictures.js", "panel.js",
+)  # fmt: skip
 STYLES = ("table.css", "pictures.css", "panel.css")
 _COLUMN_PARTS = 6
 """Parts of the table that are made side by side."""

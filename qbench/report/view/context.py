@@ -98,9 +98,6 @@ def _by_protocol(rows: list[Row]) -> list[tuple[tuple[str, ...], list[Row]]]:
     if len(protocols) < 2:
         return [((), rows)]
     return [
-        (
-            (one,),
-            [row for row in rows if (row["perplexity_protocol"] or protocols[0]) == one],
-        )
+        ((one,), [row for row in rows if (row["perplexity_protocol"] or protocols[0]) == one])
         for one in protocols
     ]

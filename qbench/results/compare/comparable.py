@@ -76,9 +76,7 @@ def check_accepted(accept: Iterable[str], a: Facts, b: Facts) -> None:
 
 
 def refusal(
-    lines: Sequence[str],
-    happened: str = "come from",
-    way_out: str = "Measure a baseline here and accept it",
+    lines: Sequence[str], happened: str = "come from", way_out: str = "Measure a baseline here and accept it"
 ) -> str | None:
     """Reason why two sides are not compared, with the way out; None where nothing differs."""
     if not lines:

@@ -34,17 +34,11 @@ def _row(
     read = ceilings.get("read_bytes_per_s")
     rate = (ceilings.get("gemm_flop_per_s") or {}).get(case["arithmetic"])
     return {
-        "shape": f"{n}×{k}",
-        "rows": case["rows"],
-        "method": case["method"],
+        "shape": f"{n}×{k}", "rows": case["rows"], "method": case["method"],
         "kernel": case["kernel"] if case["kernel"] == case["ran"] else f"{case['kernel']}: {case['ran']}",
-        "median_s": seconds,
-        "low_s": low,
-        "high_s": high,
-        "speedup": median(floats) / seconds,
-        "speedup_low": ratio_low,
-        "speedup_high": ratio_high,
+        "median_s": seconds, "low_s": low, "high_s": high, "speedup": median(floats) / seconds,
+        "speedup_low": ratio_low, "speedup_high": ratio_high,
         "bandwidth_share": case["weight_bytes"] / seconds / read if read else None,
         "flops_share": 2 * n * k * case["rows"] / seconds / rate if rate else None,
         "cached": case["rotated_bytes"] < cache_bytes,
-    }
+    }  # fmt: skip

@@ -19,15 +19,11 @@ from qbench.results.frames.typed import read_frame, typed
 from qbench.results.store.record import Record
 
 PARTS = {
-    "codes": "codes at their true width",
-    "scales": "scales",
-    "zeros": "zero points",
+    "codes": "codes at their true width", "scales": "scales", "zeros": "zero points",
     "permutation": "order of the inputs, where it was changed",
-    "input_scale": "static scales of the inputs",
-    "outliers": "columns that were kept in higher precision",
-    "bias": "bias, which is not quantized",
-    "prepared": "copies that a kernel made for itself",
-}
+    "input_scale": "static scales of the inputs", "outliers": "columns that were kept in higher precision",
+    "bias": "bias, which is not quantized", "prepared": "copies that a kernel made for itself",
+}  # fmt: skip
 """Parts of a layer's `bytes`, a column each."""
 
 LAYER_COLUMNS = {
@@ -95,15 +91,12 @@ def _facts(layer: Mapping[str, Any]) -> Row:
         layer.get("executed"),
     )
     return {
-        **{name: layer.get(name) for name in _PLAIN},
-        "rows": shape[0],
-        "cols": shape[1],
+        **{name: layer.get(name) for name in _PLAIN}, "rows": shape[0], "cols": shape[1],
         "params": _json(layer.get("params")),
         "kernels": ", ".join(dict.fromkeys(run["kernel"] for run in executed or ())) or None,
-        "executed": _json(executed),
-        **{f"{name}_bytes": parts.get(name) for name in PARTS},
+        "executed": _json(executed), **{f"{name}_bytes": parts.get(name) for name in PARTS},
         "notes": _json(layer.get("notes")),
-    }
+    }  # fmt: skip
 
 
 def _json(value: Any) -> str | None:

@@ -88,13 +88,10 @@ def row_of(record: Record) -> tuple[Row, Related]:
 
 def _row(record: Record) -> Row:
     row: Row = {
-        **identity(record),
-        "status": record.status,
-        "reason": record.reason,
-        "params": _PARAMS.encode(record.cell.params),
-        "started_at": record.started_at or None,
+        **identity(record), "status": record.status, "reason": record.reason,
+        "params": _PARAMS.encode(record.cell.params), "started_at": record.started_at or None,
         "ended_at": record.ended_at or None,
-    }
+    }  # fmt: skip
     row |= {text.name: text.value(record) for text in TEXTS}
     found, reasons = values(record)
     row |= found

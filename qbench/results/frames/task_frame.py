@@ -26,30 +26,12 @@ from qbench.results.store.lookup import probe
 from qbench.results.store.record import Record
 
 TASK_COLUMNS = {
-    "suite": "string",
-    "run": "string",
-    "cell_id": "string",
-    "model": "string",
-    "method": "string",
-    "label": "string",
-    "dtype": "string",
-    "device": "string",
-    "repetition": "Int64",
-    "task": "string",
-    "metric": "string",
-    "filter": "string",
-    "value": "float64",
-    "stderr": "float64",
-    "documents": "Int64",
-    "num_fewshot": "Int64",
-    "higher_is_better": "boolean",
-    "base_value": "float64",
-    "change": "float64",
-    "change_stderr": "float64",
-    "lost": "Int64",
-    "gained": "Int64",
-    "mcnemar_p": "float64",
-}
+    "suite": "string", "run": "string", "cell_id": "string", "model": "string", "method": "string",
+    "label": "string", "dtype": "string", "device": "string", "repetition": "Int64", "task": "string",
+    "metric": "string", "filter": "string", "value": "float64", "stderr": "float64", "documents": "Int64",
+    "num_fewshot": "Int64", "higher_is_better": "boolean", "base_value": "float64", "change": "float64",
+    "change_stderr": "float64", "lost": "Int64", "gained": "Int64", "mcnemar_p": "float64",
+}  # fmt: skip
 """Columns of `task_results`, in order, with their dtypes: `lost` and `gained` count documents that the base
 answers right and this cell wrong, and the other way round; `change_stderr` is that of the paired mean
 difference."""

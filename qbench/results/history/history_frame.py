@@ -19,14 +19,11 @@ def _as_of_a_cell(*names: str) -> dict[str, tuple[str, str]]:
 
 
 COLUMNS: dict[str, tuple[str, str]] = {
-    **_as_of_a_cell("suite", "run"),
-    "started_at": ("datetime64[us, UTC]", "start of the run, UTC"),
+    **_as_of_a_cell("suite", "run"), "started_at": ("datetime64[us, UTC]", "start of the run, UTC"),
     "commit": ("string", "of qbench; null where it ran outside a checkout"),
-    "dirty": ("bool", "whether the tree differed from that commit"),
-    "qbench": ("string", "version"),
+    "dirty": ("bool", "whether the tree differed from that commit"), "qbench": ("string", "version"),
     "environment": ("category", "eight digits, equal where machine, driver and libraries are"),
-    "environment_facts": ("category", "those facts as JSON"),
-    **_as_of_a_cell("cell_id"),
+    "environment_facts": ("category", "those facts as JSON"), **_as_of_a_cell("cell_id"),
     "cell": ("category", "model, label, dtype, device in words; unique in its suite"),
     **_as_of_a_cell("model", "method", "label", "params", "dtype", "device", "runtime", "repetition"),
     "metric": ("category", "name of the metric"),
@@ -40,7 +37,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "is_change_point": ("bool", "whether a new level begins here, in an environment that did not change"),
     "is_environment_change": ("bool", "whether a new environment begins here"),
     "commit_before": ("string", "at the begin of a segment: the commit of the last value before it"),
-}
+}  # fmt: skip
 
 
 def tidy(rows: Iterable[Row]) -> pd.DataFrame:
