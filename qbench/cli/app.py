@@ -9,11 +9,8 @@ import typer
 from qbench.cli import (
     baseline,
     bench_kernels,
-    check,
     compare,
-    doctor,
     export,
-    fetch,
     gate,
     history,
     listing,
@@ -21,8 +18,8 @@ from qbench.cli import (
     quantize,
     report,
     run,
-    schema,
     show,
+    tools,
 )
 
 app = typer.Typer(
@@ -56,7 +53,7 @@ for command in (
     run.run,
     plan.plan,
     listing.list_,
-    check.check,
+    tools.check,
     quantize.quantize,
     show.show,
     report.report,
@@ -64,10 +61,10 @@ for command in (
     gate.gate,
     history.history,
     export.export,
-    doctor.doctor,
+    tools.doctor,
     bench_kernels.bench_kernels,
-    fetch.fetch,
-    schema.schema,
+    tools.fetch,
+    tools.schema,
 ):
     app.command(command.__name__.rstrip("_").replace("_", "-"))(command)
 app.add_typer(baseline.baseline)

@@ -47,7 +47,7 @@ def gate(
     Exit code: 0 fine, 1 something is worse, failed or missing, 2 the command, the suite, the environment or
     a defect of qbench, 3 something is undecided or nothing was measured, 130 interrupted.
     """
-    from qbench.cli.gate_checks import check_places
+    from qbench.cli.gate_options import check_places
     from qbench.cli.gate_output import Outputs
     from qbench.run.runner import terminable
     from qbench.suite.load import load_suite

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from qbench.cli.app import app
-from qbench.cli.gate_checks import check_places, check_together
+from qbench.cli.gate_options import check_places, check_together
 from qbench.errors import GateError, ResultsError
 from qbench.gate.ab.environment_differences import differences
 from qbench.gate.ab.install import Installed

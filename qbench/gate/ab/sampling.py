@@ -22,8 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from qbench.gate.ab.block import Block, run_block
-from qbench.gate.ab.paired_run import PairedRun
+from qbench.gate.ab.paired_run import Block, PairedRun, run_block
 from qbench.gate.ab.schedule import Schedule
 from qbench.gate.ab.units import Unit
 from qbench.gate.ab.versions import ROLES, Role, Version

@@ -130,10 +130,6 @@ class TimedComparisons:
         return sorted(found, key=lambda cell_id: self._cells[cell_id].count)
 
     @property
-    def decided(self) -> bool:
-        return not self.open_cells()
-
-    @property
     def blocks(self) -> int:
         """Largest number of blocks that any cell has."""
         return max((blocks.count for blocks in self._cells.values()), default=0)

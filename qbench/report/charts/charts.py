@@ -12,7 +12,7 @@ from qbench.report.charts.collect import Collected
 from qbench.report.charts.costs import places, scatter
 from qbench.report.charts.group import Group, group_rows
 from qbench.report.charts.measures import RATIO, WEIGHTS_RATIO, Measure, axis
-from qbench.report.html.compressed_payload import pack
+from qbench.report.html.page import pack
 from qbench.results.columns.column import Row
 
 SUBJECTS = (

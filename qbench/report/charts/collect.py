@@ -1,7 +1,8 @@
 """Data of charts that the frame lacks, collected from records while the frame is built.
 
     collected = Collected()
-    frame = from_records(collected.watch(records))
+    for record in records:
+        collected.add(chart_facts(record))
 
 Held for each cell: the layers' errors and kernels, latency by prompt length and batch size where there is
 more than one, and of a few cells the energy windows. Nothing of it grows with the length of a text.
@@ -11,7 +12,6 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from math import nan
 
@@ -67,12 +67,6 @@ class Collected:
     energy: dict[Key, JsonObject] = field(default_factory=dict)
     energy_left_out: int = 0
     _names: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
-
-    def watch(self, records: Iterable[Record]) -> Iterator[Record]:
-        """Yields the records unchanged, and collects from each."""
-        for record in records:
-            self.add(chart_facts(record))
-            yield record
 
     def add(self, found: ChartFacts | None) -> None:
         """Adds what `chart_facts` returned."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from qbench.json_object import JsonObject
 from qbench.report.charts.chart import Chart, Undrawn, View, table, words
@@ -21,10 +25,10 @@ from qbench.report.charts.measures import (
 )
 from qbench.report.view.cells import reason_of
 from qbench.report.view.digits import Scale
-from qbench.report.view.pareto import beaten, front
 from qbench.results.columns.column import Row
 
 Scales = tuple[Scale, Scale]
+Ends = tuple[float, float]
 SECTION = "Quality against cost"
 COSTS = (WEIGHTS, DECODE, ENERGY, MODELLED)
 FADED = 0.35
@@ -171,3 +175,35 @@ def _hover(group: Group, place: Place, x: Measure, y: Measure, scales: Scales) -
     for measure, scale in ((x, scales[0]), (y, scales[1])):
         lines.append(f"{measure.heading(scale)}: {measure.text(place.row, scale)}")
     return "<br>".join([*lines, place.standing])
+
+
+def front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Indices of the points that no other dominates, by rising first number; of equal points the first."""
+    chosen: list[int] = []
+    best = float("inf")
+    for index in sorted(range(len(points)), key=lambda place: (points[place][0], points[place][1], place)):
+        if points[index][1] < best:
+            best = points[index][1]
+            chosen.append(index)
+    return chosen
+
+
+def beaten(x: Sequence[Ends], y: Sequence[Ends]) -> list[bool]:
+    """Returns for each point whether another beats it in both numbers by more than their intervals.
+
+    `x` and `y` are (low, high) by point. A point is beaten where another's upper ends are nowhere above its
+    lower ends, and below in at least one of the two numbers. What is neither on the front nor beaten cannot
+    be told from the front.
+    """
+    if not x:
+        return []
+    (x_low, x_high), (y_low, y_high) = _columns(x), _columns(y)
+    nowhere_above = (x_high[:, None] <= x_low) & (y_high[:, None] <= y_low)
+    somewhere_below = (x_high[:, None] < x_low) | (y_high[:, None] < y_low)
+    found: list[bool] = np.any(nowhere_above & somewhere_below, axis=0).tolist()
+    return found
+
+
+def _columns(ends: Sequence[Ends]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    both = np.asarray(ends, dtype=np.float64)
+    return both[:, 0], both[:, 1]

@@ -1,7 +1,8 @@
 """Details of a cell's panel, collected while records are read, and compressed for the page.
 
     details = Details(origins)
-    frame = from_records(details.watch(records))
+    for record in records:
+        details.take(details.entry(record))
     data = details.data()
 
 Cells are packed some dozens at a time, because neighbours are alike and compress together. What comes from a
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from qbench.json_object import JsonObject
-from qbench.report.html.compressed_payload import pack_text
+from qbench.report.html.page import pack_text
 from qbench.report.leaderboard.cell_samples import kept, series
 from qbench.report.leaderboard.command import Origin, command, origin_of
 from qbench.results.store.record import Record
@@ -62,12 +63,6 @@ class Details:
     @classmethod
     def of(cls, manifests: Mapping[str, Mapping[str, Any]]) -> Self:
         return cls({run: origin_of(manifest) for run, manifest in manifests.items()})
-
-    def watch(self, records: Iterable[Record]) -> Iterator[Record]:
-        """Yields the same records, and collects from each."""
-        for record in records:
-            self.take(self.entry(record))
-            yield record
 
     def entry(self, record: Record) -> Entry:
         """Details of the record for a panel; changes nothing here."""

@@ -14,7 +14,7 @@ from qbench.report.view.cells import LONGEST_REASON, cut, reason_of
 from qbench.report.view.digits import scale_for, significant, spread_text
 from qbench.report.view.names import name_of
 from qbench.results.columns.column import Row
-from qbench.results.compare.status_changes import ENDED
+from qbench.results.compare.comparison import ENDED
 
 BUDGETS = (4.5, 8.5, 16.5)
 """Bits per weight; the sentence speaks of the tightest that any quantized cell keeps."""

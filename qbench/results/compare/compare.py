@@ -17,9 +17,8 @@ from typing import Any
 
 from qbench.errors import ResultsError
 from qbench.probes.quality.metrics import windows
-from qbench.results.compare.comparison import Comparison, Difference, Pair, Timed
+from qbench.results.compare.comparison import Comparison, Difference, Pair, Timed, status_changes
 from qbench.results.compare.paired import paired
-from qbench.results.compare.status_changes import status_changes
 from qbench.results.store.folders import Store
 from qbench.results.store.lookup import probe
 from qbench.results.store.manifest_facts import differing, facts

@@ -14,9 +14,9 @@ from typing import Any, Literal
 import pandas as pd
 
 from qbench.results.columns.column import Column, Row
-from qbench.results.frames.identity import IDENTITY, identity
 from qbench.results.frames.typed import read_frame, typed
 from qbench.results.store.record import Record
+from qbench.results.table.columns import IDENTITY, identity
 
 PARTS = {
     "codes": "codes at their true width", "scales": "scales", "zeros": "zero points",

@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 
 from qbench.results.columns.column import Row
 from qbench.results.frames.base import Related, related_of
-from qbench.results.frames.identity import identity
 from qbench.results.store.record import Record, reading
-from qbench.results.table.columns import columns
+from qbench.results.table.columns import columns, identity
 from qbench.results.table.metrics import TEXTS, values
 
 _NUMBERS = frozenset(name for name, column in columns().items() if column.dtype in ("float64", "Int64"))

@@ -21,9 +21,9 @@ from qbench.json_object import JsonObject
 from qbench.probes.registry import probes
 from qbench.results.columns.column import Column
 from qbench.results.columns.raw_series import RawSeries
-from qbench.results.frames.identity import IDENTITY, identity
 from qbench.results.frames.typed import categorical, numbers, read_frame
 from qbench.results.store.record import Record
+from qbench.results.table.columns import IDENTITY, identity
 
 _TEXTS = ("probe", "quantity", "item", "unit")
 _OF_A_SERIES = ("prompt_length", "batch_size")

@@ -20,10 +20,10 @@ from qbench.json_object import JsonObject
 from qbench.probes.tasks.metrics import mcnemar_p, stderr_of_mean
 from qbench.results.columns.column import Row
 from qbench.results.frames.base import base_of, find_bases, measured_of, related_of
-from qbench.results.frames.identity import identity
 from qbench.results.store.folders import Store
 from qbench.results.store.lookup import probe
 from qbench.results.store.record import Record
+from qbench.results.table.columns import identity
 
 TASK_COLUMNS = {
     "suite": "string", "run": "string", "cell_id": "string", "model": "string", "method": "string",
