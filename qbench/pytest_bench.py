@@ -18,6 +18,7 @@ from qbench.results.store.record import Record
 from qbench.results.table.columns import columns
 from qbench.run.executors import registry as executors
 from qbench.run.executors.executor import Executor
+from qbench.run.executors.scheduler import Listener
 from qbench.run.runner import run_suite
 from qbench.suite.load import load_suite, parse_suite
 
@@ -28,8 +29,8 @@ EXECUTOR = pytest.StashKey[Executor]()
 """The executor of this session, once something had to be measured."""
 
 
-class Told:
-    """A run's progress as lines of pytest's terminal; a `Listener`."""
+class Told(Listener):
+    """A run's progress as lines of pytest's terminal."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
@@ -45,10 +46,6 @@ class Told:
 
     def note(self, text: str) -> None:
         self._say(text)
-
-    def phase(self, cell: Any, name: str) -> None: ...
-
-    def tick(self) -> None: ...
 
     def _say(self, line: str) -> None:
         if self.terminal is not None and self.terminal.verbosity >= 0:

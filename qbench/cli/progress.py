@@ -25,6 +25,7 @@ from qbench.report.text.sanitize import plain, plain_name
 from qbench.results.store.folders import Run
 from qbench.results.store.record import Record
 from qbench.results.table.metrics import METRICS
+from qbench.run.executors.scheduler import Listener
 
 if TYPE_CHECKING:
     from qbench.run.planning.plan import Planned
@@ -33,20 +34,14 @@ if TYPE_CHECKING:
 STYLE = {"ok": "green", "failed": "red", "oom": "red", "timeout": "red", "skipped": "yellow", "done": "dim"}
 
 
-class Display:
+class Display(Listener):
     """The quiet display, and the base of the others: a context manager around a run."""
 
     def begin(self, run: Run, planned: Sequence[Planned]) -> None:
         """The matrix is known."""
 
-    def phase(self, cell: Cell, name: str) -> None:
-        """A cell entered a phase."""
-
     def record(self, record: Record) -> None:
         """A cell has its record."""
-
-    def tick(self) -> None:
-        """A second has passed in which nothing is timed."""
 
     def note(self, text: str) -> None:
         """A message of one line on the run, not on a cell."""
