@@ -13,10 +13,12 @@ import pytest
 import yaml
 
 from qbench.cell import Cell
-from qbench.results.history.history import direction, metrics
+from qbench.results.history.history import metrics
 from qbench.results.store.record import Record
+from qbench.results.table.columns import columns
 from qbench.run.executors import registry as executors
 from qbench.run.executors.executor import Executor
+from qbench.run.executors.scheduler import Listener
 from qbench.run.runner import run_suite
 from qbench.suite.load import load_suite, parse_suite
 
@@ -27,8 +29,8 @@ EXECUTOR = pytest.StashKey[Executor]()
 """The executor of this session, once something had to be measured."""
 
 
-class Told:
-    """A run's progress as lines of pytest's terminal; a `Listener`."""
+class Told(Listener):
+    """A run's progress as lines of pytest's terminal."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
@@ -44,10 +46,6 @@ class Told:
 
     def note(self, text: str) -> None:
         self._say(text)
-
-    def phase(self, cell: Any, name: str) -> None: ...
-
-    def tick(self) -> None: ...
 
     def _say(self, line: str) -> None:
         if self.terminal is not None and self.terminal.verbosity >= 0:
@@ -95,7 +93,7 @@ class Bench:
             raise ValueError(f"no metric {', '.join(unknown)}; docs/columns.md lists them")
         wrong: list[str] = []
         for row in frame.to_dict("records"):
-            wrong += _wrong(row, {name: (limit, direction(name)) for name, limit in limits.items()})
+            wrong += _wrong(row, {name: (limit, columns()[name].direction) for name, limit in limits.items()})
         if wrong:
             pytest.fail("\n".join(wrong), pytrace=False)
 

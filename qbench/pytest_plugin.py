@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 Reports = dict[str, "Record"]
 SUITES = pytest.StashKey[dict[Path, str]]()
 """Suite files of this session → the suite as it was named."""
-SHOWN = ("bits_per_weight", "perplexity", "perplexity_ratio", "decode_s_per_token", "peak_memory_bytes")
-"""Metrics that a test's properties carry, in JUnit files for one."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -204,10 +202,12 @@ def qbench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def _numbers(record: Record) -> list[tuple[str, object]]:
+    """The metrics that the leaderboard shows by default, as a test's properties, in JUnit files for one."""
+    from qbench.results.table.columns import usual
     from qbench.results.table.metrics import METRICS
 
-    values = {name: METRICS[name].value(record) for name in SHOWN if name in METRICS}
-    return [(name, value) for name, value in values.items() if value is not None]
+    shown = [METRICS[column.name] for column in usual("page") if column.name in METRICS]
+    return [(one.name, value) for one in shown if (value := one.value(record)) is not None]
 
 
 def _file_of(name: str) -> Path:

@@ -15,13 +15,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-_GROUND = {"errors", "cache", "cell", "fields", "section"}
+_GROUND = {"errors", "cache", "cell", "fields", "json_object", "section"}
 _READING = {"results", "probes", "suite", "models", *_GROUND}
 _MEASURING = {"measure", "quant", "models", "suite", *_GROUND}
 BELOW = {
     "errors": set[str](),
     "cache": set[str](),
     "data": set[str](),
+    "json_object": set[str](),
     "cell": {"errors"},
     "fields": {"errors"},
     "section": {"errors", "cell", "fields"},

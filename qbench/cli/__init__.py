@@ -1,4 +1,4 @@
-"""The command line: one file per verb, with arguments and calls only.
+"""The command line: one file per verb, each nothing but arguments and calls.
 
 Importing it imports neither torch nor pandas: `qbench --help` answers at once.
 """

@@ -10,15 +10,16 @@ from pydantic import BaseModel, ValidationError
 
 from qbench.errors import SuiteError
 from qbench.fields import parse_bytes, value_text
+from qbench.json_object import JsonObject
 from qbench.suite.positions import read
 from qbench.suite.sections import CalibrationSpec, LayersSpec
 
 _Spec = TypeVar("_Spec", bound=BaseModel)
 
 
-def pairs(words: Sequence[str], option: str) -> dict[str, Any]:
+def pairs(words: Sequence[str], option: str) -> JsonObject:
     """`["num_bits=4", "zero=float"]` as a dict; values by the rules of YAML, as in a suite."""
-    found: dict[str, Any] = {}
+    found: JsonObject = {}
     for word in words:
         key, equals, value = (piece.strip() for piece in word.partition("="))
         if not (key and equals and value):
@@ -54,7 +55,7 @@ def size(text: str | None) -> int | None:
     return found if isinstance(found, int) else None
 
 
-def kernel_method(word: str) -> tuple[str, dict[str, Any]]:
+def kernel_method(word: str) -> tuple[str, JsonObject]:
     """`int4:group_size=64,symmetric=false` as a method's name and its parameters."""
     name, _, rest = word.partition(":")
     return name.strip(), pairs(rest.split(","), "--method") if rest.strip() else {}
@@ -68,7 +69,7 @@ def kernel_shape(word: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _override(word: str) -> dict[str, Any]:
+def _override(word: str) -> JsonObject:
     pattern, colon, rest = word.partition(":")
     if not (pattern.strip() and colon and rest.strip()):
         raise SuiteError(
@@ -77,7 +78,7 @@ def _override(word: str) -> dict[str, Any]:
     return {"pattern": pattern.strip(), **pairs(rest.split(","), "--override")}
 
 
-def _checked(spec: type[_Spec], said: dict[str, Any]) -> _Spec:
+def _checked(spec: type[_Spec], said: JsonObject) -> _Spec:
     try:
         return spec.model_validate(said)
     except ValidationError as error:

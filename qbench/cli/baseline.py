@@ -15,8 +15,7 @@ baseline = typer.Typer(
     no_args_is_help=True,
 )
 NameOption = Annotated[
-    str,
-    typer.Option("--name", metavar="NAME", help="One of several baselines of a suite, such as h100."),
+    str, typer.Option("--name", metavar="NAME", help="One of several baselines of a suite, such as h100.")
 ]
 
 
@@ -41,7 +40,7 @@ def accept(
     """
     from qbench.gate.baseline.baseline import accept as accept_run
     from qbench.gate.baseline.baseline import baseline_file, earlier_baseline
-    from qbench.gate.baseline.choose import only_run
+    from qbench.results.store.folders import only_run
 
     found = only_run(run)
     path = baseline_file(results, found.suite, name)

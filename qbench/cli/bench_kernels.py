@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from qbench.json_object import JsonObject
+
 ROWS = [1, 16, 256]
 METHODS = ["absmax:num_bits=8", "int4:group_size=64"]
 
@@ -48,15 +50,10 @@ def bench_kernels(
 
     shapes = [kernel_shape(text) for text in shape]
     order = Order(
-        shapes=[*shapes, *(model_shapes(model) if model else [])],
-        rows=rows,
-        methods={text: kernel_method(text) for text in method},
-        kernels=kernel,
-        dtype=dtype,
-        device=device,
-        turns=turns,
-        seed=seed,
-    )
+        shapes=[*shapes, *(model_shapes(model) if model else [])], rows=rows,
+        methods={text: kernel_method(text) for text in method}, kernels=kernel, dtype=dtype, device=device,
+        turns=turns, seed=seed,
+    )  # fmt: skip
     ready(order, threads)
     found = bench(order, lambda line: typer.echo(line, err=True))
     table = kernel_rows(found)
@@ -67,7 +64,7 @@ def bench_kernels(
         write_json_atomic(json, {**found, "table": table})
 
 
-def _drawn(rows: list[dict[str, Any]], found: dict[str, Any]) -> Any:
+def _drawn(rows: list[JsonObject], found: JsonObject) -> Any:
     from qbench.cli.console import table
 
     made = table(
@@ -76,15 +73,12 @@ def _drawn(rows: list[dict[str, Any]], found: dict[str, Any]) -> Any:
     )  # fmt: skip
     for row in rows:
         made.add_row(
-            row["shape"],
-            str(row["rows"]),
-            row["method"],
+            row["shape"], str(row["rows"]), row["method"],
             row["kernel"] + (" (cached)" if row["cached"] else ""),
             _with_ends(row["median_s"], row["low_s"], row["high_s"], 1e3, 4),
             _with_ends(row["speedup"], row["speedup_low"], row["speedup_high"], 1, 2),
-            _percent(row["bandwidth_share"]),
-            _percent(row["flops_share"]),
-        )
+            _percent(row["bandwidth_share"]), _percent(row["flops_share"]),
+        )  # fmt: skip
     return made
 
 

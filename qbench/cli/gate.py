@@ -47,7 +47,7 @@ def gate(
     Exit code: 0 fine, 1 something is worse, failed or missing, 2 the command, the suite, the environment or
     a defect of qbench, 3 something is undecided or nothing was measured, 130 interrupted.
     """
-    from qbench.cli.gate_checks import check_places
+    from qbench.cli.gate_options import check_places
     from qbench.cli.gate_output import Outputs
     from qbench.run.runner import terminable
     from qbench.suite.load import load_suite
@@ -56,13 +56,12 @@ def gate(
     outputs = Outputs(junit, json, markdown, every)
     try:
         given = options.GateOptions(
-            options.BaselineOptions(against, baseline_python, baseline, candidate_python),
-            options.StoredOptions(results, store, gate_timed),
-            options.TimingOptions(budget, seed, keep),
+            against, baseline_python, baseline, candidate_python, results, store, gate_timed,
+            budget, seed, keep,
             accept=options.words(accept_environment),
             rules=[parse_filter(text) for text in filter_],
             heard=(lambda line: None) if quiet else (lambda line: typer.echo(line, err=True)),
-        )
+        )  # fmt: skip
         given.check()
         loaded = load_suite(suite)
         with terminable():
@@ -81,29 +80,17 @@ def _compared(suite: Suite, given: options.GateOptions) -> GateResult:
     from qbench.gate import command
     from qbench.gate.ab.compare import Order
 
-    baseline, stored, timing = given.baseline, given.stored, given.timing
-    if baseline.stored is not None:
+    if given.baseline is not None:
+        store = given.store or Path("results")
         return command.with_baseline(
             suite,
             command.StoredGate(
-                baseline.stored,
-                stored.run,
-                stored.store or Path("results"),
-                given.rules,
-                stored.gate_timed,
-                given.accept,
-                given.heard,
+                given.baseline, given.run, store, given.rules, given.gate_timed, given.accept, given.heard
             ),
         )
-    order = Order(
-        given.rules,
-        timing.budget_s,
-        suite.seed if timing.seed is None else timing.seed,
-        keep=timing.keep,
-        accept=given.accept,
-        heard=given.heard,
-    )
-    if baseline.against is not None:
-        return command.against_commit(suite, baseline.against, order)
-    assert baseline.baseline_python is not None, "GateOptions.check allows no other case"
-    return command.between(suite, baseline.baseline_python, baseline.candidate_python, order)
+    seed = suite.seed if given.seed is None else given.seed
+    order = Order(given.rules, given.budget_s, seed, keep=given.keep, accept=given.accept, heard=given.heard)
+    if given.against is not None:
+        return command.against_commit(suite, given.against, order)
+    assert given.baseline_python is not None, "GateOptions.check allows no other case"
+    return command.between(suite, given.baseline_python, given.candidate_python, order)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json as json_
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from qbench.cli.options import JsonOption
+from qbench.json_object import JsonObject
 
 _COLUMNS = {
     "kernels": ("name", "devices", "num_bits", "activations", "here", "summary"),
@@ -21,8 +22,7 @@ def list_(
         Literal["methods", "models", "probes", "kernels", "suites"], typer.Argument(help="What to list.")
     ],
     choices: Annotated[
-        bool,
-        typer.Option("--choices", help="Of kernels: the fastest by format, machine and rows, and why."),
+        bool, typer.Option("--choices", help="Of kernels: the fastest by format, machine and rows, and why.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
@@ -45,11 +45,11 @@ def list_(
     console().print(made)
 
 
-def _kernel(row: dict[str, Any]) -> dict[str, Any]:
+def _kernel(row: JsonObject) -> JsonObject:
     return {**row, "here": row["reason"] or "yes"}
 
 
-def _choice(row: dict[str, Any]) -> dict[str, Any]:
+def _choice(row: JsonObject) -> JsonObject:
     last = "" if row["max_rows"] is None else row["max_rows"]
     return {**row, "device": row["devices"], "rows": f"{row['min_rows']}–{last}"}
 

@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -24,6 +25,7 @@ from qbench.report.text.sanitize import plain, plain_name
 from qbench.results.store.folders import Run
 from qbench.results.store.record import Record
 from qbench.results.table.metrics import METRICS
+from qbench.run.executors.scheduler import Listener
 
 if TYPE_CHECKING:
     from qbench.run.planning.plan import Planned
@@ -32,20 +34,14 @@ if TYPE_CHECKING:
 STYLE = {"ok": "green", "failed": "red", "oom": "red", "timeout": "red", "skipped": "yellow", "done": "dim"}
 
 
-class Display:
+class Display(Listener):
     """The quiet display, and the base of the others: a context manager around a run."""
 
     def begin(self, run: Run, planned: Sequence[Planned]) -> None:
         """The matrix is known."""
 
-    def phase(self, cell: Cell, name: str) -> None:
-        """A cell entered a phase."""
-
     def record(self, record: Record) -> None:
         """A cell has its record."""
-
-    def tick(self) -> None:
-        """A second has passed in which nothing is timed."""
 
     def note(self, text: str) -> None:
         """A message of one line on the run, not on a cell."""
@@ -102,13 +98,9 @@ class JsonLines(Display):
 
     def record(self, record: Record) -> None:
         self._say(
-            "record",
-            cell_id=record.cell.id,
-            label=record.cell.label,
-            status=record.status,
-            reason=record.reason,
-            phases=record.phases,
-        )
+            "record", cell_id=record.cell.id, label=record.cell.label, status=record.status,
+            reason=record.reason, phases=record.phases,
+        )  # fmt: skip
 
     def note(self, text: str) -> None:
         self._say("note", text=text)
@@ -122,13 +114,24 @@ class JsonLines(Display):
         print(json.dumps({"event": event, **data}), flush=True)
 
 
+@dataclass
+class _Line:
+    """A cell in the live table."""
+
+    cell: Cell
+    state: str
+    said: str
+    started_s: float | None = None
+    elapsed_s: float | None = None
+
+
 class LiveTable(Display):
     """The live table of a terminal."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.live = Live(console=console, auto_refresh=False, transient=True)
-        self.rows: dict[str, dict[str, Any]] = {}
+        self.rows: dict[str, _Line] = {}
         self.seconds: list[float] = []
         self.title = ""
 
@@ -136,26 +139,21 @@ class LiveTable(Display):
         self.title = f"{run.suite} · {run.name}"
         for plan in planned:
             state = {"run": "waiting", "skip": "skipped"}.get(plan.state, plan.state)
-            self.rows[plan.cell.id] = {
-                "cell": plan.cell,
-                "state": state,
-                "started": None,
-                "said": plan.reason or "",
-            }
+            self.rows[plan.cell.id] = _Line(plan.cell, state, plan.reason or "")
         self.tick()
 
     def phase(self, cell: Cell, name: str) -> None:
         row = self.rows[cell.id]
-        row["state"], row["started"] = name, row["started"] or time.perf_counter()
+        row.state, row.started_s = name, row.started_s or time.perf_counter()
         self.tick()
 
     def record(self, record: Record) -> None:
         row = self.rows[record.cell.id]
-        if row["started"]:
-            row["elapsed"] = time.perf_counter() - row["started"]
-            self.seconds.append(row["elapsed"])
+        if row.started_s:
+            row.elapsed_s = time.perf_counter() - row.started_s
+            self.seconds.append(row.elapsed_s)
         said = headline(record) if record.status == "ok" else record.reason
-        row.update(state=record.status, said=said or "")
+        row.state, row.said = record.status, said or ""
         self.tick()
 
     def tick(self) -> None:
@@ -182,7 +180,7 @@ class LiveTable(Display):
         self.live.stop()
 
     def _draw(self) -> Table:
-        left = sum(row["state"] not in STYLE for row in self.rows.values())
+        left = sum(row.state not in STYLE for row in self.rows.values())
         eta = (
             f"about {left * sum(self.seconds) / len(self.seconds):.0f} s left"
             if self.seconds and left
@@ -192,23 +190,23 @@ class LiveTable(Display):
             "model", "method", "dtype", "device", "state", "s", "result so far", caption=eta, title=self.title
         )
         for row in self._window():
-            cell: Cell = row["cell"]
-            style = STYLE.get(row["state"], "bold cyan" if row["started"] else "dim")
-            now = time.perf_counter() - row["started"] if row["started"] else None
-            elapsed = row.get("elapsed", now)
+            cell = row.cell
+            style = STYLE.get(row.state, "bold cyan" if row.started_s else "dim")
+            now = time.perf_counter() - row.started_s if row.started_s else None
+            elapsed = now if row.elapsed_s is None else row.elapsed_s
             table.add_row(
                 *map(Text, map(plain_name, (cell.model.name, cell.label, cell.dtype, cell.place))),
-                Text(row["state"], style),
+                Text(row.state, style),
                 f"{elapsed:.1f}" if elapsed is not None else "",
-                Text(plain(row["said"])),
+                Text(plain(row.said)),
             )
         return table
 
-    def _window(self) -> list[dict[str, Any]]:
+    def _window(self) -> list[_Line]:
         """Rows that fit the terminal, around the cell that runs."""
         rows = list(self.rows.values())
         room = max(3, self.console.size.height - 8)
-        at = next((index for index, row in enumerate(rows) if row["state"] not in STYLE), len(rows))
+        at = next((index for index, row in enumerate(rows) if row.state not in STYLE), len(rows))
         start = max(0, min(at - room // 2, len(rows) - room))
         return rows[start : start + room]
 

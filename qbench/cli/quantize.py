@@ -5,11 +5,12 @@ from __future__ import annotations
 import json as json_
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from qbench.cli.options import JsonOption
+from qbench.json_object import JsonObject
 
 
 def quantize(
@@ -81,7 +82,7 @@ def quantize(
     typer.echo(json_.dumps(made, indent=2) if json else "\n".join(_lines(made)))
 
 
-def _lines(made: dict[str, Any]) -> list[str]:
+def _lines(made: JsonObject) -> list[str]:
     origin, mebibyte = made["origin"], 2**20
     left, bits = origin["left_unquantized"], origin["bits_per_weight"]
     reasons = Counter(left.values())

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qbench.cell import Cell
 from qbench.errors import GateError
 from qbench.fields import Rule
 from qbench.gate.ab import compare as ab
@@ -16,13 +15,13 @@ from qbench.gate.ab import install
 from qbench.gate.ab.judge import words_of
 from qbench.gate.baseline.baseline import Baseline, baseline_file, read_baseline
 from qbench.gate.baseline.baseline_cell import RELATIVE, baseline_cells, facts_of
-from qbench.gate.baseline.choose import only_run
 from qbench.gate.verdicts.finding import GateResult
 from qbench.gate.verdicts.stored import gate_stored
 from qbench.results.compare.comparable import check_accepted
-from qbench.results.store.folders import MANIFEST, Run, Store
+from qbench.results.store.folders import MANIFEST, Run, Store, only_run
 from qbench.results.store.manifest_facts import facts
 from qbench.results.store.record import Record
+from qbench.run.executors.scheduler import Listener
 from qbench.run.planning.plan import Planned
 from qbench.run.provenance.environment import environment
 from qbench.run.runner import run_suite
@@ -144,7 +143,7 @@ def _measured(suite: Suite, asked: StoredGate) -> Run:
 
 
 @dataclass
-class _ProgressLines:
+class _ProgressLines(Listener):
     """Listener of a run that prints a line for each cell that ends."""
 
     say: Callable[[str], None]
@@ -152,16 +151,10 @@ class _ProgressLines:
     def begin(self, run: Run, planned: Sequence[Planned]) -> None:
         self.say(f"run {run.suite}/{run.name}: {len(planned)} cells")
 
-    def phase(self, cell: Cell, name: str) -> None:
-        """Draws nothing."""
-
     def record(self, record: Record) -> None:
         self.say(
             f"{record.status:7} {words_of(record.cell)}" + (f": {record.reason}" if record.reason else "")
         )
-
-    def tick(self) -> None:
-        """Draws nothing."""
 
     def note(self, text: str) -> None:
         self.say(text)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from qbench.cell import JsonObject
 from qbench.fields import Rule
-from qbench.results.store.folders import Run, Store, lock, new_run_name
+from qbench.results.store.folders import Run, Store, new_run_name
+from qbench.results.store.lock import lock
 from qbench.results.store.record import Record
 from qbench.run import manifest
 from qbench.run.bases import keep_base_outputs

@@ -18,7 +18,8 @@ from qbench.cell import JsonObject
 from qbench.results.compare.compare import described, deterministic
 from qbench.results.frames.base import weights_behind
 from qbench.results.store.atomic import write_bytes_atomic
-from qbench.results.store.folders import Run, Store, lock
+from qbench.results.store.folders import Run, Store
+from qbench.results.store.lock import lock
 from qbench.results.store.record import Record
 from qbench.run.bases import keep_base_outputs
 from qbench.run.executors import registry as executors

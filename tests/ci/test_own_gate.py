@@ -16,7 +16,7 @@ import yaml
 
 from qbench.gate.baseline.baseline import Baseline, accept, read_baseline
 from qbench.gate.baseline.baseline_cell import BaselineCell
-from qbench.gate.baseline.choose import only_run
+from qbench.results.store.folders import only_run
 from tests.ci.machine import ROOT, stub
 
 FEW = [{"name": "none"}, {"name": "zeropoint", "num_bits": 4, "strategy": "group", "group_size": 64}]

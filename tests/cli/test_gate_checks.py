@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from qbench.cli.app import app
-from qbench.cli.gate_checks import check_places, check_together
+from qbench.cli.gate_options import check_places, check_together
 from qbench.errors import GateError, ResultsError
 from qbench.gate.ab.environment_differences import differences
 from qbench.gate.ab.install import Installed
@@ -95,7 +95,7 @@ def test_places_are_looked_at_before_anything_is_measured(tmp_path: Path) -> Non
     ("option", "value", "said"),
     [
         ("--filter", "nonsense=hqq", "filter nonsense=hqq: no cell has 'nonsense'; choose from: "),
-        ("--filter", "method=absmix", 'filter method=absmix: no cell has method ["absmix"]; '),
+        ("--filter", "method=absmix", "filter method=absmix: no cell has method 'absmix'; "),
         ("--accept-environment", "nonsense", "--accept-environment nonsense: neither baseline nor candidate"),
         ("--accept-environment", "cpu, thread", "--accept-environment thread: neither"),
         ("--accept-environment", "cpu,thread", "did you mean 'threads'?"),

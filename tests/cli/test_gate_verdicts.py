@@ -14,7 +14,7 @@ import yaml
 from lxml import etree
 
 from qbench.gate.baseline.baseline import accept, baseline_file
-from qbench.gate.baseline.choose import only_run
+from qbench.results.store.folders import only_run
 from qbench.results.store.record import Record
 from tests.cli.test_cli import qbench
 from tests.gate.ab.faulty import FAULTS, copied

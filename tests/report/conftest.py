@@ -16,6 +16,8 @@ import pytest
 
 from qbench.report.html import page
 from qbench.report.leaderboard import leaderboard
+from qbench.report.leaderboard.columnar import assembled, best_places, column_data
+from qbench.report.view.table import ordered, table_view
 from qbench.results.frames.frame import from_records
 from qbench.results.store.record import Record
 from tests.results import factory
@@ -100,6 +102,13 @@ def page_of(browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
         outside = [url for url in one.requests if not url.startswith((one.target.as_uri(), "blob:", "data:"))]
         assert outside == []
         assert [line for line in one.console if line.startswith(("error", "warning"))] == []
+
+
+def table_data(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The whole data of the leaderboard's table, of the frame's rows."""
+    view = table_view(ordered(rows))
+    made = {name: column_data(view, one.column) for name, one in view.fields.items()}
+    return assembled(view, made, best_places(view))
 
 
 def cell(label: str, bits: float, loss: float, **changes: Any) -> Record:

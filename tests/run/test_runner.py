@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from qbench.errors import ResultsError, SuiteError
-from qbench.results.store.folders import Store, lock
+from qbench.results.store.folders import Store
+from qbench.results.store.lock import lock
 from qbench.suite.rules import parse_filter
 from tests.run.conftest import QUICK, Listening, Run
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from qbench.cli.verify_output import exit_code, say
+from qbench.cli.run import exit_code, say
 from qbench.results.compare.compare import compare_folders
 from qbench.results.store.folders import Store, write_record
 from qbench.results.store.record import Record

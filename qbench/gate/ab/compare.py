@@ -83,18 +83,11 @@ def compare(suite: Suite, versions: Versions, order: Order) -> GateResult:
     paired_runs = [_paired_run(suite, pair) for pair in pairs if pair.whole]
     family = _family(suite, paired_runs, order.confirm)
     sampling = Sampling(
-        workers=Workers(),
-        versions=versions,
-        family=family,
-        paired_runs=paired_runs,
-        budget_s=order.budget_s or suite.gate.budget_s,
-        seed=order.seed,
-        suite=suite.name,
-        most=_most(paired_runs),
-        heard=order.heard,
-        fresh=order.confirm,
+        workers=Workers(), versions=versions, family=family, paired_runs=paired_runs,
+        budget_s=order.budget_s or suite.gate.budget_s, seed=order.seed, suite=suite.name,
+        most=_most(paired_runs), heard=order.heard, fresh=order.confirm,
         restart_s=sum(one.start_s for one in versions.values()),
-    )
+    )  # fmt: skip
     notes = [*order.notes, *_prepared(versions, paired_runs)]
     sampling.run()
     kept, unkept = _keep(order.keep, suite, versions, paired_runs)
@@ -108,20 +101,12 @@ def compare(suite: Suite, versions: Versions, order: Order) -> GateResult:
         *only_shown(paired_runs, suite.gate),
     )
     return GateResult(
-        suite=suite.name,
-        findings=findings,
-        against=versions["baseline"].installed.version,
-        environment=after.all,
-        accepted=after.accepted,
+        suite=suite.name, findings=findings, against=versions["baseline"].installed.version,
+        environment=after.all, accepted=after.accepted,
         notes=(*notes, *kept, *_pair_notes(pairs), *_clock_notes(paired_runs)),
-        nothing=_nothing(pairs, paired_runs),
-        alpha=family.alpha,
-        correction=family.correction,
-        budget_s=sampling.budget_s,
-        spent_s=sampling.spent_s,
-        laps=family.blocks,
-        unkept=unkept,
-    )
+        nothing=_nothing(pairs, paired_runs), alpha=family.alpha, correction=family.correction,
+        budget_s=sampling.budget_s, spent_s=sampling.spent_s, laps=family.blocks, unkept=unkept,
+    )  # fmt: skip
 
 
 def _that_ran(paired_runs: Iterable[PairedRun]) -> dict[Role, list[Record]]:
@@ -133,14 +118,10 @@ def _that_ran(paired_runs: Iterable[PairedRun]) -> dict[Role, list[Record]]:
 
 def _refused(suite: Suite, versions: Versions, found: Differences) -> GateResult:
     return GateResult(
-        suite=suite.name,
-        against=versions["baseline"].installed.version,
-        environment=found.all,
-        accepted=found.accepted,
-        refused=found.refusal,
-        alpha=suite.gate.alpha,
+        suite=suite.name, against=versions["baseline"].installed.version, environment=found.all,
+        accepted=found.accepted, refused=found.refusal, alpha=suite.gate.alpha,
         correction=suite.gate.correction,
-    )
+    )  # fmt: skip
 
 
 def _planned(suite: Suite, versions: Versions, order: Order) -> list[Pair]:
@@ -193,14 +174,10 @@ def _write(
     for name in ROLES:
         run = Run(suite.name, f"{stem}-{name}", folder / suite.name / f"{stem}-{name}")
         about = {
-            "schema": SCHEMA,
-            "suite": suite.name,
-            "run": run.name,
-            "status": "finished",
-            "environment": versions[name].environment,
-            "suite_text": suite.text,
+            "schema": SCHEMA, "suite": suite.name, "run": run.name, "status": "finished",
+            "environment": versions[name].environment, "suite_text": suite.text,
             "gate": {"side": name, "version": versions[name].installed.version},
-        }
+        }  # fmt: skip
         write_manifest(run.folder, about)
         for record in (paired.final(name) for paired in paired_runs):
             if record is not None:

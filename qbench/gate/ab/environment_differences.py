@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from qbench.gate.ab.versions import ROLES, Role, Version
-from qbench.results.compare.comparable import check_accepted, compared
+from qbench.results.compare.comparable import check_accepted, compared, refusal
 from qbench.results.store.manifest_facts import differing, facts
 from qbench.results.store.record import Record
 
@@ -38,13 +38,7 @@ class Differences:
     @property
     def refusal(self) -> str | None:
         """Reason that the two are not compared, with the way out."""
-        if not self.deciding:
-            return None
-        keys = ",".join(line.partition(": ")[0] for line in self.deciding)
-        return (
-            f"baseline (A) and candidate (B) run in different environments: {'; '.join(self.deciding)}. "
-            f"Install the same in both, or compare all the same with --accept-environment {keys}"
-        )
+        return refusal(self.deciding, "run in", "Install the same in both")
 
 
 def differences(

@@ -24,12 +24,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 
 import qbench
 from qbench.errors import GateError
+from qbench.json_object import JsonObject
 
 NAME = "qbench"
 WAY_OUT = "install that version in an environment of its own and name its interpreter with --baseline-python"
@@ -117,7 +117,7 @@ def changed_since_commit(root: Path) -> bool:
     return bool(_git(root, "status", "--porcelain", "--", *_source_folders(root)).strip())
 
 
-def check_requirements(project: dict[str, Any], ref: str) -> None:
+def check_requirements(project: JsonObject, ref: str) -> None:
     """GateError where what is installed here does not meet a requirement of the version."""
     unmet = [
         problem for text in project.get("dependencies", []) if (problem := _unmet(str(text))) is not None
@@ -146,7 +146,7 @@ def _unmet(text: str) -> str | None:
     return None if requirement.specifier.contains(present, prereleases=True) else f"{text} (here: {present})"
 
 
-def _project(source: Path, ref: str) -> dict[str, Any]:
+def _project(source: Path, ref: str) -> JsonObject:
     try:
         found = tomllib.loads((source / "pyproject.toml").read_text())
         name, setuptools = found["project"]["name"], found["tool"]["setuptools"]
@@ -164,9 +164,7 @@ def _project(source: Path, ref: str) -> dict[str, Any]:
     return found
 
 
-def _lay_out(
-    root: Path, commit: str, project: dict[str, Any], source: Path, packages: Path, ref: str
-) -> None:
+def _lay_out(root: Path, commit: str, project: JsonObject, source: Path, packages: Path, ref: str) -> None:
     """Each package folder where Python looks for it, and what importlib.metadata reads of a distribution."""
     folders: dict[str, str] = project["tool"]["setuptools"]["package-dir"]
     _unpacked(root, commit, sorted(set(folders.values())), source)

@@ -10,6 +10,7 @@ from qbench.cell import Cell
 from qbench.gate.ab.paired_run import PairedRun
 from qbench.gate.ab.pairs import Pair
 from qbench.gate.ab.sampling import Sampling
+from qbench.gate.ab.timed_limits import SAMPLED
 from qbench.gate.ab.units import Unit
 from qbench.gate.ab.versions import ROLES, Role
 from qbench.gate.baseline.baseline_cell import BaselineCell, baseline_cells, facts_of
@@ -22,7 +23,9 @@ from qbench.results.table.metrics import METRICS
 from qbench.suite.gate import GateSpec
 from qbench.suite.spec import Suite
 
-ONCE_A_LOAD = ("load_s", "compile_s", "peak_memory_bytes", "quantize_peak_bytes")
+ONCE_A_LOAD = tuple(
+    name for name, one in METRICS.items() if one.kind == "timed" and one.gate and name not in SAMPLED
+)
 """Timed metrics with one number a worker, however many blocks it takes."""
 
 

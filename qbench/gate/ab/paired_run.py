@@ -4,15 +4,15 @@ records."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from qbench.gate.ab.block import Block
 from qbench.gate.ab.pairs import Pair
 from qbench.gate.ab.units import Numbers, Unit
 from qbench.gate.ab.versions import ROLES, Role, Version
-from qbench.gate.ab.workers import WorkerHandle, Workers
+from qbench.gate.ab.workers import WorkerHandle, Workers, believable
+from qbench.json_object import JsonObject
 from qbench.results.store.record import Record
 from qbench.run.executors.running_cell import outcome
 
@@ -34,6 +34,50 @@ class Round(NamedTuple):
     """Number of the pair of processes, from 1."""
 
 
+@dataclass
+class Block:
+    """Numbers of one paired round. Nothing is kept of one that `died` or `jumped`."""
+
+    order: tuple[Role, ...]
+    """Roles in the order of their slots."""
+    numbers: dict[Role, Numbers] = field(default_factory=dict)
+    rounds: dict[Role, list[float]] = field(default_factory=dict)
+    """Seconds of the prefill and of each decode step, for a unit of rounds."""
+    seconds: dict[Role, float] = field(default_factory=dict)
+    """Duration of each whole slot, on the parent's steady clock."""
+    lacking: dict[Role, str] = field(default_factory=dict)
+    """Versions that have no number → reason."""
+    died: bool = False
+    """A worker died of its request."""
+    jumped: bool = False
+    """The reported time of a round exceeds that of its slot."""
+
+    @property
+    def spent_s(self) -> float:
+        return sum(self.seconds.values())
+
+
+def run_block(
+    workers: Workers, handles: Mapping[Role, WorkerHandle], unit: Unit, order: Sequence[Role]
+) -> Block:
+    """Sends the request to both versions; not to the second once the block is lost."""
+    block = Block(tuple(order))
+    for role in order:
+        answer, block.seconds[role] = workers.request(handles[role], unit.request)
+        if answer is None:
+            block.died = True
+            return block
+        if unit.kind == "round":
+            if not believable(answer, block.seconds[role]):
+                block.jumped = True
+                return block
+            block.rounds[role] = answer
+        block.numbers[role], why = unit.numbers(answer, handles[role].entry.cell)
+        if why is not None:
+            block.lacking[role] = why
+    return block
+
+
 @dataclass(eq=False)
 class PairedRun:
     pair: Pair
@@ -47,7 +91,7 @@ class PairedRun:
     """Records of the first load; for a candidate that fails in a later load, the record of that one."""
     died: dict[Role, str] = field(default_factory=dict)
     """Versions whose worker was warm in this load or an earlier one and did not end well → how."""
-    workloads: dict[Role, list[dict[str, Any]]] = field(default_factory=dict)
+    workloads: dict[Role, list[JsonObject]] = field(default_factory=dict)
     rounds: dict[tuple[Role, int], list[Round]] = field(default_factory=dict)
     """Version and workload → its rounds, in the order of the blocks."""
     closed: dict[str, str] = field(default_factory=dict)

@@ -10,7 +10,8 @@ the same suite, so a default has changed, and that is under test.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from operator import attrgetter
 
 from qbench.cell import Cell
 from qbench.gate.ab.versions import Entry, Role
@@ -21,7 +22,7 @@ class Pair:
     """A cell on both versions, or on one of them."""
 
     entries: dict[Role, Entry]
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
     """Differences between the two plans of the cell."""
 
     @property
@@ -50,9 +51,8 @@ def match(baseline: Sequence[Entry], candidate: Sequence[Entry]) -> list[Pair]:
     found: list[Pair] = []
     waiting: list[tuple[int, Entry]] = []
     for index, entry in enumerate(candidate):
-        twin = next(
-            (one for one in left if _words(one.cell) == _words(entry.cell) and _same(one, entry)), None
-        )
+        named = [one for one in left if _words(one.cell) == _words(entry.cell)]
+        twin = next((one for one in named if one.cell.params == entry.cell.params), None)
         if twin is None:
             waiting.append((index, entry))
         else:
@@ -71,25 +71,13 @@ def match(baseline: Sequence[Entry], candidate: Sequence[Entry]) -> list[Pair]:
     return [*found, *(Pair({"baseline": entry}) for entry in left)]
 
 
-def _words(cell: Cell) -> tuple[object, ...]:
-    return (
-        cell.model.name,
-        cell.label,
-        cell.method,
-        cell.dtype,
-        cell.device,
-        cell.runtime,
-        cell.repetition,
-    )
+_words = attrgetter("model.name", "label", "method", "dtype", "device", "runtime", "repetition")
+"""Words that describe a cell."""
 
 
 def _named(entry: Entry, entries: Sequence[Entry]) -> bool:
     """True where its words name one cell alone."""
     return sum(_words(one.cell) == _words(entry.cell) for one in entries) == 1
-
-
-def _same(one: Entry, other: Entry) -> bool:
-    return one.cell.params == other.cell.params
 
 
 def _agree(one: Entry, other: Entry) -> bool:

@@ -22,8 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from qbench.gate.ab.block import Block, run_block
-from qbench.gate.ab.paired_run import PairedRun
+from qbench.gate.ab.paired_run import Block, PairedRun, run_block
 from qbench.gate.ab.schedule import Schedule
 from qbench.gate.ab.units import Unit
 from qbench.gate.ab.versions import ROLES, Role, Version
@@ -39,8 +38,6 @@ OPTIONAL_SHARE = 1 / 3
 """Share of a pair's part of the budget, for quantizing and for energy each."""
 WORTH_LOADING = 0.25
 """Least share of its loading time that a pass must have for timing."""
-CONFIRMING_BLOCKS = FEWEST_BLOCKS
-"""Least number of blocks that make a load count."""
 
 
 class Family(Protocol):
@@ -163,8 +160,7 @@ class Sampling:
         share = (self._end_s - self.spent_s) * len(batch) / (len(batch) + len(waiting))
         self.heard(self._line(batch, waiting))
         least = max(
-            sum(paired.load_s for paired in batch),
-            CONFIRMING_BLOCKS * sum(paired.block_s for paired in batch),
+            sum(paired.load_s for paired in batch), FEWEST_BLOCKS * sum(paired.block_s for paired in batch)
         )
         self._time(batch, max(share, least))
         for paired in batch:

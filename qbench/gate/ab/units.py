@@ -9,14 +9,12 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
-from statistics import median
 from typing import Any, Literal
 
 from qbench.cell import Cell
 from qbench.gate.ab.pairs import Pair
 from qbench.probes.energy.section import EnergySpec
 from qbench.probes.latency.section import LatencySpec
-from qbench.results.stats.medians import quantile
 from qbench.results.store.record import Record
 from qbench.results.table.metrics import METRICS
 from qbench.run.worker.requests import Request
@@ -26,14 +24,9 @@ Numbers = dict[str, float | None]
 """Metric → its value in one block."""
 
 ROUND_METRICS = (
-    "prefill_s",
-    "decode_s_per_token",
-    "prefill_tokens_per_s",
-    "decode_tokens_per_s",
-    "decode_step_p50_s",
-    "decode_step_p90_s",
-    "decode_step_p99_s",
-)
+    "prefill_s", "decode_s_per_token", "prefill_tokens_per_s", "decode_tokens_per_s", "decode_step_p50_s",
+    "decode_step_p90_s", "decode_step_p99_s",
+)  # fmt: skip
 METRICS_OF: dict[Kind, tuple[str, ...]] = {
     "round": ROUND_METRICS,
     "quantize": ("quantize_s",),
@@ -63,30 +56,17 @@ class Unit:
 
     def numbers(self, answer: Any, cell: Cell) -> tuple[Numbers, str | None]:
         """The numbers in a worker's answer, or the reason that it has none."""
+        samples, phases, why = {}, {}, None
         if self.kind == "round":
-            return self._of_round(answer), None
-        if self.kind == "quantize":
-            return {"quantize_s": answer["seconds"]}, answer.get("reason")
-        record = Record(cell, "", "", "ok", samples={"energy": answer})
-        found = {name: METRICS[name].value(record) for name in METRICS_OF["energy"]}
-        return found, str(answer["reason"]) if "reason" in answer and answer.get("value", 0) is None else None
-
-    def _of_round(self, seconds: list[float]) -> Numbers:
-        prefill, steps = seconds[0], seconds[1:]
-        found: Numbers = {
-            "prefill_s": prefill,
-            "prefill_tokens_per_s": self.prompt_length * self.batch_size / prefill,
-        }
-        if steps:
-            decode = math.fsum(steps) / len(steps)
-            found |= {
-                "decode_s_per_token": decode,
-                "decode_tokens_per_s": self.batch_size / decode,
-                "decode_step_p50_s": median(steps),
-                "decode_step_p90_s": quantile(steps, 0.9),
-                "decode_step_p99_s": quantile(steps, 0.99),
-            }
-        return {name: found.get(name) for name in (*self.thresholds, *self.shown)}
+            shape = {"prompt_length": self.prompt_length, "batch_size": self.batch_size}
+            samples = {"latency": {"runs": [{**shape, "prefill_s": answer[:1], "decode_s": [answer[1:]]}]}}
+        elif self.kind == "quantize":
+            phases, why = {"quantize": answer["seconds"]}, answer.get("reason")
+        else:
+            samples = {"energy": answer}
+            why = str(answer["reason"]) if "reason" in answer and answer.get("value", 0) is None else None
+        record = Record(cell, "", "", "ok", phases=phases, samples=samples)
+        return {name: METRICS[name].value(record) for name in (*self.thresholds, *self.shown)}, why
 
 
 def units_of(pair: Pair, cell_id: str, words: str, thresholds: Mapping[str, float]) -> list[Unit]:

@@ -8,12 +8,13 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from qbench.cell import Cell
 from qbench.errors import GateError, QbenchError, SuiteError
 from qbench.fields import Rule
 from qbench.gate.ab.install import Installed
+from qbench.json_object import JsonObject
 from qbench.run.executors.driver import Driver, run_alone
 from qbench.run.executors.executor import Executor, Job
 from qbench.run.executors.local.executor import LocalExecutor
@@ -33,7 +34,7 @@ PLAN_TIMEOUT_S = 600.0
 class Entry:
     """A cell as one version plans it."""
 
-    raw: dict[str, Any]
+    raw: JsonObject
     """The cell as its version sent it, and gets it back."""
     cell: Cell
     """The same as the running version reads it."""
@@ -48,7 +49,7 @@ class Version:
     installed: Installed
     executor: Executor
     entries: list[Entry] = field(default_factory=list)
-    environment: dict[str, Any] = field(default_factory=dict)
+    environment: JsonObject = field(default_factory=dict)
     made_from: dict[str, str] = field(default_factory=dict)
     start_s: float = 0.0
     """Duration of its server's start."""
@@ -163,7 +164,7 @@ def _blanked(document: Document) -> str:
     return document.text[:first] + section + document.text[last:]
 
 
-def _plan(executor: Executor, work: PlanSuite, words: str) -> dict[str, Any]:
+def _plan(executor: Executor, work: PlanSuite, words: str) -> JsonObject:
     """The parts of a version's plan; SuiteError or GateError where it fails."""
     running = RunningJob(Job(work, PLAN_TIMEOUT_S))
     run_alone(executor, running)

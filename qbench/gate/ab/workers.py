@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from qbench.gate.ab.versions import Entry, Version
+from qbench.json_object import JsonObject
 from qbench.results.store.folders import Run
 from qbench.results.store.record import Record
 from qbench.run.executors.executor import Event, Job
@@ -35,7 +36,7 @@ jumped."""
 class RunningRounds(RunningCell):
     """A cell whose worker carries out requests."""
 
-    workloads: list[dict[str, Any]] = field(default_factory=list)
+    workloads: list[JsonObject] = field(default_factory=list)
     """Facts of each prompt length × batch size, in the worker's order."""
     answer: Any = None
     """Answer to the newest request."""

@@ -19,6 +19,7 @@ from typing import Any, Self
 
 from qbench.errors import ResultsError
 from qbench.gate.baseline.baseline_cell import BaselineCell, baseline_cells
+from qbench.json_object import JsonObject
 from qbench.results.store.atomic import write_bytes_atomic
 from qbench.results.store.folders import Run, Store, read_json
 from qbench.results.store.lock import turn
@@ -168,7 +169,7 @@ def _there(path: Path) -> bool:
         raise ResultsError(f"cannot read baseline {path}: {error.strerror or error}") from error
 
 
-def _check(run: Run, manifest: dict[str, Any], cells: Sequence[BaselineCell], allow_failed: bool) -> None:
+def _check(run: Run, manifest: JsonObject, cells: Sequence[BaselineCell], allow_failed: bool) -> None:
     if not any(cell.status == "ok" for cell in cells):
         raise ResultsError(f"{run.folder} holds no ok cell: there is nothing to compare with")
     bad = [f"{cell.cell} ({cell.status})" for cell in cells if cell.status not in ("ok", "skipped")]
@@ -192,12 +193,12 @@ def _check_lost(run: Run, path: Path, lost: Sequence[BaselineCell]) -> None:
         )
 
 
-def _commit(manifest: dict[str, Any]) -> str | None:
+def _commit(manifest: JsonObject) -> str | None:
     state = (manifest.get("environment") or {}).get("git") or {}
     commit = state.get("commit")
     return f"{commit}+dirty" if commit and state.get("dirty") else commit
 
 
-def _checksum(head: dict[str, Any], cells: Sequence[dict[str, Any]]) -> str:
+def _checksum(head: JsonObject, cells: Sequence[JsonObject]) -> str:
     text = json.dumps([head, list(cells)], sort_keys=True, ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -18,11 +18,12 @@ from typing import Any, Self
 
 from qbench.cell import Cell
 from qbench.errors import ResultsError
+from qbench.json_object import JsonObject
 from qbench.probes.quality.metrics import windows
 from qbench.results.columns.column import Gate
 from qbench.results.compare.compare import described
 from qbench.results.frames.base import base_of, find_bases, measured_of, related_of, relations_of
-from qbench.results.store.record import Record, reading
+from qbench.results.store.record import Record, by_id, reading
 from qbench.results.table.columns import related
 from qbench.results.table.metrics import METRICS
 
@@ -71,7 +72,7 @@ class BaselineCell:
     """Timed metric → single rounds, or the one value that there is."""
     layers: dict[str, BaselineLayer] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """JSON values: fields that are empty are left out, layers that ran alike are grouped."""
         whole = {**dataclasses.asdict(self), "layers": _grouped(self.layers)}
         return {key: value for key, value in whole.items() if value not in (None, [], {}, "")}
@@ -99,14 +100,13 @@ def baseline_cells(records: Iterable[Record]) -> dict[str, BaselineCell]:
 
     ResultsError names a record with malformed values.
     """
-    by_id = {record.cell.id: record for record in sorted(records, key=lambda record: record.started_at)}
-    cells = {}
-    for name, record in by_id.items():
+    newest, cells = by_id(records), {}
+    for name, record in newest.items():
         with reading(record):
             cells[name] = related_of(record, name, measured_of(record))
     bases = find_bases(cells.values())
     found = {}
-    for name, record in by_id.items():
+    for name, record in newest.items():
         base = base_of(cells[name], bases) if record.status == "ok" else None
         relations = relations_of(cells[name], base) if base and base.cell_id != name else {}
         with reading(record):
@@ -119,15 +119,8 @@ def facts_of(cell: Cell) -> dict[str, str]:
     params = {
         key: value if isinstance(value, str) else json.dumps(value) for key, value in cell.params.items()
     }
-    return {
-        **params,
-        "model": cell.model.name,
-        "method": cell.method,
-        "dtype": cell.dtype,
-        "device": cell.device,
-        "runtime": cell.runtime,
-        "label": cell.label,
-    }
+    own = {name: getattr(cell, name) for name in ("method", "dtype", "device", "runtime", "label")}
+    return {**params, "model": cell.model.name, **own}
 
 
 def gate_of(metric: str) -> Gate | None:
@@ -148,18 +141,12 @@ def _baseline_cell(record: Record, base: str | None, relations: Mapping[str, flo
     values |= {name: value for name, value in relations.items() if name in RELATIVE}
     nll, tokens = windows(record) or ([], [])
     return dataclasses.replace(
-        head,
-        values=values,
-        nll=nll,
-        tokens=tokens,
-        windows=_scored_on(record) if nll else "",
-        base=base,
-        rounds=_rounds(record),
-        layers={layer["name"]: _layer(layer) for layer in record.layers},
-    )
+        head, values=values, nll=nll, tokens=tokens, windows=_scored_on(record) if nll else "", base=base,
+        rounds=_rounds(record), layers={layer["name"]: _layer(layer) for layer in record.layers},
+    )  # fmt: skip
 
 
-def _grouped(layers: Mapping[str, BaselineLayer]) -> list[dict[str, Any]]:
+def _grouped(layers: Mapping[str, BaselineLayer]) -> list[JsonObject]:
     """A group for each `kernels` and `fallback`, with `codes` by the names of its layers."""
     found: dict[tuple[str, str | None], dict[str, str | None]] = {}
     for name, layer in layers.items():

@@ -9,9 +9,9 @@ from rich.text import Text
 from qbench.gate.baseline.baseline import Acceptance, Baseline
 from qbench.gate.baseline.baseline_cell import BaselineCell
 from qbench.report.view.digits import significant
-from qbench.results.table.metrics import METRICS
+from qbench.results.table.columns import columns, usual
 
-SHOWN = ("perplexity", "perplexity_ratio", "kl_divergence", "bits_per_weight", "weight_bytes")
+SHOWN = tuple(column.name for column in usual("markdown") if column.kind == "deterministic")
 """Values in the table; the file holds all of them."""
 _FACTS = ("cpu.model", "threads", "packages.torch", "packages.transformers", "gpus.0.name")
 
@@ -44,5 +44,4 @@ def _rows(cells: list[BaselineCell]) -> Table:
 
 def _value(cell: BaselineCell, name: str) -> str:
     value = cell.values.get(name)
-    digits = METRICS[name].digits if name in METRICS else 5
-    return "–" if value is None else significant(value, digits)
+    return "–" if value is None else significant(value, columns()[name].digits)

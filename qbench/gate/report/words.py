@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from qbench.gate.verdicts.finding import Finding, GateResult, Verdict
+from qbench.gate.verdicts.numbers import shown
 from qbench.report.text.sanitize import plain
 from qbench.results.table.metrics import METRICS
 
@@ -39,15 +40,15 @@ def excess(finding: Finding) -> float:
 
 def change(finding: Finding) -> str:
     """`+5.2 %`, or as a difference `+0.004`; a dash without one."""
-    return "–" if finding.change is None else _change(finding, finding.change)
+    return "–" if finding.change is None else shown(finding.change, not _by_difference(finding))
 
 
 def interval(finding: Finding) -> str:
     """`+4.1 to +6.3 %`; empty for a number that has none."""
     if finding.low is None and finding.high is None:
         return ""
-    ends = [_change(finding, end) if end is not None else "?" for end in (finding.low, finding.high)]
-    return f"{ends[0]} to {ends[1]}"
+    ends = (finding.low, finding.high)
+    return " to ".join("?" if end is None else shown(end, not _by_difference(finding)) for end in ends)
 
 
 def threshold(finding: Finding) -> str:
@@ -58,7 +59,7 @@ def threshold(finding: Finding) -> str:
     falls = metric is not None and metric.direction == "higher"
     if _by_difference(finding):
         return f"{-finding.threshold if falls else finding.threshold:+.3g}"
-    return _percent(1 / finding.threshold if falls else finding.threshold)
+    return shown(1 / finding.threshold if falls else finding.threshold, True)
 
 
 def values(finding: Finding) -> str:
@@ -110,11 +111,3 @@ def effort(result: GateResult) -> str:
 def _by_difference(finding: Finding) -> bool:
     metric = METRICS.get(finding.metric)
     return metric is not None and metric.gate is not None and metric.gate.by == "difference"
-
-
-def _change(finding: Finding, found: float) -> str:
-    return f"{found:+.3g}" if _by_difference(finding) else _percent(found)
-
-
-def _percent(factor: float) -> str:
-    return f"{100 * (factor - 1):+.3g} %"

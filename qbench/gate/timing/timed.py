@@ -28,13 +28,14 @@ Without `confirm` blocks decide everything, `worse` corrected for all comparison
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from qbench.errors import ResultsError, did_you_mean
 from qbench.gate.timing.e_values import BETTER, SAME, WELL, WORSE
 from qbench.gate.timing.paired_blocks import PairedBlocks
-from qbench.gate.timing.wording import TimedVerdict, finding_of
+from qbench.gate.timing.wording import sentence
 from qbench.gate.verdicts.finding import Finding, Verdict
 from qbench.results.stats.multiple_testing import CORRECTIONS, Array
 from qbench.results.table.metrics import METRICS
@@ -129,10 +130,6 @@ class TimedComparisons:
         return sorted(found, key=lambda cell_id: self._cells[cell_id].count)
 
     @property
-    def decided(self) -> bool:
-        return not self.open_cells()
-
-    @property
     def blocks(self) -> int:
         """Largest number of blocks that any cell has."""
         return max((blocks.count for blocks in self._cells.values()), default=0)
@@ -162,23 +159,22 @@ class TimedComparisons:
             and not (blocks.seen[0][index] or blocks.seen[1][index])
         ):
             return None
-        return finding_of(
-            TimedVerdict(
-                cell_id=cell_id,
-                cell=self._names.get(cell_id, cell_id),
-                metric=blocks.metrics[index],
-                verdict=self._verdict(cell_id, index),
-                threshold=float(np.exp(blocks.e_values.tau[index])),
-                p=float(self._worse_p()[number]),
-                starts=blocks.starts.count(index) if self.confirm else None,
-                same_by_starts=blocks.starts.evidence[index].within >= self._bar,
-                change=blocks.change(index, 1 - self.alpha / max(1, len(self._keys))),
-                sides=(blocks.column(index, 0), blocks.column(index, 1)),
-                broken=blocks.broken(index),
-                failed=self._failed.get(cell_id),
-                ended=ended,
-            )
+        before, now = (_median(blocks.column(index, side)) for side in (0, 1))
+        change, low, high = blocks.change(index, 1 - self.alpha / max(1, len(self._keys))) or (
+            None,
+            None,
+            None,
         )
+        verdict = self._verdict(cell_id, index)
+        found = Finding(
+            cell_id, self._names.get(cell_id, cell_id), blocks.metrics[index], verdict, verdict != "new", "",
+            before, now, change, low, high, float(np.exp(blocks.e_values.tau[index])),
+            p=float(self._worse_p()[number]), samples=blocks.count,
+        )  # fmt: skip
+        starts = blocks.starts.count(index) if self.confirm else None
+        same_by_starts = blocks.starts.evidence[index].within >= self._bar
+        why = self._failed.get(cell_id, ended)
+        return replace(found, reason=sentence(found, why, starts, same_by_starts, blocks.broken(index)))
 
     def _settled(self, blocks: PairedBlocks, first: int, index: int) -> bool:
         """True where the verdict is final; `better` counts as settled through `same`."""
@@ -244,3 +240,8 @@ def _one_sided(baseline: bool, candidate: bool) -> Verdict:
     if baseline:
         return "missing"
     return "new" if candidate else "same"
+
+
+def _median(values: Array) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else None

@@ -1,113 +1,47 @@
-"""`TimedVerdict`: a timed comparison with its verdict, and the `Finding` with its sentence."""
+"""The sentence of a finding on a timed comparison."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
-
-from qbench.gate.timing.e_values import Array
-from qbench.gate.verdicts.finding import Finding, Verdict
-from qbench.results.table.metrics import METRICS
+from qbench.gate.report.words import change, threshold
+from qbench.gate.verdicts.finding import Finding
 
 
-@dataclass(frozen=True)
-class TimedVerdict:
-    """A timed comparison, its verdict and the numbers behind it."""
+def sentence(
+    found: Finding, ended: str, starts: int | None, same_by_starts: bool, broken: tuple[int, float | None]
+) -> str:
+    """The reason of the verdict, and the values that no clock gives.
 
-    cell_id: str
-    cell: str
-    metric: str
-    verdict: Verdict
-    threshold: float
-    p: float
-    change: tuple[float, float | None, float | None] | None
-    """Candidate over baseline, and the interval that holds for all comparisons at once."""
-    sides: tuple[Array, Array]
-    """Values by block of baseline and candidate; NaN where there is none."""
-    broken: tuple[int, float | None]
-    """Number of values that no clock gives, and the first of them."""
-    failed: str | None
-    ended: str
-    starts: int | None = None
-    """Process starts that gave a median; None where blocks alone decide."""
-    same_by_starts: bool = False
-    """True where they show `same`."""
+    `ended`: end of the sampling, or of a failed cell. `starts`: process starts that gave a median; None where
+    blocks alone decide. `same_by_starts`: they show `same`. `broken`: number of values that no clock gives,
+    and the first of them.
+    """
+    count, value = broken
+    said = _reason(found, ended, starts, same_by_starts)
+    if value is None:
+        return said
+    return f"{said}; left out {count} numbers that no clock gives, such as {value:g}: its clock jumps"
 
 
-def finding_of(found: TimedVerdict) -> Finding:
-    """The comparison as the gate reports it."""
-    medians = [_median(values) for values in found.sides]
-    change, low, high = found.change or (None, None, None)
-    return Finding(
-        cell_id=found.cell_id,
-        cell=found.cell,
-        metric=found.metric,
-        verdict=found.verdict,
-        gated=found.verdict != "new",
-        reason=_reason(found) + _clock(found),
-        baseline=medians[0],
-        candidate=medians[1],
-        change=change,
-        low=low,
-        high=high,
-        threshold=found.threshold,
-        p=found.p,
-        samples=len(found.sides[0]),
-    )
-
-
-def percent(factor: float) -> str:
-    """`+5.2 %` for 1.052."""
-    return f"{100 * (factor - 1):+.3g} %"
-
-
-def worse_by(metric: str, factor: float) -> str:
-    """The factor as a change for the worse: `+3 %` of seconds, `−2.91 %` of tokens per second."""
-    return percent(1 / factor if METRICS[metric].direction == "higher" else factor)
-
-
-def _reason(found: TimedVerdict) -> str:
-    blocks = f"{len(found.sides[0])} paired rounds"
+def _reason(found: Finding, ended: str, starts: int | None, same_by_starts: bool) -> str:
+    blocks = f"{found.samples} paired rounds"
     if found.verdict == "failed":
-        return found.failed or "the candidate's cell failed"
+        return ended or "the candidate's cell failed"
     if found.verdict == "missing":
         return f"the candidate gave no {found.metric} in {blocks}, and the baseline did"
     if found.verdict == "new":
         return f"the baseline gave no {found.metric} in {blocks}"
     if found.change is None:
-        return f"no pair of rounds has a number on both sides; {found.ended}"
-    said = f"{percent(found.change[0])} over {blocks}"
-    limit = f"the threshold of {worse_by(found.metric, found.threshold)}"
+        return f"no pair of rounds has a number on both sides; {ended}"
+    said, limit = f"{change(found)} over {blocks}", f"the threshold of {threshold(found)}"
+    pairs = f"{starts} fresh pair{'' if starts == 1 else 's'} of processes"
     if found.verdict == "worse":
-        by = "" if found.starts is None else f" by {_pairs(found.starts)}"
+        by = "" if starts is None else f" by {pairs}"
         return f"{said}: beyond {limit}{by} (p = {found.p:.1g}, corrected for all comparisons)"
     if found.verdict == "better":
         return f"{said}: better by the threshold or more, in the processes that ran"
     if found.verdict == "same":
-        return f"{said}: {_same(found, limit)}"
-    starts = "" if found.starts is None else f", after {_pairs(found.starts)}"
-    return f"{said}: neither within nor beyond {limit} for certain{starts}; {found.ended}"
-
-
-def _same(found: TimedVerdict, limit: str) -> str:
-    if found.starts is not None and found.same_by_starts:
-        return f"within {limit} by {_pairs(found.starts)}"
-    margin = "" if found.starts is None else "half of "
-    return f"within {margin}{limit}, in the processes that ran"
-
-
-def _pairs(starts: int) -> str:
-    return f"{starts} fresh pair{'' if starts == 1 else 's'} of processes"
-
-
-def _clock(found: TimedVerdict) -> str:
-    count, value = found.broken
-    if not count:
-        return ""
-    return f"; left out {count} numbers that no clock gives, such as {value:g}: its clock jumps"
-
-
-def _median(values: Array) -> float | None:
-    known = values[np.isfinite(values)]
-    return float(np.median(known)) if len(known) else None
+        if starts is not None and same_by_starts:
+            return f"{said}: within {limit} by {pairs}"
+        return f"{said}: within {'' if starts is None else 'half of '}{limit}, in the processes that ran"
+    after = "" if starts is None else f", after {pairs}"
+    return f"{said}: neither within nor beyond {limit} for certain{after}; {ended}"

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
+
+from qbench.json_object import JsonObject
 
 Verdict = Literal["same", "better", "worse", "undecided", "missing", "new", "failed"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
@@ -58,7 +60,7 @@ class Finding:
     def red(self) -> bool:
         return self.gated and self.verdict in RED
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         return asdict(self)
 
 
@@ -122,7 +124,7 @@ class GateResult:
             return f"nothing measured: {self.nothing or 'no gated number was on both sides'}"
         return f"{'undecided' if self.exit_code else 'fine'}: {_listed(counts)}"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """The result as JSON values."""
         return {"exit_code": self.exit_code, "verdict": self.verdict, "counts": self.counts, **asdict(self)}
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
-from qbench.report.charts.chart import Chart, Json, Row, Undrawn, View, rounded, table, words
+from qbench.json_object import JsonObject
+from qbench.report.charts.chart import Chart, Undrawn, View, rounded, table, words
 from qbench.report.charts.costs import why_not
 from qbench.report.charts.group import Group
 from qbench.report.charts.marks import faint
@@ -18,65 +19,46 @@ from qbench.report.charts.measures import (
     WEIGHTS_RATIO,
     Measure,
 )
-from qbench.report.view.digits import with_interval
+from qbench.report.view.digits import spread_text
+from qbench.results.columns.column import Row
 
 SECTION = "Beside the base"
 BAR = 24
 """CSS pixels for each bar and the gap above it."""
 THICK = 0.66
 """Share of `BAR` that the bar itself takes."""
+Spread = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Relative:
-    """A number relative to the base's as value, low and high; `one` is the place of the base."""
+    """A number relative to the base's as value, low and high."""
 
     title: str
     measure: Measure
     better: str
-    read: Callable[[Row, Row | None], tuple[float, float, float] | None]
-    one: float = 1.0
+    made: Literal["ratio", "over base", "added"] = "ratio"
+    """`ratio`: the frame has it; `over base`: the quotient by the base's value, with the cell's own interval;
+    `added`: the ratio less one in percent, so that bars begin at the base."""
 
-
-def _of(measure: Measure) -> Callable[[Row, Row | None], tuple[float, float, float] | None]:
-    """Reader of a ratio that the frame has."""
-
-    def read(row: Row, base: Row | None) -> tuple[float, float, float] | None:
-        value = measure.value(row)
-        return None if value is None else (value, *measure.ends(row))
-
-    return read
-
-
-def _added(row: Row, base: Row | None) -> tuple[float, float, float] | None:
-    """Perplexity added to the base's, in percent: bars begin at zero, the base."""
-    value = RATIO.value(row)
-    if value is None:
-        return None
-    low, high = RATIO.ends(row)
-    return 100 * (value - 1), 100 * (low - 1), 100 * (high - 1)
-
-
-def _over_base(measure: Measure) -> Callable[[Row, Row | None], tuple[float, float, float] | None]:
-    """Reader of the quotient by the base's value; the interval is the cell's own."""
-
-    def read(row: Row, base: Row | None) -> tuple[float, float, float] | None:
-        above, below = measure.value(row), measure.value(base) if base else None
-        if above is None or not below:
+    def read(self, row: Row, base: Row | None) -> Spread | None:
+        value = self.measure.value(row)
+        by = 1.0 if self.made != "over base" else self.measure.value(base) if base else None
+        if value is None or not by:
             return None
-        low, high = measure.ends(row)
-        return above / below, low / below, high / below
-
-    return read
+        low, high = self.measure.ends(row)
+        if self.made == "added":
+            return 100 * (value - 1), 100 * (low - 1), 100 * (high - 1)
+        return value / by, low / by, high / by
 
 
 RELATIVES = (
-    Relative("Perplexity added (%)", RATIO, "shorter is better", _added, 0.0),
-    Relative("Weight memory × base", WEIGHTS_RATIO, "shorter is better", _of(WEIGHTS_RATIO)),
-    Relative("Prefill speed × base", PREFILL_SPEED, "longer is better", _of(PREFILL_SPEED)),
-    Relative("Decode speed × base", DECODE_SPEED, "longer is better", _of(DECODE_SPEED)),
-    Relative("Measured energy × base", ENERGY, "shorter is better", _over_base(ENERGY)),
-    Relative("Modelled energy × base", MODELLED, "shorter is better; modelled", _over_base(MODELLED)),
+    Relative("Perplexity added (%)", RATIO, "shorter is better", "added"),
+    Relative("Weight memory × base", WEIGHTS_RATIO, "shorter is better"),
+    Relative("Prefill speed × base", PREFILL_SPEED, "longer is better"),
+    Relative("Decode speed × base", DECODE_SPEED, "longer is better"),
+    Relative("Measured energy × base", ENERGY, "shorter is better", "over base"),
+    Relative("Modelled energy × base", MODELLED, "shorter is better; modelled", "over base"),
 )
 
 
@@ -95,7 +77,7 @@ def _bars(group: Group, relative: Relative) -> Chart | Undrawn:
     ]
     if not points:
         return Undrawn(relative.title, _reason(group, relative))
-    interval = relative.measure.bars
+    interval = relative.measure.column.interval
     if relative.measure is ENERGY:
         interval += ", the base taken as it is"
     protocol = f"{group.protocols}; " if relative.measure is RATIO else ""
@@ -111,7 +93,7 @@ def _reason(group: Group, relative: Relative) -> str:
     return why_not(group, relative.measure)
 
 
-def _view(group: Group, relative: Relative, points: list[tuple[Row, tuple[float, float, float]]]) -> View:
+def _view(group: Group, relative: Relative, points: list[tuple[Row, Spread]]) -> View:
     traces = [
         _trace(
             group,
@@ -120,13 +102,13 @@ def _view(group: Group, relative: Relative, points: list[tuple[Row, tuple[float,
         )
         for method in group.marks.ordered(row["method"] for row, _ in points)
     ]
-    layout: Json = {
+    layout: JsonObject = {
         "xaxis": {"title": {"text": relative.title}, "rangemode": "tozero"},
         "yaxis": cells_axis(group, [row for row, _ in points]),
         "showlegend": False, "barmode": "overlay",
     }  # fmt: skip
-    if relative.one:
-        layout["shapes"] = [_base_line(relative.one)]
+    if relative.made != "added":
+        layout["shapes"] = [_base_line(1.0)]
     behind = table(
         points,
         [
@@ -137,7 +119,7 @@ def _view(group: Group, relative: Relative, points: list[tuple[Row, tuple[float,
     return View(relative.title, traces, layout, behind, height=110 + BAR * len(points))
 
 
-def cells_axis(group: Group, rows: list[Row]) -> Json:
+def cells_axis(group: Group, rows: list[Row]) -> JsonObject:
     """The cells' names beside their bars, the first on top. Bars stand at numbers, since plotly would read
     labels that look like numbers or dates as such."""
     return {
@@ -147,7 +129,7 @@ def cells_axis(group: Group, rows: list[Row]) -> Json:
     }  # fmt: skip
 
 
-def _trace(group: Group, method: str, chosen: list[tuple[int, Row, tuple[float, float, float]]]) -> Json:
+def _trace(group: Group, method: str, chosen: list[tuple[int, Row, Spread]]) -> JsonObject:
     mark = group.marks.of(method)
     values = [found for _, _, found in chosen]
     return {
@@ -164,13 +146,12 @@ def _trace(group: Group, method: str, chosen: list[tuple[int, Row, tuple[float, 
     }  # fmt: skip
 
 
-def _base_line(at: float) -> Json:
+def _base_line(at: float) -> JsonObject:
     return {
         "type": "line", "x0": at, "x1": at, "y0": 0, "y1": 1, "yref": "paper",
         "line": {"dash": "dot", "width": 1.5, "color": "#7F7F7F"},
     }  # fmt: skip
 
 
-def _text(relative: Relative, found: tuple[float, float, float]) -> str:
-    value, spread = with_interval(*found, relative.measure.digits)
-    return f"{value} {spread}" if spread else value
+def _text(relative: Relative, found: Spread) -> str:
+    return spread_text(*found, relative.measure.column.table_digits)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 
-from qbench.report.charts.chart import Chart, Json, Row, Undrawn, View, table, words
+from qbench.json_object import JsonObject
+from qbench.report.charts.chart import Chart, Undrawn, View, table, words
 from qbench.report.charts.costs import quality_of
 from qbench.report.charts.group import Group
 from qbench.report.charts.marks import DASHES, FILLS, faint
 from qbench.report.charts.measures import BITS, Measure, axis
+from qbench.results.columns.column import Row
 
 SECTION = "Quality by bits per weight"
 WIDTHS = frozenset({"num_bits"})
@@ -89,7 +91,7 @@ def _plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _line(group: Group, name: str, rows: list[Row], quality: Measure, place: int) -> Json:
+def _line(group: Group, name: str, rows: list[Row], quality: Measure, place: int) -> JsonObject:
     mark = group.marks.of(rows[0]["method"])
     scale = quality.scale([])
     error = quality.error(rows, scale)

@@ -11,10 +11,10 @@ import html
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
-Row = dict[str, Any]
-Json = dict[str, Any]
+from qbench.json_object import JsonObject
+
 Point = TypeVar("Point")
 
 DIGITS = 6
@@ -29,19 +29,13 @@ class View:
     """One view of a chart: plotly's traces and layout, and the numbers as a table."""
 
     name: str
-    data: list[Json]
-    layout: Json
-    table: Json
+    data: list[JsonObject]
+    layout: JsonObject
+    table: JsonObject
     height: int = 380
     """CSS pixels."""
     least_width: int = 0
     """CSS pixels under which the chart scrolls sideways; 0: it shrinks."""
-
-    def json(self) -> Json:
-        return {
-            "name": self.name, "data": self.data, "layout": self.layout, "table": self.table,
-            "height": self.height, "least_width": self.least_width,
-        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,12 +50,8 @@ class Chart:
     lead: str = ""
     """How to read the charts of the section; printed once, above them."""
 
-    def json(self) -> Json:
-        views = [view.json() for view in self.views]
-        return {
-            "section": self.section, "title": self.title, "note": self.note, "views": views,
-            "wide": self.wide, "lead": self.lead,
-        }  # fmt: skip
+    def json(self) -> JsonObject:
+        return {**vars(self), "views": [vars(view) for view in self.views]}
 
 
 @dataclass(frozen=True)
@@ -71,11 +61,11 @@ class Undrawn:
     title: str
     reason: str
 
-    def json(self) -> Json:
-        return {"title": self.title, "reason": self.reason}
+    def json(self) -> JsonObject:
+        return vars(self)
 
 
-def table(points: Iterable[Point], columns: Sequence[tuple[str, Callable[[Point], str], bool]]) -> Json:
+def table(points: Iterable[Point], columns: Sequence[tuple[str, Callable[[Point], str], bool]]) -> JsonObject:
     """The table of a chart's numbers: `columns` are title, text of a point, whether it is a number."""
     return {
         "columns": [{"title": title, "number": number} for title, _, number in columns],

@@ -1,7 +1,8 @@
 """Data of charts that the frame lacks, collected from records while the frame is built.
 
     collected = Collected()
-    frame = from_records(collected.watch(records))
+    for record in records:
+        collected.add(chart_facts(record))
 
 Held for each cell: the layers' errors and kernels, latency by prompt length and batch size where there is
 more than one, and of a few cells the energy windows. Nothing of it grows with the length of a text.
@@ -11,11 +12,10 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from math import nan
-from typing import Any
 
+from qbench.json_object import JsonObject
 from qbench.probes.latency.workloads import Workload, workloads
 from qbench.results.stats.medians import median_interval, quantile
 from qbench.results.store.lookup import number, probe
@@ -55,7 +55,7 @@ class ChartFacts:
     key: Key
     layers: Layers | None
     timed: list[Timed]
-    energy: dict[str, Any]
+    energy: JsonObject
 
 
 @dataclass
@@ -64,15 +64,9 @@ class Collected:
 
     layers: dict[Key, Layers] = field(default_factory=dict)
     timed: dict[Key, list[Timed]] = field(default_factory=dict)
-    energy: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    energy: dict[Key, JsonObject] = field(default_factory=dict)
     energy_left_out: int = 0
     _names: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
-
-    def watch(self, records: Iterable[Record]) -> Iterator[Record]:
-        """Yields the records unchanged, and collects from each."""
-        for record in records:
-            self.add(chart_facts(record))
-            yield record
 
     def add(self, found: ChartFacts | None) -> None:
         """Adds what `chart_facts` returned."""
@@ -111,7 +105,7 @@ def _layers(record: Record) -> Layers:
     )
 
 
-def _kernels(layer: dict[str, Any]) -> str:
+def _kernels(layer: JsonObject) -> str:
     ran = sorted(layer.get("executed") or (), key=lambda run: (run.get("min_rows") or 0, str(run["kernel"])))
     return " + ".join(dict.fromkeys(str(run["kernel"])[:60] for run in ran))
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qbench.report.charts.chart import Chart, Json, Row, Undrawn, View, rounded, table, words
+import numpy as np
+from numpy.typing import NDArray
+
+from qbench.json_object import JsonObject
+from qbench.report.charts.chart import Chart, Undrawn, View, table, words
 from qbench.report.charts.group import Group
 from qbench.report.charts.marks import GREY, Mark, faint
 from qbench.report.charts.measures import (
@@ -20,8 +25,10 @@ from qbench.report.charts.measures import (
 )
 from qbench.report.view.cells import reason_of
 from qbench.report.view.digits import Scale
-from qbench.report.view.pareto import beaten, front
+from qbench.results.columns.column import Row
 
+Scales = tuple[Scale, Scale]
+Ends = tuple[float, float]
 SECTION = "Quality against cost"
 COSTS = (WEIGHTS, DECODE, ENERGY, MODELLED)
 FADED = 0.35
@@ -80,8 +87,9 @@ def _against(group: Group, cost: Measure) -> Chart | Undrawn:
         return Undrawn(title, why_not(group, cost))
     if cost is MODELLED:
         title += ", which measures nothing"
-    bars = f"; bars across: {cost.bars}" if cost.bars else ""
-    note = f"{group.protocols}; bars up: {RATIO.bars if views[0].name == RATIO.title else PERPLEXITY.bars}"
+    bars = f"; bars across: {cost.column.interval}" if cost.column.interval else ""
+    quality = RATIO if views[0].name == RATIO.title else PERPLEXITY
+    note = f"{group.protocols}; bars up: {quality.column.interval}"
     left = len(group.rows) - POINTS
     cut = f"; the front and the {POINTS} cells that lose least, of {len(group.rows)}" if left > 0 else ""
     return Chart(SECTION, title, f"{note}{bars}{cut}", views, lead=_LEAD)
@@ -97,7 +105,7 @@ def why_not(group: Group, cost: Measure) -> str:
 
 
 def scatter(
-    group: Group, x: Measure, y: Measure, name: str, ranges: tuple[Json, Json] | None = None
+    group: Group, x: Measure, y: Measure, name: str, ranges: tuple[JsonObject, JsonObject] | None = None
 ) -> View | None:
     """A point for each cell; None where fewer than two have both numbers. `ranges` fix the axes."""
     found = places(group.rows, x, y)
@@ -118,7 +126,7 @@ def scatter(
     return View(name, traces, {"xaxis": x_axis, "yaxis": y_axis}, _behind(group, found, x, y, scales))
 
 
-def _behind(group: Group, found: list[Place], x: Measure, y: Measure, scales: tuple[Scale, Scale]) -> Json:
+def _behind(group: Group, found: list[Place], x: Measure, y: Measure, scales: Scales) -> JsonObject:
     return table(
         found,
         [
@@ -130,7 +138,7 @@ def _behind(group: Group, found: list[Place], x: Measure, y: Measure, scales: tu
     )
 
 
-def _front_line(rows: list[Row], x: Measure, y: Measure, scales: tuple[Scale, Scale]) -> Json:
+def _front_line(rows: list[Row], x: Measure, y: Measure, scales: Scales) -> JsonObject:
     rows = sorted(rows, key=lambda row: (row[x.name], -row[y.name]))
     return {
         "type": "scatter", "mode": "lines", "name": "Pareto front", "hoverinfo": "skip",
@@ -139,7 +147,7 @@ def _front_line(rows: list[Row], x: Measure, y: Measure, scales: tuple[Scale, Sc
     }  # fmt: skip
 
 
-def _points(group: Group, chosen: list[Place], x: Measure, y: Measure, scales: tuple[Scale, Scale]) -> Json:
+def _points(group: Group, chosen: list[Place], x: Measure, y: Measure, scales: Scales) -> JsonObject:
     """One method's points."""
     rows = [place.row for place in chosen]
     mark = group.marks.of(rows[0]["method"])
@@ -158,19 +166,44 @@ def _points(group: Group, chosen: list[Place], x: Measure, y: Measure, scales: t
     }  # fmt: skip
 
 
-def _bars(name: str, error: Json | None, mark: Mark) -> Json:
+def _bars(name: str, error: JsonObject | None, mark: Mark) -> JsonObject:
     return {} if error is None else {name: {**error, "color": faint(mark.colour, 0.5)}}
 
 
-def _hover(group: Group, place: Place, x: Measure, y: Measure, scales: tuple[Scale, Scale]) -> str:
+def _hover(group: Group, place: Place, x: Measure, y: Measure, scales: Scales) -> str:
     lines = [f"<b>{words(group.name(place.row), 60)}</b>"]
     for measure, scale in ((x, scales[0]), (y, scales[1])):
         lines.append(f"{measure.heading(scale)}: {measure.text(place.row, scale)}")
     return "<br>".join([*lines, place.standing])
 
 
-def limits(values: list[float]) -> list[float]:
-    """A range with a margin on both sides, for axes that several charts share."""
-    low, high = min(values), max(values)
-    room = 0.06 * (high - low) or 0.06 * abs(high) or 1.0
-    return [rounded(low - room) or 0.0, rounded(high + room) or 0.0]
+def front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Indices of the points that no other dominates, by rising first number; of equal points the first."""
+    chosen: list[int] = []
+    best = float("inf")
+    for index in sorted(range(len(points)), key=lambda place: (points[place][0], points[place][1], place)):
+        if points[index][1] < best:
+            best = points[index][1]
+            chosen.append(index)
+    return chosen
+
+
+def beaten(x: Sequence[Ends], y: Sequence[Ends]) -> list[bool]:
+    """Returns for each point whether another beats it in both numbers by more than their intervals.
+
+    `x` and `y` are (low, high) by point. A point is beaten where another's upper ends are nowhere above its
+    lower ends, and below in at least one of the two numbers. What is neither on the front nor beaten cannot
+    be told from the front.
+    """
+    if not x:
+        return []
+    (x_low, x_high), (y_low, y_high) = _columns(x), _columns(y)
+    nowhere_above = (x_high[:, None] <= x_low) & (y_high[:, None] <= y_low)
+    somewhere_below = (x_high[:, None] < x_low) | (y_high[:, None] < y_low)
+    found: list[bool] = np.any(nowhere_above & somewhere_below, axis=0).tolist()
+    return found
+
+
+def _columns(ends: Sequence[Ends]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    both = np.asarray(ends, dtype=np.float64)
+    return both[:, 0], both[:, 1]

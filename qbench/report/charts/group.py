@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from qbench.report.charts.chart import MOST, Row, cut, words
+from qbench.report.charts.chart import MOST, cut, words
 from qbench.report.charts.collect import Collected
-from qbench.report.charts.labels import short_labels
 from qbench.report.charts.marks import Marks
 from qbench.report.view.context import compared
 from qbench.report.view.names import name_of
+from qbench.results.columns.column import Row
 
 _LONG_NAME = 200
+_BITS = re.compile(r"\d+-bit")
 
 
 @dataclass
@@ -35,10 +38,7 @@ class Group:
     @cached_property
     def shown(self) -> list[Row]:
         """Cells of charts with a line or a bar for each: at most `MOST`, those that lose least."""
-        if len(self.rows) <= MOST:
-            return self.rows
-        least = {id(row) for row in sorted(self.rows, key=_loss)[:MOST]}
-        return [row for row in self.rows if id(row) in least]
+        return losing_least(self.rows, MOST)
 
     @property
     def cut_note(self) -> str:
@@ -66,6 +66,12 @@ class Group:
         return Counter(row["label"] for row in self.rows)
 
 
+def losing_least(rows: list[Row], most: int) -> list[Row]:
+    """The base and those that lose least, at most so many, in their order."""
+    least = {id(row) for row in sorted(rows, key=_loss)[:most]}
+    return [row for row in rows if id(row) in least]
+
+
 def group_rows(rows: list[Row], collected: Collected) -> list[Group]:
     """The finished cells of each group that the page compares."""
     marks = Marks(row["method"] for row in rows)
@@ -83,3 +89,25 @@ def _loss(row: Row) -> tuple[bool, bool, float]:
     """The base, then by loss; cells without one last."""
     loss = row["perplexity_ratio"] or row["perplexity"]
     return (row["method"] != "none", loss is None, loss or 0.0)
+
+
+def short_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """Maps each label to a shorter one that is still unique; `labels` maps each to its method.
+
+    `gptq 4-bit g64` becomes `gptq 4-bit` where every gptq has groups of 64. Where a short one would not be
+    the only one of its kind, the label stays.
+    """
+    by_method: dict[str, list[str]] = defaultdict(list)
+    for label, method in labels.items():
+        by_method[method].append(label)
+    short = {label: _short(label, by_method[method]) for label, method in labels.items()}
+    count = Counter(short.values())
+    return {label: found if count[found] == 1 else label for label, found in short.items()}
+
+
+def _short(label: str, siblings: list[str]) -> str:
+    if len(siblings) == 1 or not label.split():
+        return label
+    first, *rest = label.split()
+    shared = set.intersection(*(set(sibling.split()[1:]) for sibling in siblings))
+    return " ".join([first, *(word for word in rest if word not in shared or _BITS.fullmatch(word))])

@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from math import ceil, floor, isnan, log10
 
+from qbench.json_object import JsonObject
 from qbench.report.charts.bars import BAR, cells_axis
-from qbench.report.charts.chart import Chart, Json, Row, Undrawn, View, rounded, words
+from qbench.report.charts.chart import Chart, Undrawn, View, rounded, words
 from qbench.report.charts.collect import Layers
 from qbench.report.charts.group import Group
 from qbench.report.charts.marks import GREY, PALETTE
 from qbench.report.charts.measures import number
+from qbench.results.columns.column import Row
 
 SECTION = "Layer by layer"
 LAYERS = 600
@@ -114,7 +116,7 @@ def _kernels(group: Group, found: Found, names: list[str]) -> View | None:
     return _view(group, _KERNEL, found, names, [trace, *legend], texts)
 
 
-def _cells(found: Found) -> Json:
+def _cells(found: Found) -> JsonObject:
     """The cell of each line. The page's script makes hover texts from the table: pages stay small."""
     return {
         "customdata": [f"{row['run']}/{row['cell_id']}" for row, _ in found],
@@ -129,7 +131,7 @@ def _steps() -> list[list[float | str]]:
     return [[edge, colour] for colour, pair in zip(colours, edges, strict=True) for edge in pair]
 
 
-def _key(name: str, colour: str) -> Json:
+def _key(name: str, colour: str) -> JsonObject:
     """An entry of the legend, which a heat map has none of."""
     return {
         "type": "scatter", "mode": "markers", "x": [None], "y": [None], "name": name, "hoverinfo": "skip",
@@ -138,10 +140,10 @@ def _key(name: str, colour: str) -> Json:
 
 
 def _view(
-    group: Group, name: str, found: Found, names: list[str], traces: list[Json], texts: list[list[str]]
+    group: Group, name: str, found: Found, names: list[str], traces: list[JsonObject], texts: list[list[str]]
 ) -> View:
     rows = [row for row, _ in found]
-    layout: Json = {
+    layout: JsonObject = {
         "xaxis": {**_blocks(names), "title": {"text": "Layers, by block"}, "range": [-0.5, len(names) - 0.5]},
         "yaxis": {**cells_axis(group, rows), "range": [len(rows) - 0.5, -0.5]},
         "margin": {"t": 64 if name == _ERROR else 24},
@@ -158,7 +160,7 @@ def _view(
     )
 
 
-def _blocks(names: Sequence[str]) -> Json:
+def _blocks(names: Sequence[str]) -> JsonObject:
     """Ticks at the first layer of a block, at most `_TICKS` of them."""
     starts: list[tuple[int, str]] = []
     for place, name in enumerate(names):

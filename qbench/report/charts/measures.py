@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from qbench.report.charts.chart import Json, Row, rounded
-from qbench.report.view.digits import Scale, scale_for, significant, with_interval
+from qbench.json_object import JsonObject
+from qbench.report.charts.chart import rounded
+from qbench.report.view.cells import Field, ends, scale_of
+from qbench.report.view.digits import Scale, significant
+from qbench.results.columns.column import Column, Row
 from qbench.results.table.columns import columns
 
 WIDE_RANGE = 8.0
@@ -18,21 +21,16 @@ _DECADES = 1e4
 
 @dataclass(frozen=True)
 class Measure:
-    """A column, with the columns of its interval's ends, or of its extremes, where it has any."""
+    """A column of the frame under the title that it has in charts."""
 
-    name: str
+    column: Column
     title: str
-    unit: str = ""
-    low: str = ""
-    high: str = ""
-    least: str = ""
-    most: str = ""
-    per: str = ""
-    digits: int = 3
-    bars: str = ""
-    """Meaning of the error bars; empty where there are none."""
     wide: float = WIDE_RANGE
     """Largest over smallest from which its axis is logarithmic."""
+
+    @property
+    def name(self) -> str:
+        return self.column.name
 
     def value(self, row: Row) -> float | None:
         found = row[self.name]
@@ -40,32 +38,24 @@ class Measure:
 
     def ends(self, row: Row) -> tuple[float, float]:
         """Ends of the interval; without one the extremes, and without those the value itself."""
-        for low, high in ((self.low, self.high), (self.least, self.most)):
-            if low and row[low] is not None and row[high] is not None:
-                return float(row[low]), float(row[high])
-        return float(row[self.name]), float(row[self.name])
+        low, high = ends(row, self.column)
+        return float(row[self.name] if low is None else low), float(row[self.name] if high is None else high)
 
     def scale(self, rows: Iterable[Row]) -> Scale:
         """The unit for these rows."""
-        found = scale_for([row[self.name] for row in rows if row[self.name] is not None], self.unit)
-        return found.per(self.per) if self.per else found
+        return scale_of(self.column, rows)
 
     def heading(self, scale: Scale) -> str:
         return f"{self.title} ({scale.unit})" if scale.unit else self.title
 
     def text(self, row: Row, scale: Scale) -> str:
         """`1.021 ± 0.004`, with as many digits as the interval supports; a dash where there is none."""
-        value = self.value(row)
-        if value is None:
-            return "–"
-        low, high = (end / scale.factor for end in self.ends(row))
-        shown, spread = with_interval(value / scale.factor, low, high, self.digits)
-        return f"{shown} {spread}" if spread else shown
+        return Field(self.column, scale).line(row)
 
     def drawn(self, rows: list[Row], scale: Scale) -> list[float | None]:
         return [rounded(None if row[self.name] is None else row[self.name] / scale.factor) for row in rows]
 
-    def error(self, rows: list[Row], scale: Scale) -> Json | None:
+    def error(self, rows: list[Row], scale: Scale) -> JsonObject | None:
         """plotly's error bars; None where no row has any width."""
         gaps = [self._gaps(row, scale) for row in rows]
         if not any(above or below for above, below in gaps):
@@ -84,12 +74,7 @@ class Measure:
 
 
 def _measure(name: str, title: str, wide: float = WIDE_RANGE) -> Measure:
-    """The column as it is declared, under the title that it has in pictures."""
-    column = columns()[name]
-    return Measure(
-        name, title, column.shown_unit, column.low, column.high, column.least, column.most, column.per,
-        column.table_digits, column.interval, wide,
-    )  # fmt: skip
+    return Measure(columns()[name], title, wide)
 
 
 BITS = _measure("bits_per_weight", "Bits per weight")
@@ -98,7 +83,6 @@ PERPLEXITY = _measure("perplexity", "Perplexity", WIDE_QUALITY)
 KL = _measure("kl_divergence", "KL divergence")
 WEIGHTS = _measure("weight_bytes", "Weight memory")
 WEIGHTS_RATIO = _measure("weight_bytes_ratio", "Weight memory × base")
-PREFILL = _measure("prefill_s", "Prefill time")
 DECODE = _measure("decode_s_per_token", "Decode time")
 ENERGY = _measure("energy_j_per_token", "Measured energy")
 MODELLED = _measure("energy_modelled_j_per_token", "Modelled energy")
@@ -111,16 +95,10 @@ def number(value: float | None, digits: int = 3) -> str:
     return "–" if value is None else significant(value, digits)
 
 
-def is_wide(values: Iterable[float | None], wide: float = WIDE_RANGE) -> bool:
-    """True for numbers that are all above zero and span more than `wide`: their axis is logarithmic."""
-    found = [value for value in values if value is not None]
-    return bool(found) and min(found) > 0 and max(found) / min(found) > wide
-
-
-def axis(title: str, values: Iterable[float | None], wide: float = WIDE_RANGE) -> Json:
+def axis(title: str, values: Iterable[float | None], wide: float = WIDE_RANGE) -> JsonObject:
     """plotly's axis; logarithmic, and its title says so, where the range of the values is over `wide`."""
     found = [value for value in values if value is not None]
-    if not is_wide(found, wide):
+    if not found or min(found) <= 0 or max(found) / min(found) <= wide:
         return {"title": {"text": title}, "type": "linear"}
     step = "D2" if max(found) / min(found) < _DECADES else 1  # 1, 2, 5, 10 …, or powers of ten alone
     heading = {"text": f"{title}, logarithmic"}

@@ -5,45 +5,42 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from qbench.json_object import JsonObject
 from qbench.report.charts.bars import BAR, THICK, cells_axis
-from qbench.report.charts.chart import Chart, Json, Row, Undrawn, View, rounded, table, words
+from qbench.report.charts.chart import Chart, Undrawn, View, rounded, table, words
 from qbench.report.charts.costs import why_not
 from qbench.report.charts.group import Group
 from qbench.report.charts.marks import GREY, PALETTE, PATTERNS
 from qbench.report.charts.measures import WEIGHTS, number
 from qbench.report.view.digits import Scale, scale_for
+from qbench.results.columns.column import Row
 
 SECTION = "Memory by part"
 
 
 @dataclass(frozen=True)
 class Part:
-    """One part of the memory: its title, its bytes, its colour."""
+    """One part of the memory: its title, the column of its bytes, its colour."""
 
     title: str
-    read: Callable[[Row], float | None]
+    column: str
     colour: str
     pattern: str
+    less: str = ""
+    """Column that is taken off, where it is known."""
 
-
-def _column(name: str) -> Callable[[Row], float | None]:
-    return lambda row: None if row[name] is None else float(row[name])
-
-
-def _rest(row: Row) -> float | None:
-    """Bytes that are neither quantized nor an embedding; with the embeddings where those are not counted."""
-    if row["rest_bytes"] is None:
-        return None
-    return float(row["rest_bytes"] - (row["embedding_bytes"] or 0))
+    def read(self, row: Row) -> float | None:
+        taken = row[self.less] if self.less else None
+        return None if row[self.column] is None else float(row[self.column] - (taken or 0))
 
 
 PARTS = (
-    Part("codes", _column("quantized_bytes"), PALETTE[0], PATTERNS[0]),
-    Part("metadata", _column("metadata_bytes"), PALETTE[1], PATTERNS[1]),
-    Part("embeddings and head", _column("embedding_bytes"), PALETTE[2], PATTERNS[2]),
-    Part("other unquantized", _rest, GREY, PATTERNS[0]),
-    Part("KV cache", _column("kv_cache_bytes"), PALETTE[4], PATTERNS[4]),
-    Part("activations", _column("activation_bytes"), PALETTE[3], PATTERNS[3]),
+    Part("codes", "quantized_bytes", PALETTE[0], PATTERNS[0]),
+    Part("metadata", "metadata_bytes", PALETTE[1], PATTERNS[1]),
+    Part("embeddings and head", "embedding_bytes", PALETTE[2], PATTERNS[2]),
+    Part("other unquantized", "rest_bytes", GREY, PATTERNS[0], less="embedding_bytes"),
+    Part("KV cache", "kv_cache_bytes", PALETTE[4], PATTERNS[4]),
+    Part("activations", "activation_bytes", PALETTE[3], PATTERNS[3]),
 )
 
 
@@ -93,7 +90,7 @@ def _cell(part: Part, scale: Scale) -> Callable[[Row], str]:
     return text
 
 
-def _trace(group: Group, rows: list[Row], part: Part, scale: Scale) -> Json:
+def _trace(group: Group, rows: list[Row], part: Part, scale: Scale) -> JsonObject:
     values = [part.read(row) for row in rows]
     return {
         "type": "bar", "orientation": "h", "width": THICK, "name": part.title, "y": list(range(len(rows))),

@@ -9,13 +9,15 @@ from math import ceil
 from statistics import fmean
 from typing import Any
 
+from qbench.json_object import JsonObject
 from qbench.probes.energy.windows import idle_w, worked
-from qbench.report.charts.chart import Chart, Json, Row, Undrawn, View, rounded, table
+from qbench.report.charts.chart import Chart, Undrawn, View, rounded, table
 from qbench.report.charts.collect import ENERGY_CELLS
 from qbench.report.charts.costs import why_not
 from qbench.report.charts.group import Group
 from qbench.report.charts.marks import DASHES, GREY, PALETTE
 from qbench.report.charts.measures import ENERGY, number
+from qbench.results.columns.column import Row
 
 SECTION = "Energy over time"
 CELLS = 12
@@ -56,13 +58,10 @@ def _window(part: Mapping[str, Any], place: int, energy_j: float) -> Window:
     at = [((after + by) / 2, joules) for after, by, joules in (ticks[0] if ticks and ticks[0] else [])]
     counter = [(one[0], two[0], (two[1] - one[1]) / (two[0] - one[0])) for one, two in pairwise(at)]
     return Window(
-        trial=place + 1,
-        work_s=part["work_s"][place],
-        power=list(zip(part["power_s"][place], part["power_w"][place], strict=True)),
-        counter=counter,
-        edges=(at[1][0], at[-2][0]) if len(at) > 3 else None,
-        energy_j=energy_j,
-    )
+        trial=place + 1, work_s=part["work_s"][place],
+        power=list(zip(part["power_s"][place], part["power_w"][place], strict=True)), counter=counter,
+        edges=(at[1][0], at[-2][0]) if len(at) > 3 else None, energy_j=energy_j,
+    )  # fmt: skip
 
 
 def power(group: Group) -> list[Chart | Undrawn]:
@@ -100,7 +99,7 @@ def _view(name: str, windows: list[Window], rest: list[float]) -> View:
     return View(name, traces, layout, _behind(windows), height=420)
 
 
-def _behind(windows: list[Window]) -> Json:
+def _behind(windows: list[Window]) -> JsonObject:
     """Every number that is drawn, with its kind and time."""
     rows: list[tuple[int, str, float, str]] = []
     for window in windows:
@@ -124,7 +123,7 @@ def _behind(windows: list[Window]) -> Json:
     )
 
 
-def _traces(window: Window) -> list[Json]:
+def _traces(window: Window) -> list[JsonObject]:
     colour = PALETTE[(window.trial - 1) % len(PALETTE)]
     trial = f"trial {window.trial}"
     drawn = _thinned(window.power)
@@ -145,7 +144,7 @@ def _thinned(samples: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return samples[:: max(1, ceil(len(samples) / SAMPLES))]
 
 
-def _edges(window: Window, colour: str) -> Json:
+def _edges(window: Window, colour: str) -> JsonObject:
     """Upright lines at the window's edges and at begin and end of the work."""
     top = max([watts for _, watts in window.power] + [watts for _, _, watts in window.counter], default=1.0)
     places = sorted({0.0, window.work_s, *(window.edges or ())})
@@ -154,7 +153,7 @@ def _edges(window: Window, colour: str) -> Json:
     return {**_line(f"trial {window.trial}, edges", across, upright, colour, DASHES[2]), "opacity": 0.6}
 
 
-def _line(name: str, x: list[Any], y: list[Any], colour: str, dash: str) -> Json:
+def _line(name: str, x: list[Any], y: list[Any], colour: str, dash: str) -> JsonObject:
     return {
         "type": "scatter", "mode": "lines", "name": name,
         "x": [rounded(value) for value in x], "y": [rounded(value) for value in y],

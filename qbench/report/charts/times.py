@@ -12,12 +12,15 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from qbench.report.charts.chart import Chart, Json, Row, Undrawn, View, rounded, table, words
+from qbench.json_object import JsonObject
+from qbench.report.charts.bars import Spread
+from qbench.report.charts.chart import Chart, Undrawn, View, rounded, table, words
 from qbench.report.charts.collect import Timed
-from qbench.report.charts.group import Group
+from qbench.report.charts.group import Group, losing_least
 from qbench.report.charts.marks import DASHES, faint
 from qbench.report.charts.measures import axis
-from qbench.report.view.digits import Scale, scale_for, with_interval
+from qbench.report.view.digits import Scale, scale_for, spread_text
+from qbench.results.columns.column import Row
 
 SECTION = "Latency by prompt length and batch size"
 LINES = 12
@@ -26,7 +29,6 @@ DODGE = 0.35
 """Points of one length are spread over this share of the way to the next: bars must not overlap."""
 CLIP = 1.5
 """End of the axis, over the largest median."""
-Spread = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def times(group: Group) -> list[Chart | Undrawn]:
     rows = [row for row in group.shown if _workloads(group, row)]
     if not rows:
         return [Undrawn(SECTION, "no cell was timed at more than one prompt length or batch size")]
-    drawn = _followed(rows)
+    drawn = losing_least(rows, LINES)
     views = [view for part in PARTS for view in _views(group, drawn, part)]
     left = f"; {len(drawn)} of {len(rows)} cells, those that lose least" if len(drawn) < len(rows) else ""
     note = (
@@ -70,13 +72,6 @@ def times(group: Group) -> list[Chart | Undrawn]:
         f"longer, the axis ends at {CLIP:g} × the largest median{left}"
     )
     return [Chart(SECTION, SECTION, note, views, wide=True)]
-
-
-def _followed(rows: list[Row]) -> list[Row]:
-    """The base and those that lose least, in their order."""
-    ranked = sorted(rows, key=lambda row: (row["method"] != "none", row["perplexity_ratio"] or float("inf")))
-    followed = {id(row) for row in ranked[:LINES]}
-    return [row for row in rows if id(row) in followed]
 
 
 def _workloads(group: Group, row: Row) -> list[Timed]:
@@ -164,7 +159,7 @@ def _step(places: list[int], lines: int) -> float:
     return float(nearest ** (DODGE / max(1, lines - 1)))
 
 
-def _clipped(heading: str, spreads: list[Spread], scale: Scale) -> Json:
+def _clipped(heading: str, spreads: list[Spread], scale: Scale) -> JsonObject:
     """The axis, with an end where a bar is longer than `CLIP` × the largest median."""
     found = axis(heading, [middle for middle, _, _ in spreads])
     top = CLIP * max(middle for middle, _, _ in spreads) / scale.factor
@@ -185,7 +180,7 @@ def _points(group: Group, row: Row, part: Part, at: Callable[[Timed], int | None
     return sorted(found, key=lambda point: point.at)
 
 
-def _line(group: Group, row: Row, points: list[Point], scale: Scale, place: int, aside: float) -> Json:
+def _line(group: Group, row: Row, points: list[Point], scale: Scale, place: int, aside: float) -> JsonObject:
     mark = group.marks.of(row["method"])
     spreads = [tuple(value / scale.factor for value in point.spread) for point in points]
     return {
@@ -211,5 +206,4 @@ def _hover(group: Group, point: Point, scale: Scale) -> str:
 
 def _text(point: Point, scale: Scale) -> str:
     middle, low, high = (part / scale.factor for part in point.spread)
-    value, spread = with_interval(middle, low, high, 3)
-    return f"{value} {spread}" if spread else value
+    return spread_text(middle, low, high, 3)

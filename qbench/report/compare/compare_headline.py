@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from qbench.report.compare.differences import Line
 from qbench.report.compare.verdict import BEYOND, NO_INTERVAL
-from qbench.results.compare.compare import Comparison
+from qbench.results.compare.comparison import Comparison
 from qbench.results.table.metrics import METRICS
 
 _NAMED = 3

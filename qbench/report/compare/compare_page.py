@@ -16,7 +16,8 @@ from qbench.report.compare.differences import (
 )
 from qbench.report.html.page import render_page, write_page
 from qbench.report.text.markdown_text import LIMIT, bullets, cut_note, details, escaped, table
-from qbench.results.compare.compare import Comparison, Source
+from qbench.results.compare.compare import Source
+from qbench.results.compare.comparison import Comparison
 
 INTERVAL = "95% interval"
 """Title of the column."""
@@ -28,13 +29,9 @@ def render(found: Comparison, a: Source, b: Source) -> str:
     """The HTML page; it opens from disk and asks the network for nothing."""
     view = build_comparison(found, a, b)
     context = {
-        "view": view,
-        "headline": headline(found, view.differences),
-        "title": "A and B compared",
-        "note": NOT_INTERLEAVED,
-        "quiet": QUIET,
-        "interval": INTERVAL,
-    }
+        "view": view, "headline": headline(found, view.differences), "title": "A and B compared",
+        "note": NOT_INTERLEAVED, "quiet": QUIET, "interval": INTERVAL,
+    }  # fmt: skip
     return render_page("compare.html.j2", context, scripts=["compare.js"], styles=["compare.css"])
 
 

@@ -12,7 +12,7 @@ from qbench.report.compare.verdict import verdict_on
 from qbench.report.text.sanitize import MOST_CHARACTERS, plain, plain_name
 from qbench.report.view.digits import significant
 from qbench.report.view.names import short
-from qbench.results.compare.compare import Comparison, Difference, Pair, Timed
+from qbench.results.compare.comparison import Comparison, Difference, Pair, Timed
 from qbench.results.table.columns import columns
 from qbench.results.table.metrics import METRICS
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from qbench.report.compare.verdict import percent, verdict_on
 from qbench.report.view.digits import scale_for, significant
 from qbench.report.view.names import short
-from qbench.results.compare.compare import Comparison, Difference, Pair, Source, Timed
+from qbench.results.compare.compare import Source
+from qbench.results.compare.comparison import Comparison, Difference, Pair, Timed
 from qbench.results.table.metrics import METRICS
 
 TIMED = sorted(
@@ -134,16 +135,12 @@ def build_comparison(found: Comparison, a: Source, b: Source) -> ComparisonView:
     return ComparisonView(
         sides=(_side("A", a), _side("B", b)),
         alike=compared and not found.one_sided and all(pair.identical for pair in found.pairs),
-        compared=compared,
-        times=_together(timed),
-        differences=differences,
-        timed=sorted(timed, key=lambda line: (not line.changed, -line.sort)),
-        lacking=lacking,
+        compared=compared, times=_together(timed), differences=differences,
+        timed=sorted(timed, key=lambda line: (not line.changed, -line.sort)), lacking=lacking,
         equal=[_name(pair) for pair in found.pairs if pair.identical and pair.compared],
-        environment=_environment(a, b),
-        varying=[name for name, values in where.items() if len(values) > 1],
+        environment=_environment(a, b), varying=[name for name, values in where.items() if len(values) > 1],
         constant={name.capitalize(): values.pop() for name, values in where.items() if len(values) == 1},
-    )
+    )  # fmt: skip
 
 
 def differing_lines(found: Comparison) -> list[Line]:
@@ -179,7 +176,7 @@ def _difference(pair: Pair, one: Difference) -> Line:
     change = "" if relative is None else percent(relative)
     sort = abs(relative) if relative is not None else float("inf")
     what = metric.description if metric else "the first entry that differs"
-    return _line(pair, one.metric, what, texts, unit, change, interval, verdict, True, sort)
+    return Line(*_where(pair), one.metric, what, *texts, unit, change, interval, verdict, True, sort)
 
 
 def _timed(pair: Pair, one: Timed) -> Line:
@@ -193,15 +190,12 @@ def _timed(pair: Pair, one: Timed) -> Line:
         verdict = f"every round of B {more if one.low > 1 else less}" if changed else "rounds overlap"
     sort = max(one.ratio, 1 / one.ratio) if one.ratio else float("inf")
     ratio = f"× {significant(one.ratio, 3)}"
-    return _line(pair, one.metric, metric.description, texts, unit, ratio, interval, verdict, changed, sort)
+    what = metric.description
+    return Line(*_where(pair), one.metric, what, *texts, unit, ratio, interval, verdict, changed, sort)
 
 
-def _line(
-    pair: Pair, metric: str, what: str, texts: tuple[str, str], unit: str, change: str, interval: str,
-    verdict: str, changed: bool, sort: float,
-) -> Line:  # fmt: skip
-    where = (pair.cell_id, pair.model, pair.label, short(pair.label), pair.dtype, pair.device)
-    return Line(*where, metric, what, *texts, unit, change, interval, verdict, changed, sort)
+def _where(pair: Pair) -> tuple[str, str, str, str, str, str]:
+    return pair.cell_id, pair.model, pair.label, short(pair.label), pair.dtype, pair.device
 
 
 def _apart(a: float | None, b: float | None, unit: str, digits: int) -> tuple[tuple[str, str], str]:

@@ -8,9 +8,10 @@ by window, excludes no change. Where such a number has no interval the verdict s
 from __future__ import annotations
 
 from qbench.report.view.digits import MINUS, NOTHING, significant, with_interval
+from qbench.results.columns.metric import Metric
 from qbench.results.compare.comparison import Difference, Pair
 from qbench.results.compare.paired import Paired
-from qbench.results.table.metrics import METRICS, Metric
+from qbench.results.table.metrics import METRICS
 
 WITHIN = "differs, within the interval"
 BEYOND = "beyond the interval"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qbench.report.view.digits import significant
-from qbench.results.history.history import direction
 from qbench.results.history.series import Change, RunPoint, Series
+from qbench.results.table.columns import columns
 
 Sense = Literal["worse", "better", "changed", "environment"]
 _LEAST_SHOWN = 1e-5
@@ -62,7 +62,7 @@ def sense(change: Change, metric: str) -> Sense:
     """Direction of a change; `environment` where the machine may be its cause."""
     if change.kind == "environment":
         return "environment"
-    way = direction(metric)
+    way = columns()[metric].direction
     if way is None or change.new == change.old:
         return "changed"
     return "worse" if (change.new > change.old) == (way == "lower") else "better"

@@ -7,13 +7,12 @@ import itertools
 import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
+from qbench.json_object import JsonObject
 from qbench.report.history.changes import Sense, change_words, date, sense
 from qbench.report.view.digits import Scale
 from qbench.results.history.series import Change, RunPoint, Series
 
-Figure = dict[str, Any]
 Span = tuple[str, str]
 
 LINE, LEVEL, GREY = "#4f94c4", "#8fa3b0", "#8a8f98"
@@ -33,7 +32,7 @@ _BREAK = 2.5
 """A line is broken where two runs lie so many usual distances apart."""
 
 
-def figure(series: Series, scale: Scale, span: Span) -> Figure:
+def figure(series: Series, scale: Scale, span: Span) -> JsonObject:
     """Figure of a series; `span` is the axis of time that all pictures of the page share."""
     low, high = _range(series, scale)
     traces = [_values(series, scale), _levels(series, scale)]
@@ -64,22 +63,19 @@ def span_of(found: Sequence[Series]) -> Span:
     return (_stamp(min(times) - room), _stamp(max(times) + room))
 
 
-def _values(series: Series, scale: Scale) -> Figure:
+def _values(series: Series, scale: Scale) -> JsonObject:
     points = _with_breaks(series.points)
     return {
-        "type": "scatter",
-        "mode": "lines+markers",
+        "type": "scatter", "mode": "lines+markers",
         "x": [_time(point) if point else None for point in points],
         "y": [_scaled(point.value, scale) if point else None for point in points],
         "text": [_said(point) if point else "" for point in points],
         "hovertemplate": "%{x|%Y-%m-%d}<br><b>%{y:.5~r}</b> " + scale.unit + "<br>%{text}<extra></extra>",
-        "line": {"width": 1.2, "color": LINE},
-        "marker": {"size": 4, "color": LINE},
-        "connectgaps": False,
-    }
+        "line": {"width": 1.2, "color": LINE}, "marker": {"size": 4, "color": LINE}, "connectgaps": False,
+    }  # fmt: skip
 
 
-def _levels(series: Series, scale: Scale) -> Figure:
+def _levels(series: Series, scale: Scale) -> JsonObject:
     """The median of each segment, from its first run to its last."""
     x: list[str | None] = []
     y: list[float | None] = []
@@ -96,7 +92,7 @@ def _levels(series: Series, scale: Scale) -> Figure:
     }  # fmt: skip
 
 
-def _changes(series: Series, scale: Scale) -> Figure:
+def _changes(series: Series, scale: Scale) -> JsonObject:
     said = change_words(series)
     senses = [sense(change, series.metric) for change in series.changes]
     return {
@@ -118,7 +114,7 @@ def _changes(series: Series, scale: Scale) -> Figure:
     }
 
 
-def _gaps(series: Series, low: float) -> Figure:
+def _gaps(series: Series, low: float) -> JsonObject:
     """Crosses along the lower edge."""
     return {
         "type": "scatter",
@@ -132,7 +128,7 @@ def _gaps(series: Series, low: float) -> Figure:
     }  # fmt: skip
 
 
-def _dashed(change: Change) -> Figure:
+def _dashed(change: Change) -> JsonObject:
     time = _time(change.after)
     return {
         "type": "line", "xref": "x", "yref": "paper", "x0": time, "x1": time, "y0": 0, "y1": 1,

@@ -6,15 +6,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from qbench.errors import ResultsError
+from qbench.json_object import JsonObject
 from qbench.report.history.changes import ChangeWords, GapWords, Sense, change_words, date, gap_words
 from qbench.report.history.figures import figure, span_of
 from qbench.report.history.headline import Listed, listed_changes, of_several_suites, prefixed, sentence
 from qbench.report.html.page import Plotlyjs, render_page, write_page
 from qbench.report.view.digits import Scale, scale_for, significant
-from qbench.results.history.history import direction, is_deterministic, unit
+from qbench.results.history.history import is_deterministic
 from qbench.results.history.series import Series
 from qbench.results.table.columns import columns, usual
 from qbench.results.table.metrics import METRICS
@@ -35,7 +35,7 @@ class SeriesView:
     """The first run that no longer had the cell."""
     still: bool
     """True for a deterministic number that is the same in every run without a gap."""
-    figure: dict[str, Any] = field(repr=False)
+    figure: JsonObject = field(repr=False)
 
     @property
     def sense(self) -> Sense | None:
@@ -111,13 +111,10 @@ def render_trends(
 ) -> str:
     view = build_trends(found, problems)
     return render_page(
-        "trends.html.j2",
-        {"view": view, "title": view.title},
-        scripts=["trends.js"],
+        "trends.html.j2", {"view": view, "title": view.title}, scripts=["trends.js"],
         data={"figures": [[small.figure for small in metric.pictures] for metric in view.metrics]},
-        drawn=True,
-        plotlyjs=plotlyjs,
-    )
+        drawn=True, plotlyjs=plotlyjs,
+    )  # fmt: skip
 
 
 def build_trends(found: Sequence[Series], problems: Sequence[str] = ()) -> TrendsView:
@@ -128,21 +125,18 @@ def build_trends(found: Sequence[Series], problems: Sequence[str] = ()) -> Trend
     listed = listed_changes(found)
     suites = sorted({series.suite for series in found})
     return TrendsView(
-        title=f"Trends of {', '.join(suites)}",
-        sentence=sentence(found),
-        facts=_facts(found),
-        listed=listed[:MOST_LISTED],
-        more=max(0, len(listed) - MOST_LISTED),
+        title=f"Trends of {', '.join(suites)}", sentence=sentence(found), facts=_facts(found),
+        listed=listed[:MOST_LISTED], more=max(0, len(listed) - MOST_LISTED),
         metrics=[_metric(name, members, found) for name, members in by_metric.items()],
         problems=list(problems),
-    )
+    )  # fmt: skip
 
 
 def _metric(name: str, members: Sequence[Series], found: Sequence[Series]) -> MetricView:
     several = of_several_suites(found)
-    scale = scale_for([series.measured[-1].value or 0.0 for series in members], unit(name))
+    scale = scale_for([series.measured[-1].value or 0.0 for series in members], columns()[name].unit)
     span = span_of(found)
-    way = {"lower": "↓ lower is better", "higher": "↑ higher is better", None: ""}[direction(name)]
+    way = {"lower": "↓ lower is better", "higher": "↑ higher is better", None: ""}[columns()[name].direction]
     about = METRICS[name].description if name in METRICS else ""
     return MetricView(
         name=name,

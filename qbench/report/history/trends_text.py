@@ -11,8 +11,8 @@ from qbench.report.history.changes import ChangeWords, GapWords, change_words, g
 from qbench.report.history.headline import of_several_suites, prefixed
 from qbench.report.text.sanitize import plain
 from qbench.report.view.digits import scale_for, significant
-from qbench.results.history.history import unit
 from qbench.results.history.series import RunPoint, Series
+from qbench.results.table.columns import columns
 
 BARS = "▁▂▃▄▅▆▇█"
 GAP = "·"
@@ -26,7 +26,7 @@ def drawn(found: Sequence[Series]) -> Table:
     """The series of one metric as a rich table; texts from records are literal, no markup."""
     metric = found[0].metric
     latest = [series.measured[-1].value or 0.0 for series in found]
-    scale = scale_for(latest, unit(metric))
+    scale = scale_for(latest, columns()[metric].unit)
     table = Table(
         title=Text(f"{metric}{f' ({scale.unit})' if scale.unit else ''}", style="bold"),
         box=None, pad_edge=False, title_justify="left", header_style="bold",

@@ -8,6 +8,7 @@ block (`<`, `>`, `&` and the two line separators of JavaScript are escaped in it
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import re
@@ -136,3 +137,16 @@ def _environment() -> jinja2.Environment:
 
 def _asset(name: str) -> str:
     return (files("qbench.report.html") / "templates" / name).read_text(encoding="utf-8")
+
+
+def pack(value: Any) -> str:
+    """JSON, gzip and base64 of the value, which `qbench.unpack` in page.js reads when it is needed.
+
+    Equal values give equal texts. ValueError for NaN and infinity.
+    """
+    return pack_text(json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")))
+
+
+def pack_text(text: str) -> str:
+    """The payload of text that is JSON already."""
+    return base64.b64encode(gzip.compress(text.encode("utf-8", "replace"), 6, mtime=0)).decode()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from math import floor, isfinite, log10
 from typing import Any
 
+from qbench.json_object import JsonObject
 from qbench.probes.energy.metrics import PARTS, per_trial
 from qbench.probes.latency.workloads import workloads
 from qbench.probes.quality.metrics import windows
@@ -25,12 +26,12 @@ def kept(value: Any, digits: int = DIGITS) -> float | None:
     return float(f"{value:.{digits}g}")
 
 
-def series(record: Record) -> list[dict[str, Any]]:
+def series(record: Record) -> list[JsonObject]:
     """Series with title, unit, meaning of a sample, values (None where not finite) and their number."""
     return list(_series(record))
 
 
-def _series(record: Record) -> Iterator[dict[str, Any]]:
+def _series(record: Record) -> Iterator[JsonObject]:
     found = windows(record)
     if found:
         losses = [nats / tokens if tokens else None for nats, tokens in zip(*found, strict=True)]
@@ -50,13 +51,13 @@ def _series(record: Record) -> Iterator[dict[str, Any]]:
             yield _one(f"Gross energy by trial, {part}", f"J/{token}", "trial", joules)
 
 
-def _times(title: str, per: str, seconds: list[float]) -> Iterator[dict[str, Any]]:
+def _times(title: str, per: str, seconds: list[float]) -> Iterator[JsonObject]:
     if seconds:
         scale = scale_for(seconds, "s")
         yield _one(title, f"{scale.unit}{per}", "round", [value / scale.factor for value in seconds])
 
 
-def _one(title: str, unit: str, sample: str, values: list[Any]) -> dict[str, Any]:
+def _one(title: str, unit: str, sample: str, values: list[Any]) -> JsonObject:
     shown = _rounded(values[:MOST])
     return {"title": title, "unit": unit, "sample": sample, "values": shown, "count": len(values)}
 

@@ -12,23 +12,24 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from qbench.json_object import JsonObject
 from qbench.report.view.best import find_best
-from qbench.report.view.cells import LONGEST, LONGEST_REASON, Field, Row, cut, parameters, reason_of
+from qbench.report.view.cells import LONGEST, LONGEST_REASON, Field, cut, parameters, reason_of
 from qbench.report.view.digits import has_steps
 from qbench.report.view.names import short
-from qbench.report.view.table import KERNELS, TableView, field_of, filters, ordered, table_view
-from qbench.results.columns.column import GROUPS, Column
+from qbench.report.view.table import KERNELS, TableView, field_of, filters
+from qbench.results.columns.column import GROUPS, Column, Row
 from qbench.results.table.columns import columns
 
 Packed = list[Any] | dict[str, list[Any]]
 
 
-def column_data(view: TableView, column: Column) -> dict[str, Any]:
+def column_data(view: TableView, column: Column) -> JsonObject:
     """`values` as measured (a text cut where it is long), `texts` what is shown of a number in the unit of
     its column, `alone` by row in a unit of its own where that is another, `reasons` why it is null; parts
     without anything are left out."""
     values = [row[column.name] for row in view.rows]
-    found: dict[str, Any] = {"values": packed(_values(column, values))}
+    found: JsonObject = {"values": packed(_values(column, values))}
     if column.number:
         field = view.fields[column.name]
         found["texts"] = packed(_texts(field, view.rows))
@@ -52,7 +53,7 @@ def best_places(view: TableView) -> dict[str, list[int]]:
 
 def assembled(
     view: TableView, made: Mapping[str, Mapping[str, Any]], best: Mapping[str, list[int]]
-) -> dict[str, Any]:
+) -> JsonObject:
     """Data that `view.js` reads: each part of `column_data` by column, and facts that all columns share."""
     rows, shared = view.rows, _shared_conditions(view.rows)
     return {
@@ -72,13 +73,6 @@ def assembled(
     }
 
 
-def table_data(rows: list[Row]) -> dict[str, Any]:
-    """The whole data of the table, of the frame's rows."""
-    view = table_view(ordered(rows))
-    made = {name: column_data(view, one.column) for name, one in view.fields.items()}
-    return assembled(view, made, best_places(view))
-
-
 def packed(values: Sequence[Hashable]) -> Packed:
     """The list itself, or `{"of": distinct, "at": places}` where at most half are distinct."""
     places: dict[Hashable, int] = {}
@@ -95,25 +89,15 @@ def _defaults(view: TableView) -> list[str]:
     return [*first, *numbers, *(name for name in view.varying if name == KERNELS)]
 
 
-def _head(field: Field, shared: Callable[[Column], str]) -> dict[str, Any]:
+def _head(field: Field, shared: Callable[[Column], str]) -> JsonObject:
     column = field.column
     found = {
-        "name": column.name,
-        "title": column.head,
-        "group": column.group,
-        "number": column.number,
-        "factor": field.scale.factor,
-        "unit": field.scale.unit,
-        "raw_unit": column.shown_unit,
-        "direction": column.direction,
-        "protocol": shared(column),
-        "description": column.explanation,
-        "low": column.low,
-        "high": column.high,
-        "least": column.least,
-        "most": column.most,
+        "name": column.name, "title": column.head, "group": column.group, "number": column.number,
+        "factor": field.scale.factor, "unit": field.scale.unit, "raw_unit": column.shown_unit,
+        "direction": column.direction, "protocol": shared(column), "description": column.explanation,
+        "low": column.low, "high": column.high, "least": column.least, "most": column.most,
         "stderr": column.stderr,
-    }
+    }  # fmt: skip
     return {name: value for name, value in found.items() if value not in ("", None)}
 
 
@@ -150,16 +134,12 @@ def _values(column: Column, values: list[Any]) -> list[Any]:
     return [None if value is None else cut(as_text(value), longest) for value in values]
 
 
-def _parameters(params: str) -> str:
-    return ", ".join(parameters(params))
-
-
 def _moment(value: datetime) -> str:
     return f"{value:%Y-%m-%dT%H:%M:%SZ}"
 
 
 _TEXTS: dict[str, Callable[[Any], str]] = {
-    "params": _parameters,
+    "params": lambda params: ", ".join(parameters(params)),
     "started_at": _moment,
     "ended_at": _moment,
 }

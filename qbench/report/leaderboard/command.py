@@ -12,6 +12,7 @@ from typing import Any
 from qbench.cell import EAGER, Cell
 from qbench.errors import SuiteError
 from qbench.fields import one_line
+from qbench.json_object import JsonObject
 from qbench.suite.load import packaged_suites, parse_suite
 
 SAVED = "saved"
@@ -52,7 +53,7 @@ def origin_of(manifest: Mapping[str, Any]) -> Origin:
         if packaged
         else f"{file} stands under “Environment and suite”, and as suite_text in the run's manifest.json."
     )
-    known: dict[str, Any] = {}
+    known: JsonObject = {}
     try:
         suite = parse_suite(text, file)
         known = {

@@ -1,7 +1,8 @@
 """Details of a cell's panel, collected while records are read, and compressed for the page.
 
     details = Details(origins)
-    frame = from_records(details.watch(records))
+    for record in records:
+        details.take(details.entry(record))
     data = details.data()
 
 Cells are packed some dozens at a time, because neighbours are alike and compress together. What comes from a
@@ -16,7 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from qbench.report.html.compressed_payload import pack_text
+from qbench.json_object import JsonObject
+from qbench.report.html.page import pack_text
 from qbench.report.leaderboard.cell_samples import kept, series
 from qbench.report.leaderboard.command import Origin, command, origin_of
 from qbench.results.store.record import Record
@@ -50,7 +52,7 @@ class Details:
     """`origins`: by run, what its manifest says of its suite."""
 
     origins: Mapping[str, Origin]
-    chunks: list[dict[str, Any]] = field(default_factory=list)
+    chunks: list[JsonObject] = field(default_factory=list)
     without_layers: int = 0
     left_out: int = 0
     _keys: list[str] = field(default_factory=list)
@@ -61,12 +63,6 @@ class Details:
     @classmethod
     def of(cls, manifests: Mapping[str, Mapping[str, Any]]) -> Self:
         return cls({run: origin_of(manifest) for run, manifest in manifests.items()})
-
-    def watch(self, records: Iterable[Record]) -> Iterator[Record]:
-        """Yields the same records, and collects from each."""
-        for record in records:
-            self.take(self.entry(record))
-            yield record
 
     def entry(self, record: Record) -> Entry:
         """Details of the record for a panel; changes nothing here."""
@@ -89,7 +85,7 @@ class Details:
         if self._waiting > CHUNK:
             self._flush()
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> JsonObject:
         """For the page's script: chunks, each with the keys (`run/cell_id`) of its cells in order."""
         self._flush()
         return {"chunks": self.chunks, "without_layers": self.without_layers, "left_out": self.left_out}
@@ -101,18 +97,15 @@ class Details:
             self._size += len(packed)
             self._keys, self._texts, self._waiting = [], [], 0
 
-    def _cell(self, record: Record) -> dict[str, Any]:
+    def _cell(self, record: Record) -> JsonObject:
         origin = self.origins.get(record.run) or origin_of({"suite": record.suite})
         order = command(record.cell, origin)
         return {
-            "command": cut(order.text, 4 * LONGEST),
-            "command_note": order.note,
+            "command": cut(order.text, 4 * LONGEST), "command_note": order.note,
             "file": f"{cut(record.suite)}/{cut(record.run)}/{record.cell.id}.json",
             "sections": [{"title": title, "pairs": pairs} for title, pairs in _sections(record) if pairs],
-            "error": _error(record.error),
-            "series": series(record),
-            "layer_count": len(record.layers),
-        }
+            "error": _error(record.error), "series": series(record), "layer_count": len(record.layers),
+        }  # fmt: skip
 
 
 def json_text(value: Any) -> str:
@@ -138,7 +131,7 @@ def _sections(record: Record) -> Iterator[tuple[str, Pairs]]:
     yield "Time by phase", flat({**seconds, "started": record.started_at, "ended": record.ended_at})
 
 
-def layer_table(layers: list[dict[str, Any]]) -> dict[str, Any]:
+def layer_table(layers: list[JsonObject]) -> JsonObject:
     """Columns with one value a layer: texts, and numbers as numbers, so that the panel can sort them."""
     shown = layers[:MOST_LAYERS]
     return {

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from qbench.json_object import JsonObject
 from qbench.report.charts.charts import ChartSet, chart_set
 from qbench.report.charts.collect import ChartFacts, Collected, chart_facts
 from qbench.report.html.page import Plotlyjs, render_page, write_page
@@ -29,16 +30,9 @@ from qbench.results.store.record import Record, reading
 from qbench.results.table.columns import columns
 
 SCRIPTS = (
-    "packed.js",
-    "view.js",
-    "table.js",
-    "window.js",
-    "keyboard.js",
-    "controls.js",
-    "downloads.js",
-    "pictures.js",
-    "panel.js",
-)
+    "packed.js", "view.js", "table.js", "window.js", "keyboard.js", "controls.js", "downloads.js",
+    "pictures.js", "panel.js",
+)  # fmt: skip
 STYLES = ("table.css", "pictures.css", "panel.css")
 _COLUMN_PARTS = 6
 """Parts of the table that are made side by side."""
@@ -111,7 +105,7 @@ def render(
     rows = plain_rows(frame)
     made = _made(rows, manifests or {}, list(frame.attrs.get("problems", [])), collected or Collected())
     parquet = parquet_bytes(frame) if rows else b""  # not in a forked child: Arrow has threads
-    data: dict[str, Any] = {"pictures": made.charts.data()}
+    data: JsonObject = {"pictures": made.charts.data()}
     if details is not None:
         data["details"] = details.data()
     if rows:
@@ -144,13 +138,13 @@ class _Made:
 
     view: View
     charts: ChartSet
-    table: dict[str, Any]
+    table: JsonObject
     """Data that the script reads."""
     still: StillTable
 
 
 def _made(
-    rows: list[dict[str, Any]],
+    rows: list[JsonObject],
     manifests: Mapping[str, Mapping[str, Any]],
     problems: list[str],
     collected: Collected,
@@ -173,5 +167,5 @@ def _made(
     return _Made(around, charts, table, still_table(view, best))
 
 
-def _columns(view: TableView, shown: list[Column]) -> dict[str, dict[str, Any]]:
+def _columns(view: TableView, shown: list[Column]) -> dict[str, JsonObject]:
     return {column.name: column_data(view, column) for column in shown}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from qbench.report.view.cells import LONGEST_REASON, Field, Row, cut, ends, has_interval, reason_of
+from qbench.report.view.cells import LONGEST_REASON, Field, cut, ends, has_interval, reason_of
 from qbench.report.view.table import KERNELS, TableView, filters, notes
+from qbench.results.columns.column import Row
 
 ROWS = 100
 """Rows that stand in the page's markup; the script draws all of them."""

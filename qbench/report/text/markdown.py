@@ -13,11 +13,12 @@ import pandas as pd
 from qbench import __version__
 from qbench.report.text.markdown_text import LIMIT, bullets, cut_note, details, escaped, table
 from qbench.report.text.sanitize import plain_name
-from qbench.report.view.cells import LONGEST_REASON, Field, Row
+from qbench.report.view.cells import LONGEST_REASON, Field
 from qbench.report.view.context import View, build_view, plain_rows
 from qbench.report.view.facts import Environment, Manifests
 from qbench.report.view.names import short
 from qbench.report.view.table import KERNELS, ordered, table_view
+from qbench.results.columns.column import Row
 from qbench.results.frames.frame import from_store
 from qbench.results.store.folders import Store
 from qbench.results.table.columns import columns, usual

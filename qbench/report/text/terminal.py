@@ -17,11 +17,12 @@ from rich.table import Table
 from rich.text import Text
 
 from qbench.report.text.sanitize import plain, plain_name
-from qbench.report.view.cells import Field, Row
+from qbench.report.view.cells import Field
 from qbench.report.view.context import plain_rows
 from qbench.report.view.names import short
 from qbench.report.view.rows import column_of, sorted_by, that_fit
 from qbench.report.view.table import KERNELS, TableView, field_of, ordered, table_view
+from qbench.results.columns.column import Row
 from qbench.results.table.columns import columns, usual
 
 _COLOURS = {"ok": "green", "failed": "red", "oom": "red", "timeout": "yellow", "skipped": "bright_black"}

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from qbench.report.view.cells import Row, interval
-from qbench.results.columns.column import Column
+from qbench.report.view.cells import interval
+from qbench.results.columns.column import Column, Row
 from qbench.results.table.metrics import METRICS
 
 _ALIKE = ("suite", "run", "model", "dtype", "device", "runtime", "perplexity_protocol")

@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from qbench.report.view.digits import Scale, decimals_for, fixed, scale_for, significant, with_interval
-from qbench.report.view.reasons import in_words
-from qbench.results.columns.column import Column
+from qbench.results.columns.column import Column, Row
 from qbench.results.table.columns import columns
 
-Row = dict[str, Any]
 LONGEST = 240
 """Characters of a text out of a record that a page shows."""
 LONGEST_REASON = 600
@@ -21,6 +18,21 @@ _NOTE = 30
 """Characters that the mark of a cut may take: no fewer are cut."""
 _Z = 1.959964
 """Half the 95 % interval in standard errors."""
+
+_CPU = {
+    "no_driver": "this machine or its kernel has no RAPL counter",
+    "not_supported": "the RAPL counter cannot be read or stands still",
+    "no_permission": "only root may read the RAPL counter",
+}
+_ANY = {
+    "no_driver": "no NVIDIA driver or library",
+    "not_supported": "the GPU has neither an energy counter nor instant power, or its counter stands still",
+    "no_permission": "this user may not read the GPU's energy counter",
+    "mig": "the energy counter knows only the whole GPU, and MIG is on",
+    "window_too_long": "a step of the work outlasts a wrap of the energy counter",
+    "window_too_short": "the window is too short for the energy counter; raise energy.min_window_s",
+}
+"""Codes of `qbench.probes.energy.measure.meter.Reason` → words."""
 
 
 @dataclass(frozen=True)
@@ -112,3 +124,9 @@ def parameters(params: str) -> list[str]:
 def cut(text: str, longest: int = LONGEST) -> str:
     """A long text cut, and marked as cut."""
     return text if len(text) <= longest + _NOTE else f"{text[:longest]} … ({len(text)} characters)"
+
+
+def in_words(reason: str, device: str | None) -> str:
+    """A code's meaning on that device; any other text as it is, without the signs of code."""
+    words = _CPU.get(reason) if device == "cpu" else None
+    return words or _ANY.get(reason) or reason.replace("`", "")

@@ -13,9 +13,10 @@ from typing import get_args
 
 import pandas as pd
 
-from qbench.report.view.cells import Row, cut
+from qbench.report.view.cells import cut
 from qbench.report.view.facts import Environment, Manifests, distinct, environment_of, facts
 from qbench.report.view.summary import answer
+from qbench.results.columns.column import Row
 from qbench.results.store.record import Status
 
 
@@ -97,9 +98,6 @@ def _by_protocol(rows: list[Row]) -> list[tuple[tuple[str, ...], list[Row]]]:
     if len(protocols) < 2:
         return [((), rows)]
     return [
-        (
-            (one,),
-            [row for row in rows if (row["perplexity_protocol"] or protocols[0]) == one],
-        )
+        ((one,), [row for row in rows if (row["perplexity_protocol"] or protocols[0]) == one])
         for one in protocols
     ]

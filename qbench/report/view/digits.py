@@ -75,6 +75,11 @@ def with_interval(value: float, low: float, high: float, digits: int) -> tuple[s
     return _scaled(value, decimals, exponent), f"± {_scaled((high - low) / 2, decimals, exponent)}"
 
 
+def spread_text(value: float, low: float, high: float, digits: int) -> str:
+    """Value and spread (see `with_interval`) in one text."""
+    return " ".join(filter(None, with_interval(value, low, high, digits)))
+
+
 def decimals_for(value: float, low: float, high: float, digits: int) -> int | None:
     """Digits after the point that the interval supports; None for one of no width but rounding's.
 

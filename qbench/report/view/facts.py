@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from qbench.report.view.cells import Row, cut
+from qbench.report.view.cells import cut
+from qbench.results.columns.column import Row
 
 Manifests = Mapping[str, Mapping[str, Any]]
 _NAMED = 8

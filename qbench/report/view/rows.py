@@ -6,8 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from qbench.errors import ResultsError, did_you_mean
-from qbench.report.view.cells import Row
-from qbench.results.columns.column import Column
+from qbench.results.columns.column import Column, Row
 from qbench.results.table.columns import columns
 from qbench.suite.rules import chosen
 

@@ -11,13 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 from qbench.report.view.cells import LONGEST_REASON, cut, reason_of
-from qbench.report.view.digits import scale_for, significant, with_interval
+from qbench.report.view.digits import scale_for, significant, spread_text
 from qbench.report.view.names import name_of
-from qbench.results.compare.status_changes import ENDED
+from qbench.results.columns.column import Row
+from qbench.results.compare.comparison import ENDED
 
-__all__ = ["answer", "name_of"]
-
-Row = dict[str, Any]
 BUDGETS = (4.5, 8.5, 16.5)
 """Bits per weight; the sentence speaks of the tightest that any quantized cell keeps."""
 _VERBS = {
@@ -121,8 +119,7 @@ def _factor(row: Row, name: str) -> str:
 
 def _spread(row: Row, name: str, digits: int) -> str:
     """Value and interval on one line."""
-    texts = with_interval(row[name], _low(row, name), _high(row, name), digits)
-    return " ".join(filter(None, texts)).replace(" ", GLUE)
+    return spread_text(row[name], _low(row, name), _high(row, name), digits).replace(" ", GLUE)
 
 
 def _ties(ties: list[Row], name: str) -> str:

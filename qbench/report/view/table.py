@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from qbench.report.view.cells import Field, Row, cut, reason_of, scale_of
+from qbench.report.view.cells import Field, cut, reason_of, scale_of
 from qbench.report.view.digits import Scale
-from qbench.results.columns.column import Column, Medium
+from qbench.results.columns.column import Column, Medium, Row
 from qbench.results.table.columns import columns, usual
 
 KERNELS = "kernels"

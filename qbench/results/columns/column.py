@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal
+from typing import Any, Literal
 
+Row = dict[str, Any]
+"""A row of a frame: column → value, None for null."""
 Direction = Literal["lower", "higher"]
 Kind = Literal["deterministic", "timed", "fact", "spread"]
 """`deterministic`: same cell, same number. `timed`: it varies. `fact`: how it was measured, a whole number.

@@ -18,18 +18,6 @@ from qbench.results.store.record import Record
 if TYPE_CHECKING:
     from qbench.results.stats.bootstrap import Kind as Correlation
 
-__all__ = [
-    "ByWindow",
-    "Direction",
-    "Display",
-    "Gate",
-    "Kind",
-    "Metric",
-    "Text",
-    "VersusBase",
-    "fact",
-    "in_seconds",
-]
 
 _OVER_WINDOWS = "95 % interval, bootstrap over windows"
 _OF_BLOCKS = "95 % interval, paired by blocks of rounds"

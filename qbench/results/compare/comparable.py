@@ -8,7 +8,7 @@ on everything else too. The subject of the test, qbench and its commit, never ha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from qbench.errors import GateError, did_you_mean
 from qbench.results.store.manifest_facts import differing
@@ -39,10 +39,8 @@ def required(facts: Facts, *, timed: bool, gpu: bool) -> dict[str, str]:
     known = {key: text for key, text in facts.items() if not _known(PLACES, key)}
     known["cpu.vendor"] = _vendor(facts.get("cpu.model", ""))
     if timed:
-        return {
-            key: text for key, text in known.items() if not (_known(UNDER_TEST, key) or _known(PLACES, key))
-        }
-    found = {key: text for key, text in known.items() if _known(COMPUTING, key) and not _known(PLACES, key)}
+        return {key: text for key, text in known.items() if not _known(UNDER_TEST, key)}
+    found = {key: text for key, text in known.items() if _known(COMPUTING, key)}
     if "cpu.flags" in found:
         chosen = sorted({flag for flag in found["cpu.flags"].split() if CHOOSING.fullmatch(flag)})
         found["cpu.flags"] = " ".join(chosen)
@@ -77,16 +75,16 @@ def check_accepted(accept: Iterable[str], a: Facts, b: Facts) -> None:
             raise GateError(f"--accept-environment {key}: neither baseline nor candidate has it; {near}")
 
 
-def refusal(lines: Iterable[str]) -> str | None:
+def refusal(
+    lines: Sequence[str], happened: str = "come from", way_out: str = "Measure a baseline here and accept it"
+) -> str | None:
     """Reason why two sides are not compared, with the way out; None where nothing differs."""
-    found = list(lines)
-    if not found:
+    if not lines:
         return None
-    keys = ",".join(line.partition(": ")[0] for line in found)
-    said = "; ".join(found)
+    keys = ",".join(line.partition(": ")[0] for line in lines)
     return (
-        f"baseline (A) and candidate (B) come from different environments: {said}. Measure a baseline here "
-        f"and accept it, or compare all the same with --accept-environment {keys}"
+        f"baseline (A) and candidate (B) {happened} different environments: {'; '.join(lines)}. {way_out}, "
+        f"or compare all the same with --accept-environment {keys}"
     )
 
 

@@ -11,25 +11,19 @@ Left out: pairing of rounds. Two runs were never interleaved with each other.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qbench.errors import ResultsError
 from qbench.probes.quality.metrics import windows
-from qbench.results.compare.comparison import Comparison, Difference, Pair, Timed
+from qbench.results.compare.comparison import Comparison, Difference, Pair, Timed, status_changes
 from qbench.results.compare.paired import paired
-from qbench.results.compare.status_changes import status_changes
 from qbench.results.store.folders import Store
 from qbench.results.store.lookup import probe
 from qbench.results.store.manifest_facts import differing, facts
-from qbench.results.store.record import Record
+from qbench.results.store.record import Record, by_id
 from qbench.results.table.metrics import METRICS
-
-__all__ = [
-    "WINDOWS", "Comparison", "Difference", "Pair", "Source", "Timed", "compare", "compare_folders",
-    "compare_sources", "described", "deterministic", "differences", "pair_of", "read_source",
-]  # fmt: skip
 
 WINDOWS = "nll by window"
 """Name of the losses by window, compared beside the metrics made of them, so that no two errors cancel."""
@@ -40,22 +34,9 @@ Values = Mapping[str, float | list[Any]]
 """Metric → its value, or raw values of which there are many; a value may be None or a list of numbers."""
 
 
-@dataclass
-class _Side:
-    by_id: dict[str, Record] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, records: Iterable[Record]) -> _Side:
-        """Cell id → record; of two records of one cell (two suites may share it) the newer."""
-        side = cls()
-        for record in sorted(records, key=lambda record: record.started_at):
-            side.by_id[record.cell.id] = record
-        return side
-
-
 def compare(a: Iterable[Record], b: Iterable[Record], environment: Sequence[str] = ()) -> Comparison:
     """Compares two sets of records; cells come in the order of their start in `a`."""
-    first, second = _Side.of(a).by_id, _Side.of(b).by_id
+    first, second = by_id(a), by_id(b)
     both = [(first[name], second[name]) for name in first if name in second]
     not_ok = status_changes(both)
     return Comparison(

@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
+from qbench.json_object import JsonObject
 from qbench.results.compare.paired import Paired
-from qbench.results.compare.status_changes import StatusChange, cells, lacking, lost
+from qbench.results.store.record import Record
+
+ENDED = {"failed": "failed", "oom": "ran out of memory", "timeout": "ran out of time"}
+"""Status → words for the end of the cell."""
+
+
+@dataclass(frozen=True)
+class StatusChange:
+    """Statuses of a cell that both sides hold and that is not ok on at least one of them."""
+
+    cell_id: str
+    a: str
+    b: str
+
+    @property
+    def lost(self) -> bool:
+        return self.a == "ok"
+
+    @property
+    def gained(self) -> bool:
+        return self.b == "ok"
+
+    @property
+    def where(self) -> str:
+        """`ok in A, failed in B`, `failed on both sides`."""
+        return f"{self.a} on both sides" if self.a == self.b else f"{self.a} in A, {self.b} in B"
 
 
 @dataclass(frozen=True)
@@ -79,12 +105,18 @@ class Comparison:
     @property
     def lost(self) -> str:
         """`23 cells that ended well in A failed in B`; empty where there are none."""
-        return lost(self.ends)
+        broke = [one.b for one in self.ends if one.lost]
+        return f"{cells(len(broke))} that ended well in A {ended(broke, 'B')}" if broke else ""
 
     @property
     def lacking(self) -> list[str]:
         """Sentences, without full stops, on further cells that were not compared."""
-        return lacking(self.ends, len(self.only_a), len(self.only_b))
+        mended = [one.a for one in self.ends if one.gained]
+        neither = sum(not one.lost and not one.gained for one in self.ends)
+        said = [f"{cells(len(mended))} that {ended(mended, 'A')} ended well in B"] if mended else []
+        said += [f"{cells(len(lines))} {'is' if len(lines) == 1 else 'are'} in {side} only"
+                 for side, lines in (("A", self.only_a), ("B", self.only_b)) if lines]  # fmt: skip
+        return said + ([f"{cells(neither)} ended well on neither side"] if neither else [])
 
     def of(self, count: int) -> str:
         """`27 cells`; where some were not compared, `the 27 cells that ended well on both sides`."""
@@ -108,6 +140,41 @@ class Comparison:
         """Summary: cells that B lost, equality of those compared, and others that were not compared."""
         return "; ".join(filter(None, (self.lost, self.equality, *self.lacking)))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """The comparison as JSON values."""
         return {"verdict": self.verdict, **asdict(self)}
+
+
+def status_changes(pairs: Iterable[tuple[Record, Record]]) -> list[tuple[StatusChange, str]]:
+    """Cells that are not ok on both sides, each in words with the reasons.
+
+    Cells that B lost come first, those that are ok on neither side last.
+    """
+    found = [
+        (StatusChange(a.cell.id, a.status, b.status), _in_words(a, b))
+        for a, b in pairs
+        if not a.status == b.status == "ok"
+    ]
+    return sorted(found, key=lambda one: (not one[0].lost, not one[0].gained))
+
+
+def cells(count: int) -> str:
+    return f"{count} cell{'' if count == 1 else 's'}"
+
+
+def ended(statuses: Sequence[str], side: str) -> str:
+    """`failed in B`, `were skipped in B`, `did not end well in B (20 failed, 3 oom)`."""
+    counts = Counter(statuses)
+    if len(counts) > 1:
+        how = ", ".join(f"{count} {status}" for status, count in counts.items())
+        return f"did not end well in {side} ({how})"
+    were = "was" if len(statuses) == 1 else "were"
+    return f"{ENDED.get(statuses[0], f'{were} {statuses[0]}')} in {side}"
+
+
+def _in_words(a: Record, b: Record) -> str:
+    """`austen-6m gptq bf16 cpu: B: failed, ValueError: …`."""
+    reasons = [
+        f"{name}: {record.status}, {record.reason}" for name, record in (("A", a), ("B", b)) if record.reason
+    ]
+    return f"{a.cell.model.name} {a.cell.label} {a.cell.dtype} {a.cell.device}: {'; '.join(reasons)}"

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from qbench.results.columns.column import Column
 from qbench.results.frames.layer_frame import LAYER_COLUMNS
-from qbench.results.frames.raw_series import quantities
-from qbench.results.frames.sample_frame import SAMPLE_COLUMNS
+from qbench.results.frames.sample_frame import SAMPLE_COLUMNS, quantities
 from qbench.results.table.columns import columns
 
 TABLES: dict[str, tuple[str, str, Mapping[str, Column]]] = {

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
+from qbench.json_object import JsonObject
 from qbench.results.stats.medians import median_interval, ratio_interval
 
 FLOAT = "F.linear"
 
 
-def kernel_rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+def kernel_rows(found: Mapping[str, Any]) -> list[JsonObject]:
     """A row for each case, in its order. `speedup` is F.linear's median over this one's, on the same shape
     and rows; ends are None for too few turns, shares None without a ceiling."""
     floats = {
@@ -25,7 +26,7 @@ def kernel_rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _row(
     case: Mapping[str, Any], floats: list[float], ceilings: Mapping[str, Any], cache_bytes: int
-) -> dict[str, Any]:
+) -> JsonObject:
     n, k = case["shape"]
     seconds = median(case["samples"])
     low, high = median_interval(case["samples"]) or (None, None)
@@ -33,17 +34,11 @@ def _row(
     read = ceilings.get("read_bytes_per_s")
     rate = (ceilings.get("gemm_flop_per_s") or {}).get(case["arithmetic"])
     return {
-        "shape": f"{n}×{k}",
-        "rows": case["rows"],
-        "method": case["method"],
+        "shape": f"{n}×{k}", "rows": case["rows"], "method": case["method"],
         "kernel": case["kernel"] if case["kernel"] == case["ran"] else f"{case['kernel']}: {case['ran']}",
-        "median_s": seconds,
-        "low_s": low,
-        "high_s": high,
-        "speedup": median(floats) / seconds,
-        "speedup_low": ratio_low,
-        "speedup_high": ratio_high,
+        "median_s": seconds, "low_s": low, "high_s": high, "speedup": median(floats) / seconds,
+        "speedup_low": ratio_low, "speedup_high": ratio_high,
         "bandwidth_share": case["weight_bytes"] / seconds / read if read else None,
         "flops_share": 2 * n * k * case["rows"] / seconds / rate if rate else None,
         "cached": case["rotated_bytes"] < cache_bytes,
-    }
+    }  # fmt: skip

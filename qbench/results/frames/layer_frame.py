@@ -13,23 +13,17 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from qbench.results.columns.column import Column
-from qbench.results.frames.identity import IDENTITY, identity
-from qbench.results.frames.typed import typed
-from qbench.results.store.folders import Store
-from qbench.results.store.parallel import uncollected
+from qbench.results.columns.column import Column, Row
+from qbench.results.frames.typed import read_frame, typed
 from qbench.results.store.record import Record
+from qbench.results.table.columns import IDENTITY, identity
 
 PARTS = {
-    "codes": "codes at their true width",
-    "scales": "scales",
-    "zeros": "zero points",
+    "codes": "codes at their true width", "scales": "scales", "zeros": "zero points",
     "permutation": "order of the inputs, where it was changed",
-    "input_scale": "static scales of the inputs",
-    "outliers": "columns that were kept in higher precision",
-    "bias": "bias, which is not quantized",
-    "prepared": "copies that a kernel made for itself",
-}
+    "input_scale": "static scales of the inputs", "outliers": "columns that were kept in higher precision",
+    "bias": "bias, which is not quantized", "prepared": "copies that a kernel made for itself",
+}  # fmt: skip
 """Parts of a layer's `bytes`, a column each."""
 
 LAYER_COLUMNS = {
@@ -75,11 +69,7 @@ def layers(
     `frame.attrs["units"]`. A cell without quantized layers (`none`, a failed one) has no row; what was left
     out is named in `frame.attrs["problems"]`.
     """
-    store = Store(Path(path), strict=strict)
-    with uncollected():
-        frame = layers_of(record for run in store.chosen(runs) for record in store.records(run))
-    frame.attrs["problems"] = list(store.problems)
-    return frame
+    return read_frame(path, runs, strict, layers_of)
 
 
 def layers_of(records: Iterable[Record]) -> pd.DataFrame:
@@ -88,28 +78,25 @@ def layers_of(records: Iterable[Record]) -> pd.DataFrame:
     return typed({name: [row[name] for row in rows] for name in LAYER_COLUMNS}, LAYER_COLUMNS)
 
 
-def layer_rows(record: Record) -> list[dict[str, Any]]:
+def layer_rows(record: Record) -> list[Row]:
     """A row for each of the record's layers: column → value, None for null."""
     own = identity(record)
     return [{**own, **_facts(layer)} for layer in record.layers]
 
 
-def _facts(layer: Mapping[str, Any]) -> dict[str, Any]:
+def _facts(layer: Mapping[str, Any]) -> Row:
     shape, parts, executed = (
         layer.get("shape") or (None, None),
         layer.get("bytes") or {},
         layer.get("executed"),
     )
     return {
-        **{name: layer.get(name) for name in _PLAIN},
-        "rows": shape[0],
-        "cols": shape[1],
+        **{name: layer.get(name) for name in _PLAIN}, "rows": shape[0], "cols": shape[1],
         "params": _json(layer.get("params")),
         "kernels": ", ".join(dict.fromkeys(run["kernel"] for run in executed or ())) or None,
-        "executed": _json(executed),
-        **{f"{name}_bytes": parts.get(name) for name in PARTS},
+        "executed": _json(executed), **{f"{name}_bytes": parts.get(name) for name in PARTS},
         "notes": _json(layer.get("notes")),
-    }
+    }  # fmt: skip
 
 
 def _json(value: Any) -> str | None:

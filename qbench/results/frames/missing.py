@@ -8,13 +8,12 @@ base.
 from __future__ import annotations
 
 from operator import itemgetter
-from typing import Any
 
+from qbench.results.columns.column import Row
 from qbench.results.columns.metric import Metric
 from qbench.results.frames.base import BY_WINDOW, PAIRED, QUOTIENTS, Related
 from qbench.results.table.metrics import METRICS
 
-Row = dict[str, Any]
 Reasons = dict[str, str]
 
 ONE_WINDOW = "one window says nothing of the spread"

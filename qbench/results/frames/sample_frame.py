@@ -8,7 +8,7 @@ Texts are categories, so that the hundreds of rows of a cell cost little more th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -17,14 +17,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from qbench.json_object import JsonObject
+from qbench.probes.registry import probes
 from qbench.results.columns.column import Column
 from qbench.results.columns.raw_series import RawSeries
-from qbench.results.frames.identity import IDENTITY, identity
-from qbench.results.frames.raw_series import raw_series
-from qbench.results.frames.typed import categorical, numbers
-from qbench.results.store.folders import Store
-from qbench.results.store.parallel import uncollected
+from qbench.results.frames.typed import categorical, numbers, read_frame
 from qbench.results.store.record import Record
+from qbench.results.table.columns import IDENTITY, identity
 
 _TEXTS = ("probe", "quantity", "item", "unit")
 _OF_A_SERIES = ("prompt_length", "batch_size")
@@ -60,16 +59,12 @@ def samples(
     of `value` stands in its row, that of the other columns in `frame.attrs["units"]`. A cell without samples
     (a failed one) has no row; what was left out is named in `frame.attrs["problems"]`.
     """
-    store = Store(Path(path), strict=strict)
-    with uncollected():
-        frame = samples_of(record for run in store.chosen(runs) for record in store.records(run))
-    frame.attrs["problems"] = list(store.problems)
-    return frame
+    return read_frame(path, runs, strict, samples_of)
 
 
 def samples_of(records: Iterable[Record]) -> pd.DataFrame:
     """Raw samples of these records, in their order. Each is let go as soon as its numbers are taken."""
-    identities, owners, series = list[dict[str, Any]](), list[int](), list[RawSeries]()
+    identities, owners, series = list[JsonObject](), list[int](), list[RawSeries]()
     for number, record in enumerate(records):
         identities.append(identity(record))
         found = [one for one in raw_series(record) if one.values]
@@ -78,11 +73,9 @@ def samples_of(records: Iterable[Record]) -> pd.DataFrame:
     return _framed(identities, np.asarray(owners, dtype=np.int64), series)
 
 
-def _framed(
-    identities: list[dict[str, Any]], owners: NDArray[np.int64], series: list[RawSeries]
-) -> pd.DataFrame:
+def _framed(identities: list[JsonObject], owners: NDArray[np.int64], series: list[RawSeries]) -> pd.DataFrame:
     sizes = np.fromiter((len(one.values) for one in series), np.int64, len(series))
-    data: dict[str, Any] = {}
+    data: JsonObject = {}
     for column in IDENTITY:
         values = [one[column.name] for one in identities]
         data[column.name] = _repeated(values, column.dtype, owners.repeat(sizes))
@@ -111,3 +104,22 @@ def _repeated(values: Sequence[Any], dtype: str, places: NDArray[np.int64]) -> A
 
 def _listed(values: Sequence[Any] | None, size: int) -> Sequence[Any]:
     return [None] * size if values is None else values
+
+
+def raw_series(record: Record) -> Iterator[RawSeries]:
+    """Every raw number of the record's samples and phases, in the order of the probes."""
+    for probe in probes().values():
+        if probe.name in record.samples:
+            yield from probe.series(record)
+    for name, seconds in record.phases.items():
+        yield RawSeries("phases", name, "s", [seconds])
+
+
+def quantities() -> dict[tuple[str, str], str]:
+    """(probe, quantity) → meaning."""
+    found = {
+        (probe.name, name): meaning
+        for probe in probes().values()
+        for name, meaning in probe.quantities.items()
+    }
+    return {**found, ("phases", "start, load, …"): "seconds of a phase of the worker"}

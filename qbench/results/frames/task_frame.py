@@ -11,43 +11,27 @@ say anything, and under no difference each of them falls to either side with pro
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 
+from qbench.json_object import JsonObject
 from qbench.probes.tasks.metrics import mcnemar_p, stderr_of_mean
-from qbench.results.frames.base import Related, base_of, find_bases, measured_of, related_of
+from qbench.results.columns.column import Row
+from qbench.results.frames.base import base_of, find_bases, measured_of, related_of
 from qbench.results.store.folders import Store
 from qbench.results.store.lookup import probe
 from qbench.results.store.record import Record
+from qbench.results.table.columns import identity
 
 TASK_COLUMNS = {
-    "suite": "string",
-    "run": "string",
-    "cell_id": "string",
-    "model": "string",
-    "method": "string",
-    "label": "string",
-    "dtype": "string",
-    "device": "string",
-    "repetition": "Int64",
-    "task": "string",
-    "metric": "string",
-    "filter": "string",
-    "value": "float64",
-    "stderr": "float64",
-    "documents": "Int64",
-    "num_fewshot": "Int64",
-    "higher_is_better": "boolean",
-    "base_value": "float64",
-    "change": "float64",
-    "change_stderr": "float64",
-    "lost": "Int64",
-    "gained": "Int64",
-    "mcnemar_p": "float64",
-}
+    "suite": "string", "run": "string", "cell_id": "string", "model": "string", "method": "string",
+    "label": "string", "dtype": "string", "device": "string", "repetition": "Int64", "task": "string",
+    "metric": "string", "filter": "string", "value": "float64", "stderr": "float64", "documents": "Int64",
+    "num_fewshot": "Int64", "higher_is_better": "boolean", "base_value": "float64", "change": "float64",
+    "change_stderr": "float64", "lost": "Int64", "gained": "Int64", "mcnemar_p": "float64",
+}  # fmt: skip
 """Columns of `task_results`, in order, with their dtypes: `lost` and `gained` count documents that the base
 answers right and this cell wrong, and the other way round; `change_stderr` is that of the paired mean
 difference."""
@@ -63,40 +47,30 @@ def task_results(records: Iterable[Record]) -> pd.DataFrame:
     """A row per cell, task (or group) and metric, of the records that have tasks; bases are found among
     them."""
     measured = [
-        _Measured(record, related_of(record, record.cell.id, measured_of(record)))
+        (record, related_of(record, record.cell.id, measured_of(record)))
         for record in records
-        if _has(record)
+        if probe(record, "tasks").get("tasks")
     ]
-    bases = find_bases(one.cell for one in measured)
-    by_cell = {(one.cell.key, one.cell.cell_id): one for one in measured}
+    bases = find_bases(cell for _, cell in measured)
+    by_cell = {(cell.key, cell.cell_id): record for record, cell in measured}
     rows = []
-    for one in measured:
-        base = base_of(one.cell, bases)
-        rows += list(_rows(one.record, by_cell[base.key, base.cell_id].record if base else None))
+    for record, cell in measured:
+        base = base_of(cell, bases)
+        rows += list(_rows(record, by_cell[base.key, base.cell_id] if base else None))
     data = {
         name: pd.Series([row.get(name) for row in rows], dtype=dtype) for name, dtype in TASK_COLUMNS.items()
     }
     return pd.DataFrame(data)
 
 
-@dataclass(frozen=True)
-class _Measured:
-    record: Record
-    cell: Related
-
-
-def _has(record: Record) -> bool:
-    return bool(probe(record, "tasks").get("tasks"))
-
-
-def _rows(record: Record, base: Record | None) -> Iterator[dict[str, Any]]:
+def _rows(record: Record, base: Record | None) -> Iterator[Row]:
     found = probe(record, "tasks")
     others = {one["name"]: one for one in probe(base, "tasks").get("tasks", [])} if base else {}
     for task in (*found["tasks"], *found.get("groups", [])):
         for key, result in task["results"].items():
             metric, _, kind = key.partition(",")
             yield {
-                **_identity(record),
+                **identity(record),
                 "task": task["name"],
                 "metric": metric,
                 "filter": kind,
@@ -107,20 +81,13 @@ def _rows(record: Record, base: Record | None) -> Iterator[dict[str, Any]]:
             }
 
 
-def _identity(record: Record) -> dict[str, Any]:
-    cell = record.cell
-    names = ("method", "label", "dtype", "device", "repetition")
-    own = {"suite": record.suite, "run": record.run, "cell_id": cell.id, "model": cell.model.name}
-    return {**own, **{name: getattr(cell, name) for name in names}}
-
-
-def _against(task: dict[str, Any], base: dict[str, Any] | None, key: str) -> dict[str, Any]:
+def _against(task: JsonObject, base: JsonObject | None, key: str) -> Row:
     """The paired change of one metric; empty where there is no base on the same documents."""
     if base is None or key not in base["results"]:
         return {}
     if task["documents_sha256"] != base["documents_sha256"]:
         return {}
-    found: dict[str, Any] = {"base_value": base["results"][key]["value"]}
+    found: Row = {"base_value": base["results"][key]["value"]}
     if found["base_value"] is not None and task["results"][key]["value"] is not None:
         found["change"] = task["results"][key]["value"] - found["base_value"]
     pairs = list(zip(task["items"].get(key, []), base["items"].get(key, []), strict=True))

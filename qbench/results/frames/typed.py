@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from qbench.results.columns.column import Column
+from qbench.results.store.folders import Store
 from qbench.results.store.lookup import WHOLE_END
+from qbench.results.store.parallel import uncollected
+from qbench.results.store.record import Record
 
 
 def typed(values: Mapping[str, Any], known: Mapping[str, Column]) -> pd.DataFrame:
@@ -18,6 +22,17 @@ def typed(values: Mapping[str, Any], known: Mapping[str, Column]) -> pd.DataFram
     frame = pd.DataFrame(data, copy=False)
     frame.attrs["units"] = {name: column.unit for name, column in known.items() if column.unit}
     frame.attrs["problems"] = []
+    return frame
+
+
+def read_frame(
+    path: str | Path, runs: str, strict: bool, made: Callable[[Iterator[Record]], pd.DataFrame]
+) -> pd.DataFrame:
+    """The frame that `made` makes of the store's records; what was left out stands in `attrs["problems"]`."""
+    store = Store(Path(path), strict=strict)
+    with uncollected():
+        frame = made(record for run in store.chosen(runs) for record in store.records(run))
+    frame.attrs["problems"] = list(store.problems)
     return frame
 
 

@@ -19,9 +19,9 @@ import pandas as pd
 
 from qbench.errors import ResultsError, did_you_mean
 from qbench.fields import Rule
-from qbench.results.columns.column import Direction
+from qbench.results.columns.column import Row
 from qbench.results.frames.frame import from_store
-from qbench.results.history.history_frame import Row, tidy
+from qbench.results.history.history_frame import tidy
 from qbench.results.history.runs import HistoryRun, read_runs
 from qbench.results.history.series import Change, RunPoint, Series, changes_of
 from qbench.results.store.folders import Store
@@ -61,14 +61,6 @@ def metrics() -> list[str]:
 
 def is_deterministic(metric: str) -> bool:
     return columns()[metric].kind == "deterministic"
-
-
-def direction(metric: str) -> Direction | None:
-    return columns()[metric].direction
-
-
-def unit(metric: str) -> str:
-    return columns()[metric].unit
 
 
 def read_series(
@@ -211,7 +203,7 @@ def _row(series: Series, point: RunPoint, segment: int, change: Change | None) -
         ),
         **{name: series.facts[name] for name in IDENTITY},
         "metric": series.metric,
-        "unit": unit(series.metric),
+        "unit": columns()[series.metric].unit,
         "value": point.value,
         "low": point.low,
         "high": point.high,

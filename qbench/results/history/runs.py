@@ -114,16 +114,11 @@ def _history_run(run: Run, manifest: Mapping[str, Any]) -> HistoryRun:
     environment = _mapping(manifest.get("environment"))
     git = _mapping(environment.get("git"))
     return HistoryRun(
-        run.suite,
-        run.name,
-        _time(manifest.get("started_at"), run.name),
-        str(git["commit"]) if git.get("commit") else None,
-        bool(git.get("dirty")),
-        str(environment.get("qbench", "")),
-        comparable(environment),
-        _computing(environment),
+        run.suite, run.name, _time(manifest.get("started_at"), run.name),
+        str(git["commit"]) if git.get("commit") else None, bool(git.get("dirty")),
+        str(environment.get("qbench", "")), comparable(environment), _computing(environment),
         {str(key): str(value) for key, value in _mapping(manifest.get("cells")).items()},
-    )
+    )  # fmt: skip
 
 
 def _time(started: Any, name: str) -> datetime | None:

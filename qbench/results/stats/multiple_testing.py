@@ -41,10 +41,7 @@ def benjamini_hochberg(p: Sequence[float] | Array) -> Array:
     return np.asarray(false_discovery_control(values, method="bh")) if len(values) else values
 
 
-CORRECTIONS: dict[str, Callable[[Sequence[float] | Array], Array]] = {
-    "holm": holm,
-    "bh": benjamini_hochberg,
-}
+CORRECTIONS: dict[str, Callable[[Sequence[float] | Array], Array]] = {"holm": holm, "bh": benjamini_hochberg}
 
 
 def _checked(p: Sequence[float] | Array) -> Array:

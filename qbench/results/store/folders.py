@@ -20,24 +20,10 @@ from typing import Any, TypeVar
 import orjson
 
 from qbench.errors import ResultsError, did_you_mean
-from qbench.results.store.atomic import make_folder, remove_leftovers, write_bytes_atomic, write_json_atomic
-from qbench.results.store.lock import lock
+from qbench.json_object import JsonObject
+from qbench.results.store.atomic import make_folder, write_json_atomic
 from qbench.results.store.parallel import in_parts, uncollected
 from qbench.results.store.record import Record
-
-__all__ = [
-    "MANIFEST",
-    "Run",
-    "Store",
-    "lock",
-    "new_run_name",
-    "read_json",
-    "remove_leftovers",
-    "write_bytes_atomic",
-    "write_json_atomic",
-    "write_manifest",
-    "write_record",
-]
 
 MANIFEST = "manifest.json"
 RECORD_NAME = re.compile(r"[0-9a-f]{16}\.json")
@@ -77,7 +63,7 @@ def write_record(run_folder: Path, record: Record) -> Path:
     return path
 
 
-def write_manifest(run_folder: Path, manifest: dict[str, Any]) -> Path:
+def write_manifest(run_folder: Path, manifest: JsonObject) -> Path:
     """Stores the run's manifest atomically, makes the run's folder if need be, and returns the path."""
     make_folder(run_folder)
     path = run_folder / MANIFEST
@@ -133,7 +119,7 @@ class Store:
             )
         return found
 
-    def manifest(self, run: Run) -> dict[str, Any]:
+    def manifest(self, run: Run) -> JsonObject:
         """The run's manifest; empty, and a problem noted, where it cannot be read and `strict` is off."""
         return self._tolerate(lambda: _manifest(run.folder / MANIFEST), otherwise={})
 
@@ -159,7 +145,7 @@ class Store:
             self.problems += problems
             yield found
 
-    def _records(self, paths: Iterable[str], ceilings: dict[str, Any]) -> Iterator[Record]:
+    def _records(self, paths: Iterable[str], ceilings: JsonObject) -> Iterator[Record]:
         for path in paths:
             read = functools.partial(_record, path, ceilings)
             if (record := self._tolerate(read, otherwise=None)) is not None:
@@ -182,6 +168,17 @@ class Store:
             return otherwise
 
 
+def only_run(folder: Path) -> Run:
+    """The newest run of the one suite under `folder`, or the run that it is; else ResultsError."""
+    found = Store(folder).newest()
+    if not found:
+        raise ResultsError(f"no runs in {folder}; name a suite's folder of results, or a run's")
+    if len(found) > 1:
+        suites = ", ".join(run.suite for run in found)
+        raise ResultsError(f"{folder} holds several suites ({suites}); name one's folder, or a run's")
+    return found[0]
+
+
 def _paths(folder: Path) -> list[str]:
     """Paths of a run's records, sorted; texts, because Paths take long to make and to sort."""
     return [
@@ -191,7 +188,7 @@ def _paths(folder: Path) -> list[str]:
     ]
 
 
-def _record(path: Path | str, ceilings: dict[str, Any]) -> Record:
+def _record(path: Path | str, ceilings: JsonObject) -> Record:
     data = read_json(path)
     try:
         record = Record.from_dict(data)
@@ -203,14 +200,14 @@ def _record(path: Path | str, ceilings: dict[str, Any]) -> Record:
     return record
 
 
-def _manifest(path: Path) -> dict[str, Any]:
+def _manifest(path: Path) -> JsonObject:
     data = read_json(path)
     if not isinstance(data, dict):
         raise ResultsError(f"{path}: a manifest is a JSON object, this is a {type(data).__name__}")
     return data
 
 
-def _ceilings(folder: Path) -> dict[str, Any]:
+def _ceilings(folder: Path) -> JsonObject:
     """Measured peak rates of the run's machine, by device; empty where no manifest has them."""
     try:
         found = _manifest(folder / MANIFEST).get("ceilings")

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self, get_args
+from typing import Literal, Self, get_args
 
 from qbench.cell import Cell
 from qbench.errors import ResultsError
+from qbench.json_object import JsonObject
 from qbench.results.store.shapes import misfit
 
 SCHEMA = 1
@@ -43,20 +44,20 @@ class Record:
     ended_at: str = ""
     phases: dict[str, float] = field(default_factory=dict)
     """Seconds by phase: start, load, quantize, perplexity, …"""
-    environment: dict[str, Any] = field(default_factory=dict)
+    environment: JsonObject = field(default_factory=dict)
     """Facts of this cell's process: pid, threads, load average, device, peak RSS."""
-    model: dict[str, Any] = field(default_factory=dict)
+    model: JsonObject = field(default_factory=dict)
     """Facts of the loaded model: class, parameters, layers, shapes, tied head, vocabulary."""
-    layers: list[dict[str, Any]] = field(default_factory=list)
-    samples: dict[str, dict[str, Any]] = field(default_factory=dict)
+    layers: list[JsonObject] = field(default_factory=list)
+    samples: dict[str, JsonObject] = field(default_factory=dict)
     schema: int = SCHEMA
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """The record as JSON values, with its cell's id."""
         return {**dataclasses.asdict(self), "cell": self.cell.to_dict(), "cell_id": self.cell.id}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
+    def from_dict(cls, data: JsonObject) -> Self:
         """The record of these JSON values; ResultsError where they are none of a known schema."""
         if not isinstance(data, dict):
             raise ResultsError(f"a record is a JSON object, this is a {type(data).__name__}")
@@ -75,6 +76,11 @@ class Record:
         return record
 
 
+def by_id(records: Iterable[Record]) -> dict[str, Record]:
+    """Cell id → record; of two records of one cell (two suites may share it) the newer."""
+    return {record.cell.id: record for record in sorted(records, key=lambda record: record.started_at)}
+
+
 @contextlib.contextmanager
 def reading(record: Record) -> Iterator[None]:
     """Context for taking numbers out of a record: a value of an unexpected shape, deeper than was checked,
@@ -89,7 +95,7 @@ def reading(record: Record) -> Iterator[None]:
         ) from error
 
 
-def migrate(data: dict[str, Any]) -> dict[str, Any]:
+def migrate(data: JsonObject) -> JsonObject:
     """Brings a record's dict to the present schema; raises ResultsError for one from the future."""
     schema = data.get("schema")
     if schema == SCHEMA:

@@ -10,7 +10,8 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping
 
 from qbench.errors import ResultsError
-from qbench.results.columns.column import ENDS, Column, Medium, Place, heading
+from qbench.results.columns.column import ENDS, Column, Medium, Place, Row, heading
+from qbench.results.store.record import Record
 from qbench.results.table.metrics import METRICS, TEXTS
 
 
@@ -94,3 +95,24 @@ _CLOSING = (
     _column("started_at", "start of the cell, UTC", _UTC, Place.CLOSING, title="Started"),
     _column("ended_at", "end of the cell, UTC", _UTC, Place.CLOSING, title="Ended"),
 )  # fmt: skip
+
+
+NAMES = (
+    "suite", "run", "cell_id", "model", "method", "label", "dtype", "device", "runtime", "repetition",
+)  # fmt: skip
+
+
+def _long(name: str) -> Column:
+    """Columns of the frame of cells, with every text a category, since it stands in hundreds of rows."""
+    known = columns()[name]
+    return Column(name, "", known.description, "Int64" if known.dtype == "Int64" else "category")
+
+
+IDENTITY = tuple(_long(name) for name in NAMES)
+
+
+def identity(record: Record) -> Row:
+    """Identity of a row of samples, layers or tasks: column → value, under the names of `qbench.load()`."""
+    cell = record.cell
+    own = {"suite": record.suite, "run": record.run, "cell_id": cell.id, "model": cell.model.name}
+    return {**own, **{name: getattr(cell, name) for name in NAMES[4:]}}

@@ -20,8 +20,6 @@ from qbench.results.columns.metric import Metric, Text
 from qbench.results.store.lookup import WHOLE_END, Value, absent, within
 from qbench.results.store.record import Record
 
-__all__ = ["METRICS", "TEXTS", "Metric", "assembled", "values"]
-
 GROUP = "qbench.metrics"
 Declared = Iterable[tuple[str, Metric]]
 """Source of a metric in words, and the metric."""

@@ -39,9 +39,17 @@ class Listener(Protocol):
     """Events of a run, for a progress display."""
 
     def begin(self, run: Run, planned: Sequence[Planned]) -> None: ...
-    def phase(self, cell: Cell, name: str) -> None: ...
+
+    def phase(self, cell: Cell, name: str) -> None:
+        """A cell entered a phase."""
+        return
+
     def record(self, record: Record) -> None: ...
-    def tick(self) -> None: ...
+
+    def tick(self) -> None:
+        """A second has passed in which nothing is timed."""
+        return
+
     def note(self, text: str) -> None: ...
 
 

@@ -12,9 +12,8 @@ import pytest
 
 from qbench.errors import ResultsError
 from qbench.gate.baseline.baseline import accept, baseline_file, read_baseline
-from qbench.gate.baseline.choose import only_run
 from qbench.results.store.atomic import write_bytes_atomic
-from qbench.results.store.folders import Run, write_manifest
+from qbench.results.store.folders import Run, only_run, write_manifest
 from tests.results import factory
 
 RECORDS = [factory.record(), factory.record("absmax")]
@@ -36,7 +35,8 @@ def test_a_place_that_cannot_be_is_a_clear_error(tmp_path: Path) -> None:
 
 SLOW = """
 import pathlib, sys, time
-from qbench.gate.baseline import baseline, choose
+from qbench.gate.baseline import baseline
+from qbench.results.store.folders import only_run
 folder, write = pathlib.Path(sys.argv[1]), baseline.write_bytes_atomic
 def slowly(path, content):
     (folder / "reading").touch()
@@ -44,7 +44,7 @@ def slowly(path, content):
     write(path, content)
 baseline.write_bytes_atomic = slowly
 path = baseline.baseline_file(folder, "quickstart")
-baseline.accept(choose.only_run(folder / "a"), path, "the slow one", allow_failed=True)
+baseline.accept(only_run(folder / "a"), path, "the slow one", allow_failed=True)
 """
 
 

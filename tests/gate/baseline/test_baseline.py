@@ -11,10 +11,9 @@ import pytest
 
 from qbench.errors import ResultsError, SuiteError
 from qbench.gate.baseline.baseline import accept, baseline_file, read_baseline
-from qbench.gate.baseline.choose import only_run
 from qbench.gate.verdicts.finding import GateResult
 from qbench.gate.verdicts.stored import gate_stored
-from qbench.results.store.folders import write_manifest
+from qbench.results.store.folders import only_run, write_manifest
 from qbench.results.store.record import Record
 from qbench.suite.load import parse_suite
 from tests.results import factory

@@ -55,13 +55,13 @@ def test_a_slow_cell_is_worse_and_the_others_are_the_same(correction: str) -> No
     assert "+3 %" in worse.reason
     assert all(finding.verdict == "same" for finding in found if finding is not worse)
     assert GateResult("s", found).exit_code == 1
-    assert comparisons.decided
+    assert not comparisons.open_cells()
     assert comparisons.blocks < 80
 
 
 def test_sampling_stops_for_a_cell_as_soon_as_it_is_decided() -> None:
     comparisons = _run(lambda *_: 1.0)
-    assert comparisons.decided
+    assert not comparisons.open_cells()
     assert len({_by(comparisons.findings(), cell).samples for cell in CELLS}) > 1
     assert GateResult("s", comparisons.findings()).exit_code == 0
 
@@ -137,7 +137,7 @@ def test_a_metric_that_is_lost_is_missing_and_one_that_appears_is_new() -> None:
     )
     for _ in range(30):
         comparisons.add_block("a", {"prefill_s": 0.01}, {"decode_s_per_token": 0.01, "prefill_s": None})
-    assert comparisons.decided
+    assert not comparisons.open_cells()
     found = {finding.metric: finding for finding in comparisons.findings()}
     assert {name: finding.verdict for name, finding in found.items()} == {
         "prefill_s": "missing",

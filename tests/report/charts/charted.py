@@ -8,11 +8,11 @@ from typing import Any
 
 from qbench.cell import ModelRef
 from qbench.report.charts.charts import ChartSet, chart_set
-from qbench.report.charts.collect import Collected
-from qbench.report.html.compressed_payload import unpack
+from qbench.report.charts.collect import Collected, chart_facts
 from qbench.report.view.context import plain_rows
 from qbench.results.frames.frame import from_records
 from qbench.results.store.record import Record
+from tests.report.unpacked import unpack
 from tests.results import factory
 
 HOSTILE = "<b>x</b></script><img src=x onerror=alert(1)>\"'`%{y}&lt;$\\alpha$ 5"
@@ -43,7 +43,9 @@ RECORDS = [
 def drawn(records: list[Record]) -> tuple[list[dict[str, Any]], ChartSet]:
     """The groups' rows as the page has them, and the charts."""
     collected = Collected()
-    rows = plain_rows(from_records(collected.watch(records)))
+    for record in records:
+        collected.add(chart_facts(record))
+    rows = plain_rows(from_records(records))
     return rows, chart_set(rows, collected)
 
 

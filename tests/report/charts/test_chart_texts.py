@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qbench.report.charts.chart import MOST, cut, words
-from qbench.report.charts.labels import short_labels
+from qbench.report.charts.group import short_labels
 from qbench.report.charts.marks import Marks
 from qbench.report.charts.measures import RATIO, axis
-from qbench.report.html.compressed_payload import pack, unpack
+from qbench.report.html.page import pack
 from tests.report.charts.charted import (
     HOSTILE,
     drawn,
@@ -22,6 +22,7 @@ from tests.report.charts.charted import (
     quantized,
     timed,
 )
+from tests.report.unpacked import unpack
 from tests.results import factory
 
 

@@ -10,10 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qbench.probes.latency.metrics import latency_runs
-from qbench.report.charts.costs import FADED
+from qbench.report.charts.costs import FADED, beaten, front
 from qbench.report.charts.marks import Marks
-from qbench.report.html.compressed_payload import unpack
-from qbench.report.view.pareto import beaten, front
 from tests.probes.energy.test_energy_metrics import sample, window
 from tests.report.charts.charted import (
     RECORDS,
@@ -25,6 +23,7 @@ from tests.report.charts.charted import (
     trace,
     undrawn,
 )
+from tests.report.unpacked import unpack
 from tests.results import factory
 
 points = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=14)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qbench.report.leaderboard.columnar import packed, table_data
+from qbench.report.leaderboard.columnar import packed
 from qbench.report.view.best import find_best
 from qbench.report.view.context import compared, plain_rows
 from qbench.report.view.names import short
@@ -19,7 +19,7 @@ from qbench.results.columns.column import GROUPS
 from qbench.results.frames.frame import from_records
 from qbench.results.store.record import Record
 from qbench.results.table.columns import columns, usual
-from tests.report.conftest import cell
+from tests.report.conftest import cell, table_data
 from tests.results import factory
 
 RECORDS = [factory.record(), cell("absmax 8", 8.25, 1.001), cell("absmax 4", 4.25, 1.2), factory.failed()]

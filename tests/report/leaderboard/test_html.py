@@ -16,7 +16,6 @@ import pytest
 
 from qbench.errors import ResultsError
 from qbench.report.html.page import embedded_json, unbroken
-from qbench.report.leaderboard.columnar import table_data
 from qbench.report.leaderboard.leaderboard import SCRIPTS, render, write_report
 from qbench.report.leaderboard.still_table import still_table
 from qbench.report.view.context import plain_rows
@@ -24,6 +23,7 @@ from qbench.report.view.facts import facts
 from qbench.report.view.table import ordered, table_view
 from qbench.results.frames.frame import from_records
 from qbench.results.store.record import Record
+from tests.report.conftest import table_data
 from tests.results import factory
 
 HOSTILE = (

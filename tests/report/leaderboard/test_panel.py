@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from qbench.cell import Cell, ModelRef
 from qbench.quant.method import registry
-from qbench.report.html.compressed_payload import unpack
 from qbench.report.leaderboard import details as details_module
 from qbench.report.leaderboard.command import Origin, command, exactly, origin_of
 from qbench.report.leaderboard.details import Details, layer_table
@@ -22,6 +21,7 @@ from qbench.results.store.record import Record
 from qbench.suite.load import load_suite, packaged_suites, parse_suite
 from qbench.suite.matrix import Variant, expand, select
 from qbench.suite.rules import parse_filter
+from tests.report.unpacked import unpack
 from tests.results import factory
 
 HOSTILE = "</script><script>alert(1)</script>\u2028\"'`, * ? [a-z] = ünï 😀 $(rm) ; "
@@ -132,7 +132,10 @@ def test_a_label_always_matches_itself(label: str) -> None:
 def details_of(records: Iterable[Record], **origin: Any) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """Entries by key, and all that the page is given."""
     details = Details.of({"20261121T105600Z-ab12cd": {**factory.MANIFEST, **origin}})
-    assert [record.cell.id for record in details.watch(records)]
+    entries = [details.entry(record) for record in records]
+    assert entries
+    for entry in entries:
+        details.take(entry)
     data = details.data()
     return {
         key: entry

@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qbench.probes.energy.measure.meter import Reason
+from qbench.report.charts.costs import front
 from qbench.report.text.markdown_text import escaped
-from qbench.report.view.cells import cut
+from qbench.report.view.cells import cut, in_words
 from qbench.report.view.context import plain_rows
-from qbench.report.view.pareto import front
-from qbench.report.view.reasons import in_words
 from qbench.report.view.summary import answer
 from qbench.results.frames.frame import from_records
 from qbench.results.store.record import Record

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from qbench.errors import ResultsError
 from qbench.report.compare.compare_terminal import drawn
-from qbench.results.compare.compare import WINDOWS, Comparison, compare, compare_folders
+from qbench.results.compare.compare import WINDOWS, compare, compare_folders
+from qbench.results.compare.comparison import Comparison
 from qbench.results.store.folders import write_manifest
 from qbench.results.store.manifest_facts import differing, facts
 from qbench.results.store.record import Record

@@ -17,8 +17,7 @@ from qbench.errors import ResultsError
 from qbench.results.frames.dictionary import TABLES, page
 from qbench.results.frames.frame import from_records
 from qbench.results.frames.layer_frame import LAYER_COLUMNS, layers_of
-from qbench.results.frames.raw_series import quantities
-from qbench.results.frames.sample_frame import SAMPLE_COLUMNS, samples_of
+from qbench.results.frames.sample_frame import SAMPLE_COLUMNS, quantities, samples_of
 from qbench.results.store.record import Record
 from qbench.results.table.columns import columns
 from tests.probes.energy.test_energy_metrics import sample, window

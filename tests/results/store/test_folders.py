@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from qbench.errors import ResultsError
-from qbench.results.store.folders import Store, lock, new_run_name, write_json_atomic, write_record
+from qbench.results.store.atomic import write_json_atomic
+from qbench.results.store.folders import Store, new_run_name, write_record
+from qbench.results.store.lock import lock
 from tests.results import factory
 
 OLD, NEW = "20261121T105600Z-ab12cd", "20261122T000000Z-000000"
@@ -124,7 +126,7 @@ def test_writing_into_a_missing_folder_is_an_error(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from qbench.results.store.folders import write_json_atomic
+from qbench.results.store.atomic import write_json_atomic
 from tests.results import factory
 record = factory.record(layers=[factory.layer() for _ in range(20)])
 path, data = Path(sys.argv[1]) / f"{record.cell.id}.json", record.to_dict()
@@ -162,7 +164,7 @@ def test_kill_nine_at_any_instant_leaves_only_whole_records(tmp_path: Path) -> N
 HOLDER = """
 import sys, time
 from pathlib import Path
-from qbench.results.store.folders import lock
+from qbench.results.store.lock import lock
 with lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

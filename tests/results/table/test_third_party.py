@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from qbench.report.html.compressed_payload import unpack
 from qbench.results.store.record import Record
+from tests.report.unpacked import unpack
 from tests.results import factory
 
 PACKAGE = Path(__file__).parent / "package"

@@ -10,7 +10,8 @@ from pydantic import Field
 
 from qbench.fields import Count
 from qbench.probes.probe import Probe
-from qbench.results.columns.metric import Gate, Metric
+from qbench.results.columns.column import Gate
+from qbench.results.columns.metric import Metric
 from qbench.results.columns.raw_series import RawSeries
 from qbench.results.store.lookup import number, probe
 from qbench.results.store.record import Record
