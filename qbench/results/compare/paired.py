@@ -16,7 +16,7 @@ import numpy as np
 
 from qbench.results.columns.metric import ByWindow
 from qbench.results.frames.base import windows_of
-from qbench.results.stats.bootstrap import Array, Kind, intervals
+from qbench.results.stats.bootstrap import Kind, intervals
 from qbench.results.store.record import Record
 from qbench.results.table.metrics import METRICS
 
