@@ -6,6 +6,7 @@ import ast
 import functools
 import subprocess
 import sys
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -181,6 +182,21 @@ def test_methods_import_public_names_and_nobody_imports_them() -> None:
         )
     for path in _files("qbench"):
         assert not [name for name in _imports(path) if name.startswith("qbench.methods.")], path
+
+
+def test_every_module_can_be_imported() -> None:
+    """All but the functions of Triton, which is an optional package, and the recipes, which are programs."""
+    names = [name for name in MODULES if "triton" not in name and not name.endswith(("recipe", "__main__"))]
+    code = f"import importlib\nfor name in {names}:\n    importlib.import_module(name)\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_packages_are_listed_for_the_build() -> None:
+    """setuptools is told every folder: one that is forgotten would be missing from a wheel."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {module for module, path in MODULES.items() if path.name == "__init__.py"}
+    assert set(listed) == folders | {"qbench.methods", "qbench.suites"}
 
 
 def test_reading_and_planning_load_no_torch() -> None:

@@ -64,7 +64,8 @@ def unmatched(rule: Mapping[str, Any], facts: Sequence[dict[str, str]]) -> tuple
             return (key,), f"no cell has {key!r}; {did_you_mean(key, choices)}"
         if not any(_value_matches(choice, wanted) for choice in choices[key]):
             near = did_you_mean(written(listed(wanted)[0]) if listed(wanted) else "", choices[key])
-            return (key,), f"no cell has {key} {value_text(wanted)}; {near}"
+            said = repr(wanted[0]) if isinstance(wanted, list) and len(wanted) == 1 else value_text(wanted)
+            return (key,), f"no cell has {key} {said}; {near}"
     return (), "each key matches some cell, but no cell matches all of them; drop a key"
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
+import qbench.probes
 from qbench.errors import QbenchError
 from qbench.probes import registry
 from qbench.probes.latency import PROBE as LATENCY
@@ -44,7 +46,10 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 def test_built_in_probes_are_the_folders(installed: Any) -> None:
     installed()
-    assert list(registry.probes()) == ["perplexity", "memory", "latency", "energy", "tasks"]
+    folders = {path.parent.name for path in Path(qbench.probes.__file__).parent.glob("*/__init__.py")}
+    assert {probe.settings.key for probe in registry.probes().values()} == folders
+    quantities = ["perplexity", "memory", "latency", "energy", "tasks"]
+    assert [name for name in registry.probes() if name in quantities] == quantities, "in this order they run"
 
 
 def test_a_plugin_stands_among_them_by_its_order(installed: Any) -> None:

@@ -42,8 +42,10 @@ DIFFERENCES = {
 
 def test_its_names_and_defaults_are_those_that_suites_rely_on() -> None:
     gates = {name: gate_of(name) for name in ThresholdsSpec.model_fields}
-    assert {name: gate.threshold if gate else 0 for name, gate in gates.items()} == DEFAULTS
-    assert {name for name, gate in gates.items() if gate and gate.by == "difference"} == DIFFERENCES
+    thresholds = {name: gate.threshold if gate else 0 for name, gate in gates.items()}
+    assert thresholds == {**thresholds, **DEFAULTS}, "a name may be added, none of these may change"
+    by_difference = {name for name, gate in gates.items() if gate and gate.by == "difference"}
+    assert by_difference & set(DEFAULTS) == DIFFERENCES
     known = [METRICS[name] for name in DEFAULTS if name in METRICS]
     assert all(metric.kind in ("deterministic", "timed") and metric.direction for metric in known)
 
@@ -64,7 +66,7 @@ def test_left_out_it_has_the_defaults_of_the_table() -> None:
     assert limits["perplexity_ratio"] == 1.005
     assert limits["decode_s_per_token"] == 1.03
     assert "quantize_s" not in limits
-    assert set(by_kind(limits, "timed")) == {"prefill_s", "decode_s_per_token"}
+    assert set(by_kind(limits, "timed")) >= {"prefill_s", "decode_s_per_token"}
     assert set(by_kind(limits, "timed")) | set(by_kind(limits, "deterministic")) == set(limits)
 
 

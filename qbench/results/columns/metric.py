@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from qbench.results.columns.column import Column, Direction, Display, Gate, Group, Kind, Place, heading
 from qbench.results.columns.paired_blocks import Blocks
@@ -124,6 +124,25 @@ class Metric:
     """True where a process gives one such number: no rounds can judge it, a suite's threshold alone does."""
     chosen: bool = False
     """True where the method's parameters settle it, so that no method is the best in it."""
+
+    def __post_init__(self) -> None:
+        for name, value, choices in (
+            ("direction", self.direction, (*get_args(Direction), None)),
+            ("kind", self.kind, get_args(Kind)),
+            ("group", self.group, get_args(Group)),
+        ):
+            if value not in choices:
+                known = ", ".join(map(str, choices))
+                raise ValueError(f"metric {self.name!r}: {name} = {value!r}; choose from {known}")
+        for name, part, wanted in (("display", self.display, Display), ("gate", self.gate, Gate)):
+            if part is not None and not isinstance(part, wanted):
+                raise ValueError(
+                    f"metric {self.name!r}: {name} = {part!r}; write {wanted.__name__}({part!r})"
+                )
+        if not self.name.isidentifier() or self.digits < 1:
+            raise ValueError(
+                f"metric {self.name!r}, digits {self.digits}: a name of letters, digits and _, and 1 or more"
+            )
 
     @property
     def dtype(self) -> str:

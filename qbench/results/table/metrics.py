@@ -6,12 +6,13 @@ others through the entry point `qbench.metrics`, which names a `Metric` or a tup
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
 from importlib.metadata import EntryPoint, entry_points
 from operator import attrgetter
 
-from qbench.errors import ResultsError
+from qbench.errors import ResultsError, did_you_mean
 from qbench.probes.registry import probes
 from qbench.results.columns import layers, phases
 from qbench.results.columns.column import GROUPS
@@ -48,13 +49,40 @@ def _declared() -> Iterator[tuple[str, Metric]]:
 
 
 def _of_entry_point(point: EntryPoint) -> Iterator[tuple[str, Metric]]:
-    """ResultsError where it gives something else."""
+    """ResultsError where it cannot be loaded, or gives something else."""
     source = f"{point.value} of {point.dist.name if point.dist else 'a package'}"
-    given = point.load()
+    try:
+        given = point.load()
+    except Exception as error:  # whatever a package of somebody else's does
+        raise ResultsError(
+            f"{source} under {GROUP} cannot be loaded ({type(error).__name__}: {error}); mend or uninstall it"
+        ) from error
     for metric in given if isinstance(given, tuple) else (given,):
         if not isinstance(metric, Metric):
             raise ResultsError(f"{source} under {GROUP} is no Metric nor a tuple of them, but {metric!r}")
-        yield source, metric
+        if metric.source not in (known := (*probes(), "layers", "phases", "model")):
+            near = did_you_mean(metric.source, known)
+            raise ResultsError(f"the metric {metric.name!r} of {source} reads {metric.source!r}; {near}")
+        yield source, _guarded(source, metric)
+
+
+def _guarded(source: str, metric: Metric) -> Metric:
+    """The metric of another package: a fault of it makes its own value null, with the reason."""
+
+    def tried(record: Record) -> tuple[Value, str | None]:
+        try:
+            value = metric.value(record)
+            if value is None:
+                return None, metric.why(record) if metric.why else None
+        except Exception as error:  # whatever somebody else's code raises
+            return None, f"{source} failed: {type(error).__name__}: {error}"
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None, f"{source} gave {value!r:.60}, which is no number"
+        return value, None
+
+    return dataclasses.replace(
+        metric, value=lambda record: tried(record)[0], why=lambda record: tried(record)[1]
+    )
 
 
 METRICS: dict[str, Metric] = assembled(_declared())

@@ -76,7 +76,10 @@ def test_every_value_of_the_cells_is_that_of_then(cells: pd.DataFrame) -> None:
     for name, then in frozen("cells")["columns"].items():
         now = values(cells[name])
         if name == "missing":
-            assert missing_names(now) == then
+            known = set(frozen("cells")["columns"])
+            assert [
+                None if one is None else [n for n in one if n in known] for one in missing_names(now)
+            ] == then
         elif any(isinstance(value, float) for value in then):
             relative = BY_STUDENT.get(name, EXACT)
             close = [None if value is None else pytest.approx(value, rel=relative, abs=0.0) for value in then]

@@ -165,14 +165,14 @@ def test_the_history_has_series_of_it_and_of_its_ratio(folders: dict[str, Path],
 
 def test_a_suite_gates_it_and_a_worse_value_is_a_finding(folders: dict[str, Path]) -> None:
     found = asked(
-        "from qbench.gate.baseline.baseline_cell import kept_cells\n"
+        "from qbench.gate.baseline.baseline_cell import baseline_cells\n"
         "from qbench.gate.verdicts.exact import exact_findings\n"
         "from qbench.results.compare.compare import read_source\n"
         "from qbench.suite.load import load_suite\n"
         "from pathlib import Path\n"
         f"root = Path({str(folders['root'])!r})\n"
         "gate = load_suite(root / 'suite.yaml').gate\n"
-        "sides = [kept_cells(read_source(root / name).records) for name in 'ab']\n"
+        "sides = [baseline_cells(read_source(root / name).records) for name in 'ab']\n"
         "found = [[one.cell, one.metric, one.verdict, one.gated, one.threshold, one.change]\n"
         "         for one in exact_findings(*sides, gate)]"
     )
@@ -194,10 +194,67 @@ def test_the_schema_of_suites_and_the_dictionary_name_it() -> None:
     assert "words that the model holds possible at each token" in page
 
 
-def test_a_name_that_is_taken_is_an_error_that_names_both(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("1 / 0", "branching:METRICS of branching failed: ZeroDivisionError: division by zero"),
+        ("'many'", "branching:METRICS of branching gave 'many', which is no number"),
+    ],
+)
+def test_a_metric_that_fails_is_null_with_its_reason(
+    body: str, reason: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(PACKAGE, tmp_path / "package")
+    with (tmp_path / "package/branching.py").open("a") as module:
+        module.write(
+            "\nfrom dataclasses import replace\n"
+            f"METRICS = (replace(BRANCHING, value=lambda record: {body}, by_window=None, versus=None),)\n"
+        )
+    printed = run(
+        "-c",
+        "import json, qbench\n"
+        f"frame = qbench.load({str(folders['a'])!r})\n"
+        "print(frame['branching'].isna().all(), frame['perplexity'].notna().any())\n"
+        "print(json.loads(frame['missing'].iloc[0])['branching'])",
+        path=tmp_path / "package",
+    )
+    assert printed.splitlines() == ["True True", reason]
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "complaint"),
+    [
+        (
+            'name="branching"',
+            'name="perplexity"',
+            "the metric 'perplexity' is declared by the probe perplexity and by branching:METRICS",
+        ),
+        (
+            'direction="lower"',
+            'direction="down"',
+            "branching:METRICS of branching under qbench.metrics cannot be loaded (ValueError: metric "
+            "'branching': direction = 'down'; choose from lower, higher, None); mend or uninstall it",
+        ),
+        (
+            'source="perplexity"',
+            'source="perplexty"',
+            "of branching:METRICS of branching reads 'perplexty'; did you mean 'perplexity'?",
+        ),
+        (
+            "METRICS =",
+            "import gone\nMETRICS =",
+            "cannot be loaded (ModuleNotFoundError: No module named 'gone'); mend or uninstall it",
+        ),
+    ],
+)
+def test_a_faulty_declaration_is_an_error_that_names_its_source(
+    written: str, instead: str, complaint: str, tmp_path: Path
+) -> None:
     shutil.copytree(PACKAGE, tmp_path / "package")
     module = tmp_path / "package/branching.py"
-    module.write_text(module.read_text().replace('name="branching"', 'name="perplexity"'))
+    text = module.read_text()
+    assert written in text
+    module.write_text(text.replace(written, instead, 1))
     said = run("-m", "qbench", "show", str(tmp_path), path=tmp_path / "package", code=2)
-    assert "the metric 'perplexity' is declared by the probe perplexity and by branching:METRICS" in said
+    assert complaint in " ".join(said.split())
     assert "Traceback" not in said
