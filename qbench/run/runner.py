@@ -59,8 +59,11 @@ def run_suite(
 
     `executor`: a name, whose executor the run starts and ends; or one that is lent to several runs; or a
     function that lends it when it is first needed. `only`: the cells with these ids and no others. Raises
-    SuiteError before anything is measured, ResultsError where another process holds the run.
+    SuiteError before anything is measured, ResultsError where another process holds the run, QbenchError
+    where no executor has the name.
     """
+    if isinstance(executor, str):
+        executors.executor_class(executor)  # before there is a folder of the run
     planner = Planner(suite)
     planner.plan(rules)
     here = environment()

@@ -53,12 +53,13 @@ METRICS = (
         versus=VersusBase(title="Weights × base", description="weight_bytes over that of the base"),
     ),
     _bytes(
-        "quantized_bytes", "of these, codes of quantized layers, in the layouts that their kernels keep",
+        "quantized_bytes",
+        "of the weights' bytes, codes of quantized layers, in the layouts that their kernels keep",
         gate=Gate(None),
     ),
     _bytes(
         "metadata_bytes",
-        "of these, what quantized layers store besides: scales, zeros, permutations, input scales, outliers",
+        "of the weights' bytes, scales, zeros, permutations, input scales and outliers of quantized layers",
         gate=Gate(None),
     ),
     _bytes("rest_bytes", "of these, embeddings and all that was not quantized"),
@@ -91,7 +92,7 @@ METRICS = (
     _bytes("kv_cache_bytes", "key and value cache at the end of the run that measured it", gate=Gate(1.01)),
     Metric(
         "kv_cache_bytes_per_token", "B", "lower", "deterministic", "memory", 3,
-        "the same over the tokens in it; a sliding window forgets some, so that it depends on the length",
+        "the cache's bytes over its tokens; a sliding window forgets some, so that it depends on the length",
         cache_per_token, no_cache_per_token, Gate(None), "Memory",
     ),
 )  # fmt: skip

@@ -232,9 +232,9 @@ METRICS = (
     _kl("kl_median", "median of the same over tokens", kl_quantile(0.5)),
     _kl("kl_p90", "90th percentile of the same", kl_quantile(0.9)),
     _kl("kl_p95", "95th percentile of the same", kl_quantile(0.95)),
-    _kl("kl_p99", "99th percentile of the same", kl_quantile(0.99), _SHOWN_ONLY),
+    _kl("kl_p99", "99th percentile of the KL divergence over tokens", kl_quantile(0.99), _SHOWN_ONLY),
     _kl("kl_p999", "99.9th percentile of the same", kl_quantile(0.999)),
-    _kl("kl_max", "largest of the same", kl_max, _SHOWN_ONLY),
+    _kl("kl_max", "largest KL divergence of a token", kl_max, _SHOWN_ONLY),
     _quality(
         "top1_agreement", "", "higher", 3,
         "share of tokens for which cell and unquantized model put the same token first", per_token("agree"),

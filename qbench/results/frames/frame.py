@@ -3,7 +3,7 @@
 The base of a cell is the `none` cell of the same run, model, dtype, device and runtime; of a quantized
 checkpoint, that of the model that it was made from. Ratios of perplexity are paired, and null where the two
 were not scored on the very same windows. Intervals of all cells with the same windows are computed at once
-(see `statistics.py`), so that thousands of cells stay cheap.
+(see `results/stats/bootstrap.py`), so that thousands of cells stay cheap.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ SAMPLE_COLUMNS = {
         Column("index", "", "window, round, trial or document, from 0", "Int64"),
         Column("step", "", "within it: decode step (from 1), power sample, tick, choice", "Int64"),
         Column("lap", "", "lap of the turns that the round belongs to: neighbours in time", "Int64"),
-        Column("at_s", "s", "start of the round, since the first lap; else since the work", "float64"),
+        Column("at_s", "s", "start of the round, since the first block; else since the work", "float64"),
         Column("tokens", "", "that the value is of: those scored in a window, say", "Int64"),
         Column("value", "", "the number, in `unit`; null where it was not finite", "float64"),
         Column("unit", "", "nat, s, B, J, W, tokens, …; empty for a count or a share", "category"),

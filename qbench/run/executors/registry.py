@@ -32,7 +32,12 @@ def executor_class(name: str) -> type[Executor]:
     if value is None:
         raise QbenchError(f"no executor {name!r}; {did_you_mean(name, available())}")
     module, _, attribute = value.partition(":")
-    found = getattr(importlib.import_module(module), attribute, None)
+    try:
+        found = getattr(importlib.import_module(module), attribute, None)
+    except Exception as error:  # whatever the plugin's code raises
+        raise QbenchError(
+            f"executor {name!r}: {value} does not load: {type(error).__name__}: {error}"
+        ) from error
     if not (inspect.isclass(found) and issubclass(found, Executor)):
         raise QbenchError(f"executor {name!r} names {value}, which is no subclass of Executor")
     return found

@@ -67,7 +67,7 @@ def warm_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Later passes fork from the servers that there are, since starting new ones takes ten times as long; and
     few laps of a load are enough, however noisy the machine."""
     monkeypatch.setattr(Version, "restart", lambda side: None)
-    monkeypatch.setattr("qbench.gate.timing.process_starts.FINE", 1.0)
+    monkeypatch.setattr("qbench.gate.timing.process_starts.TARGET_ERROR", 1.0)
 
 
 @pytest.mark.slow

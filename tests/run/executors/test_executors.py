@@ -46,6 +46,19 @@ def test_executors_are_found_by_name() -> None:
         registry.executor_class("wrong")
 
 
+def test_a_broken_executor_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("lost", "no_such_module:Mine", registry.GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    with pytest.raises(QbenchError, match="'lost': no_such_module:Mine does not load: ModuleNotFoundError"):
+        registry.make("lost")
+
+
+def test_an_unknown_executor_leaves_no_run_behind(tmp_path: Path) -> None:
+    with pytest.raises(QbenchError, match="no executor 'nosuch'"):
+        run_suite(suite(METHODS, tmp_path), tmp_path / "results", Listening(), executor="nosuch")
+    assert not (tmp_path / "results").exists()
+
+
 def test_two_executors_of_one_name_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint("local", "mine:Mine", registry.GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: [point])
