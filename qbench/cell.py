@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
 
+from qbench.json_object import JsonObject
+
 EAGER = "eager"
 """The runtime of every cell that was made before there was another."""
 PLACES = frozenset({"corpus", "corpus_name", "include"})
@@ -33,8 +35,6 @@ _HASHED_WHEN_OFF = frozenset(_NAMED) - {"tasks"}
 _UNCOUNTED = frozenset({"label", "timeout_s", "memory_limit", "sections", "name", "source", "revision"})
 """Fields of a cell and of its model that do not enter the id as they are."""
 _THEN = "then"
-JsonObject = dict[str, Any]
-"""An object of JSON values where one comes in or goes out: a record's part, a message, a file."""
 Sections = Mapping[str, Mapping[str, Any]]
 """Section → its settings as JSON values."""
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
-from qbench.cell import PLACES, Cell, JsonObject
+from qbench.cell import PLACES, Cell
 from qbench.fields import Spec
+from qbench.json_object import JsonObject
 
 Finding = tuple[tuple[str | int, ...], str]
 """Path of a key, and the message with the way out."""

@@ -22,8 +22,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qbench.cell import EAGER, JsonObject
+from qbench.cell import EAGER
 from qbench.errors import ModelError
+from qbench.json_object import JsonObject
 from qbench.measure.bench import Bench
 from qbench.measure.generation import Generation
 from qbench.measure.inductor import empty_caches

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qbench.cell import JsonObject
 from qbench.errors import ModelError
+from qbench.json_object import JsonObject
 
 
 def context_length(model: Any) -> int | None:

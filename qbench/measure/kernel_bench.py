@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from qbench.cell import JsonObject
 from qbench.errors import DeviceError, KernelError, MethodError, ModelError, SuiteError, did_you_mean
+from qbench.json_object import JsonObject
 from qbench.measure import roofline
 from qbench.measure.interleaved import Runner, copies_for, last_cache_bytes, samples
 from qbench.measure.peak_rates import peak_rates

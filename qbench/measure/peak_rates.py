@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from qbench.cell import JsonObject
+from qbench.json_object import JsonObject
 from qbench.measure.clock import Marks, synchronize
 
 COPY_BYTES = {"cpu": 256 << 20, "cuda": 2 << 30}

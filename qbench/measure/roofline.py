@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from qbench.cell import JsonObject
+from qbench.json_object import JsonObject
 from qbench.measure.generation import Generation
 from qbench.quant.kernels import LinearSpec
 from qbench.quant.model.convert import quantized_layers

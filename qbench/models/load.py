@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from qbench.cell import JsonObject, ModelRef
+from qbench.cell import ModelRef
 from qbench.errors import ModelError
+from qbench.json_object import JsonObject
 from qbench.models.source import Checkpoint, locate, pin
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

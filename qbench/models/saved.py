@@ -9,9 +9,10 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qbench.cell import JsonObject, ModelRef
+from qbench.cell import ModelRef
 from qbench.errors import ModelError
 from qbench.fields import one_line
+from qbench.json_object import JsonObject
 from qbench.models.source import FACTS, locate
 
 MAX_LABEL = 120

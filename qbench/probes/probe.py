@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from qbench.cell import Cell, JsonObject
+from qbench.cell import Cell
+from qbench.json_object import JsonObject
 from qbench.results.columns.metric import Metric, Text
 from qbench.results.columns.raw_series import RawSeries
 from qbench.results.store.record import Record

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from qbench.cell import JsonObject
+from qbench.json_object import JsonObject
 from qbench.measure.peak_rates import PeakRates, peak_rates
 from qbench.probes.energy.measure.trials import sources
 from qbench.run.listing import Rows, kernels

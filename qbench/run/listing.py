@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 
-from qbench.cell import JsonObject
+from qbench.json_object import JsonObject
 
 Rows = list[JsonObject]
 """They are printed as a table or as JSON."""

@@ -7,7 +7,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from qbench.cell import Cell, JsonObject
+from qbench.cell import Cell
+from qbench.json_object import JsonObject
 from qbench.results.store.folders import Run, Store, write_manifest
 from qbench.run.executors.driver import run_alone
 from qbench.run.executors.executor import Capability, Executor, Job

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import qbench
-from qbench.cell import Cell, JsonObject, ModelRef
+from qbench.cell import Cell, ModelRef
 from qbench.errors import DeviceError, KernelError, MethodError, ModelError, QbenchError
 from qbench.fields import value_text
+from qbench.json_object import JsonObject
 from qbench.models.builtin import MODELS
 from qbench.models.saved import saved_at
 from qbench.models.source import pin

@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qbench.cell import JsonObject
 from qbench.fields import Rule
+from qbench.json_object import JsonObject
 from qbench.results.store.folders import Run, Store, new_run_name
 from qbench.results.store.lock import lock
 from qbench.results.store.record import Record

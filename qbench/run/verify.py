@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from qbench.cell import JsonObject
+from qbench.json_object import JsonObject
 from qbench.results.compare.compare import described, deterministic
 from qbench.results.frames.base import weights_behind
 from qbench.results.store.atomic import write_bytes_atomic

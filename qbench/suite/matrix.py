@@ -15,8 +15,8 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from qbench.cell import JsonObject
 from qbench.fields import Rule
+from qbench.json_object import JsonObject
 from qbench.suite.checks import EVERY_METHOD
 from qbench.suite.positions import KeyPath
 from qbench.suite.rules import RULE_KEYS, chosen, fits, listed, unmatched, written

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import yaml
 
-from qbench.cell import JsonObject
 from qbench.errors import SuiteError
 from qbench.fields import one_line, value_text
+from qbench.json_object import JsonObject
 
 KeyPath = tuple[str | int, ...]
 """Path of a value in a suite: `("methods", 1, "num_bits")`."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from qbench.cell import JsonObject
+from qbench.json_object import JsonObject
 from qbench.probes.latency.section import WorkloadSize
 from qbench.results.columns.layers import sizes
 from qbench.results.columns.metric import Metric

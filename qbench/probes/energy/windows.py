@@ -30,7 +30,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qbench.cell import JsonObject
+from qbench.json_object import JsonObject
 
 Part = Mapping[str, Any]
 SENSOR_S = 0.1

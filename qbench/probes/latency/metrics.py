@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from qbench.cell import JsonObject
+from qbench.json_object import JsonObject
 from qbench.probes.latency import shares
 from qbench.probes.latency.workloads import Workload, first_workload, workloads
 from qbench.results.columns.column import Direction, Display, Gate, Kind

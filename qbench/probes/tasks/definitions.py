@@ -19,8 +19,8 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from qbench.cell import JsonObject
 from qbench.errors import ModelError
+from qbench.json_object import JsonObject
 from qbench.models.builtin import DATA, file_sha256
 from qbench.probes.tasks.task_files import read_task
 

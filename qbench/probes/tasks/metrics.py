@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 
-from qbench.cell import JsonObject
+from qbench.json_object import JsonObject
 from qbench.results.columns.column import Display, Gate, Place
 from qbench.results.columns.metric import Metric, Text, fact
 from qbench.results.store.lookup import Value, probe

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from qbench.cell import JsonObject
 from qbench.errors import ModelError
+from qbench.json_object import JsonObject
 
 READERS = ("json", "csv", "text", "parquet")
 """`dataset_path`s that read local files, named in `dataset_kwargs.data_files`."""

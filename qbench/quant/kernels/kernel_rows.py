@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from qbench.cell import JsonObject
+from qbench.json_object import JsonObject
 from qbench.quant.kernels.base.kernel import Choice, Kernel
 from qbench.quant.kernels.registry import registered
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from qbench.cell import JsonObject
+from qbench.json_object import JsonObject
 
 
 @dataclass(frozen=True)

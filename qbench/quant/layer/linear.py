@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from qbench.cell import JsonObject
 from qbench.errors import KernelError
+from qbench.json_object import JsonObject
 from qbench.quant.formats.weight import PackedWeight
 from qbench.quant.kernels.base.kernel import Kernel
 from qbench.quant.kernels.base.kernel_log import KernelCalls, KernelLog

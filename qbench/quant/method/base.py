@@ -22,7 +22,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from qbench.cell import JsonObject
+from qbench.json_object import JsonObject
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -26,8 +26,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from qbench.cell import JsonObject
 from qbench.errors import KernelError, ModelError
+from qbench.json_object import JsonObject
 from qbench.quant.layer.layer_facts import LayerFacts
 from qbench.quant.layer.linear import QuantizedLinear
 from qbench.quant.model.convert import aliases, place, quantized_layers

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qbench.cell import JsonObject
 from qbench.errors import MethodError
+from qbench.json_object import JsonObject
 from qbench.quant.calibration.walk import Calibrated, now_s, quantize_calibrated
 from qbench.quant.formats.weight import PackedWeight
 from qbench.quant.layer.layer_facts import LayerFacts

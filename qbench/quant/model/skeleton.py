@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from qbench.cell import JsonObject
+from qbench.json_object import JsonObject
 
 
 @contextmanager

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qbench.cell import JsonObject
 from qbench.errors import MethodError
+from qbench.json_object import JsonObject
 from qbench.quant.method.base import Method
 from qbench.quant.method.registry import available, make, method_class
 

@@ -14,8 +14,8 @@ from fnmatch import fnmatchcase
 
 from torch import Tensor, nn
 
-from qbench.cell import JsonObject
 from qbench.errors import MethodError
+from qbench.json_object import JsonObject
 from qbench.quant.method.base import Layer, Method
 from qbench.quant.selection.overrides import Override, overrides, registered_name
 

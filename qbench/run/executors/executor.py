@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar, Self
 
-from qbench.cell import Cell, JsonObject
+from qbench.cell import Cell
 from qbench.errors import QbenchError
+from qbench.json_object import JsonObject
 from qbench.probes.registry import probes
 from qbench.run.worker.events import Want, WorkerEvent
 from qbench.run.worker.requests import Go, Grant, MeasureCell, Slot, Work

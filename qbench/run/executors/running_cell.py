@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass, field
 
-from qbench.cell import Cell, JsonObject
+from qbench.cell import Cell
+from qbench.json_object import JsonObject
 from qbench.results.store.folders import Run
 from qbench.results.store.record import Record, Status
 from qbench.run.executors.executor import Ended

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from qbench.cell import JsonObject
+from qbench.json_object import JsonObject
 from qbench.run.executors.executor import Ended, Event, Job
 from qbench.run.executors.state import BUSY, OVER, WAITING, State, Step, TransitionError, after
 from qbench.run.worker.events import (

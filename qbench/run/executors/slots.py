@@ -26,7 +26,8 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from qbench.cell import Cell, JsonObject
+from qbench.cell import Cell
+from qbench.json_object import JsonObject
 from qbench.probes.latency.section import LatencySpec
 from qbench.run.executors.running_cell import RunningCell
 from qbench.run.executors.state import BEFORE_ROUNDS_END

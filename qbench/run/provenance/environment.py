@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import qbench
-from qbench.cell import JsonObject
+from qbench.json_object import JsonObject
 
 PACKAGES = (
     "torch", "transformers", "tokenizers", "safetensors", "lm-eval", "numpy", "pandas", "pyarrow", "pydantic",

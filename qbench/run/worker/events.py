@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from qbench.cell import JsonObject
+from qbench.json_object import JsonObject
 from qbench.run.worker.messages import Message
 
 

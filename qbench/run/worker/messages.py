@@ -11,7 +11,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 
-from qbench.cell import JsonObject
+from qbench.json_object import JsonObject
 
 PROTOCOL = 1
 """The agreement between a parent and the server of another version, of which `qbench gate` asks two.

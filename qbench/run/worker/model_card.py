@@ -9,7 +9,8 @@ from pathlib import Path
 
 import yaml
 
-from qbench.cell import JsonObject, ModelRef
+from qbench.cell import ModelRef
+from qbench.json_object import JsonObject
 
 SUITE = "suite.yaml"
 

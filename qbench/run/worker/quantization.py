@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from qbench.cell import Cell, JsonObject
+from qbench.cell import Cell
 from qbench.errors import MethodError
+from qbench.json_object import JsonObject
 from qbench.quant.model.checkpoint import save_quantized
 from qbench.quant.model.convert import quantized_layers
 from qbench.quant.model.sizes import model_bytes

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import TypeAdapter
 
-from qbench.cell import JsonObject
+from qbench.json_object import JsonObject
 from qbench.run.worker.messages import Message
 
 

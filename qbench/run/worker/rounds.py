@@ -18,7 +18,8 @@ from typing import Any
 
 import torch
 
-from qbench.cell import Cell, JsonObject
+from qbench.cell import Cell
+from qbench.json_object import JsonObject
 from qbench.measure.bench import Bench, free_slots
 from qbench.measure.clock import quiet, synchronize
 from qbench.measure.generation import Generation, check_context, prompts

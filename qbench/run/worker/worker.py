@@ -17,7 +17,8 @@ import traceback
 from pathlib import Path
 
 import qbench
-from qbench.cell import Cell, JsonObject
+from qbench.cell import Cell
+from qbench.json_object import JsonObject
 from qbench.measure import inductor
 from qbench.run.worker.channel import Channel
 from qbench.run.worker.events import Done, Failure, Started

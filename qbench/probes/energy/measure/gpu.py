@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from qbench.cell import JsonObject
+from qbench.json_object import JsonObject
 from qbench.probes.energy.measure.meter import NoEnergy, Reason
 
 _REASONS: dict[str, Reason] = {

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol
 
-from qbench.cell import JsonObject
+from qbench.json_object import JsonObject
 
 Reason = Literal["no_driver", "not_supported", "no_permission", "mig", "window_too_short", "window_too_long"]
 Method = Literal["counter", "integrated"]

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from qbench.cell import JsonObject
+from qbench.json_object import JsonObject
 from qbench.probes.energy.measure.gpu import Gpu
 from qbench.probes.energy.measure.meter import Glance, Method, NoEnergy
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from qbench.cell import JsonObject
+from qbench.json_object import JsonObject
 from qbench.probes.energy.measure.meter import Clock, Glance, Method, NoEnergy
 
 POWERCAP = Path("/sys/class/powercap")

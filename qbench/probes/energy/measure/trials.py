@@ -18,7 +18,7 @@ from dataclasses import asdict
 
 import torch
 
-from qbench.cell import JsonObject
+from qbench.json_object import JsonObject
 from qbench.measure import compiled
 from qbench.measure.bench import Bench
 from qbench.measure.clock import quiet, synchronize

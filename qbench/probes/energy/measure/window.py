@@ -20,7 +20,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from qbench.cell import JsonObject
+from qbench.json_object import JsonObject
 from qbench.probes.energy.measure.meter import Clock, Meter
 from qbench.probes.energy.measure.ticks import Tick, next_tick
 

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qbench.cell import JsonObject
+from qbench.json_object import JsonObject
 from qbench.measure.generation import Generation
 from qbench.quant.model.convert import quantized_layers
 from qbench.quant.selection.targets import candidates, tied

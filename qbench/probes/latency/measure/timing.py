@@ -28,7 +28,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qbench.cell import EAGER, JsonObject
+from qbench.cell import EAGER
+from qbench.json_object import JsonObject
 from qbench.measure import compiled, roofline
 from qbench.measure.bench import Bench, Slot
 from qbench.measure.clock import Marks, quiet, synchronize

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qbench.cell import EAGER, JsonObject
+from qbench.cell import EAGER
+from qbench.json_object import JsonObject
 from qbench.measure.bench import Bench
 from qbench.measure.generation import Generation, check_context, prompts
 from qbench.measure.process import NOT_ON_CPU, Peak, gpu_memory, rss_bytes

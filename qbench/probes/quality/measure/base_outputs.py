@@ -26,8 +26,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from qbench.cache import cache_folder
-from qbench.cell import Cell, JsonObject
+from qbench.cell import Cell
 from qbench.errors import ModelError
+from qbench.json_object import JsonObject
 from qbench.probes.quality.measure.attention import SplitAttention
 from qbench.probes.quality.measure.head import PROBE_TOKENS, after_head, sliced_head
 from qbench.probes.quality.measure.protocols import Window

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qbench.cell import JsonObject
+from qbench.json_object import JsonObject
 
 SLICE_BYTES = {"cpu": 2 << 20, "cuda": 64 << 20}
 """Float32 logits of one side at a time: on a CPU more leaves its cache (measured: 2 MiB is three times as

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import time
 
-from qbench.cell import JsonObject
 from qbench.errors import ModelError
+from qbench.json_object import JsonObject
 from qbench.measure.bench import Bench
 from qbench.measure.generation import check_context
 from qbench.models.corpora import corpus_name, corpus_sha256

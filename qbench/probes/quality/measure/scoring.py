@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from qbench.cell import JsonObject
+from qbench.json_object import JsonObject
 from qbench.measure.generation import check_context
 from qbench.probes.quality.measure.attention import SplitAttention
 from qbench.probes.quality.measure.base_outputs import BaseOutputs

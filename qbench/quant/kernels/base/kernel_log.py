@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qbench.cell import JsonObject
+from qbench.json_object import JsonObject
 
 
 @dataclass(slots=True)

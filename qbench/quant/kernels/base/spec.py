@@ -9,8 +9,8 @@ from typing import Literal, Protocol, Self
 import torch
 from torch import Tensor
 
-from qbench.cell import JsonObject
 from qbench.errors import KernelError
+from qbench.json_object import JsonObject
 from qbench.quant.formats.affine import AffineWeight
 from qbench.quant.formats.fp8 import Fp8Weight
 from qbench.quant.formats.weight import Activations, PackedWeight, Strategy
