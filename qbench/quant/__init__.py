@@ -48,11 +48,12 @@ if TYPE_CHECKING:
     from qbench.quant.kernels.base.kernel import Choice, Kernel
     from qbench.quant.layer.linear import QuantizedLinear
     from qbench.quant.method.base import Layer, Method
-    from qbench.quant.method.inputs import Statistic
     from qbench.quant.method.parameters import checked_group_size, checked_percentile
+    from qbench.quant.method.statistic import Statistic
 
 _MODULES = {
     "affine": "qbench.quant.formats.affine",
+    "calibrated": "qbench.quant.calibration.static_scales",
     "fp8": "qbench.quant.formats.fp8",
     "gptq": "qbench.quant.algorithms.gptq",
     "hqq": "qbench.quant.algorithms.hqq",
@@ -60,7 +61,7 @@ _MODULES = {
     "ranges": "qbench.quant.algorithms.ranges",
     "static_scales": "qbench.quant.calibration.static_scales",
 }
-"""Modules by public name."""
+"""Modules by public name; `calibrated` is the old name of `static_scales`."""
 _NAMES = {
     "AffineWeight": "qbench.quant.formats.affine",
     "Choice": "qbench.quant.kernels.base.kernel",
@@ -69,7 +70,7 @@ _NAMES = {
     "Layer": "qbench.quant.method.base",
     "Method": "qbench.quant.method.base",
     "QuantizedLinear": "qbench.quant.layer.linear",
-    "Statistic": "qbench.quant.method.inputs",
+    "Statistic": "qbench.quant.method.statistic",
     "checked_group_size": "qbench.quant.method.parameters",
     "checked_percentile": "qbench.quant.method.parameters",
 }

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from qbench.errors import MethodError
 from qbench.quant.calibration.blocks import Stack, block_input
-from qbench.quant.method.inputs import Inputs, Statistic
+from qbench.quant.method.inputs import Inputs
+from qbench.quant.method.statistic import Statistic
 from qbench.quant.selection.targets import Target
 
 

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from qbench.cell import Cell
     from qbench.quant.formats.weight import PackedWeight
-    from qbench.quant.method.inputs import Inputs, Statistic
+    from qbench.quant.method.inputs import Inputs
+    from qbench.quant.method.statistic import Statistic
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from qbench.errors import MethodError
 from qbench.quant.method.products import add_products, whole
+from qbench.quant.method.statistic import Statistic
 
 T = TypeVar("T")
-Statistic = Literal["hessian", "columns", "range"]
-"""What can be gathered; methods of `Inputs` with the same names give it."""
 
 
 class Inputs:

@@ -174,12 +174,12 @@ def test_where_all_diverged_quality_was_measured_all_the_same() -> None:
 def test_a_tie_without_a_base_is_a_tie() -> None:
     pair = cell("absmax 4", 4.25, 1.002), cell("absmax b", 4.5, 1.006)
     assert say(factory.failed("none", "oom", "killed"), *pair) == (
-        "At ≤ 4.5 bits per weight, absmax 4 ties for the lowest: perplexity 50.7 ± 2.6; the base ran out of "
+        "At ≤ 4.5 bits per weight, absmax 4 ties for the lowest: perplexity 50.7 ± 2.5; the base ran out of "
         "memory. Tied with absmax b."
     )
     assert "; there is no base to relate it to. Tied with absmax b." in say(*pair)
     far = say(pair[0], cell("absmax b", 4.5, 2.0))
-    assert "absmax 4 measured lowest: perplexity 50.7 ± 2.6; there is no base to relate it to." in far
+    assert "absmax 4 measured lowest: perplexity 50.7 ± 2.5; there is no base to relate it to." in far
     assert "Tied" not in far
 
 
@@ -202,12 +202,12 @@ def test_a_tie_without_a_base_is_a_tie() -> None:
 )
 def test_why_a_perplexity_stands_alone(base: Record, said: str) -> None:
     told = say(base, cell("absmax 4", 4.25, 1.002))
-    assert told == f"At ≤ 4.5 bits per weight, absmax 4 is the one measured: perplexity 50.7 ± 2.6; {said}."
+    assert told == f"At ≤ 4.5 bits per weight, absmax 4 is the one measured: perplexity 50.7 ± 2.5; {said}."
 
 
 def test_only_the_base() -> None:
     assert say(factory.record()).startswith(
-        "Only the unquantized model finished: perplexity 50.6 ± 2.6, 11.6 MB"
+        "Only the unquantized model finished: perplexity 50.6 ± 2.5, 11.6 MB"
     )
 
 
