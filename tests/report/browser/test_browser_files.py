@@ -105,7 +105,7 @@ def test_copied_as_a_table_for_a_spreadsheet_and_for_a_pull_request(page_of: Pag
     assert lines[:3] == [
         "| Method | Bits per weight | Perplexity |",
         "| --- | ---: | ---: |",
-        "| none | 16.0 | 50.6 ± 2.6 |",
+        "| none | 16.0 | 50.6 ± 2.5 |",
     ]
 
 

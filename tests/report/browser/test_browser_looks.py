@@ -175,7 +175,7 @@ def test_on_a_phone_the_dialog_of_columns_has_its_name_on_one_line(page_of: Page
 def test_without_scripts_the_numbers_still_stand_there(page_of: PageOf) -> None:
     opened = page_of(RECORDS, context={"java_script_enabled": False})
     text = opened.page.inner_text("body")
-    assert "50.6 ± 2.6" in text
+    assert "50.6 ± 2.5" in text
     assert "ValueError: group_size 7" in text
     assert "need JavaScript" in text
     assert not opened.page.locator("#filters, #actions").first.is_visible()
