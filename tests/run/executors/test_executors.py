@@ -50,7 +50,7 @@ def test_a_broken_executor_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint("lost", "no_such_module:Mine", registry.GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: [point])
     with pytest.raises(QbenchError, match="'lost': no_such_module:Mine does not load: ModuleNotFoundError"):
-        registry.make("lost")
+        registry.executor_class("lost")
 
 
 def test_an_unknown_executor_leaves_no_run_behind(tmp_path: Path) -> None:
