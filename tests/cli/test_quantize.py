@@ -102,14 +102,14 @@ def test_a_mistake_is_told_before_any_work(
 ) -> None:
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(parent, "Pool", _no_pool)
+    monkeypatch.setattr(parent.executors, "opened", _no_executor)
     done = CliRunner().invoke(app, ["quantize", *words, "-o", "deep/it"])
     assert isinstance(done.exception, kind), done.exception
     assert said in str(done.exception)
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
-def _no_pool() -> None:
+def _no_executor(asked: object) -> None:
     raise AssertionError("a worker was started for an order that is wrong")
 
 

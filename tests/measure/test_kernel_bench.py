@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from qbench.cli.app import app
 from qbench.errors import KernelError, MethodError, SuiteError
 from qbench.measure import interleaved, kernel_bench
+from qbench.measure.peak_rates import PeakRates
 from qbench.measure.kernel_bench import Order, bench, model_shapes
 
 CPU = torch.device("cpu")
@@ -23,8 +24,8 @@ CPU = torch.device("cpu")
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     threads = torch.get_num_threads()
     monkeypatch.setattr(interleaved, "MOST_COPIES", 3)
-    found = {"read_bytes_per_s": 50e9, "gemm_flop_per_s": {"bf16": 6e11, "int8": None}}
-    monkeypatch.setattr(kernel_bench, "ceilings", lambda device: found)
+    found = PeakRates(50e9, 25e9, {"bf16": 6e11, "int8": None}, 1, {"int8": "not here"})
+    monkeypatch.setattr(kernel_bench, "peak_rates", lambda device: found)
     yield
     torch.set_num_threads(threads)
 
