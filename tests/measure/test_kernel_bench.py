@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from qbench.cli.app import app
 from qbench.errors import KernelError, MethodError, SuiteError
 from qbench.measure import interleaved, kernel_bench
-from qbench.measure.peak_rates import PeakRates
 from qbench.measure.kernel_bench import Order, bench, model_shapes
+from qbench.measure.peak_rates import PeakRates
 
 CPU = torch.device("cpu")
 
