@@ -109,7 +109,7 @@ def test_a_mistake_is_told_before_any_work(
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
-def _no_executor(asked: object) -> None:
+def _no_executor(*_: object) -> None:
     raise AssertionError("a worker was started for an order that is wrong")
 
 
@@ -121,7 +121,7 @@ def test_a_folder_that_cannot_be_made_is_told_first(
     (tmp_path / "file").write_text("x")
     (tmp_path / "link").symlink_to("nowhere")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(parent, "_cell", _no_pool)
+    monkeypatch.setattr(parent, "_cell", _no_executor)
     done = CliRunner().invoke(app, ["quantize", AUSTEN, "absmax", "-o", where])
     assert isinstance(done.exception, ModelError), done.exception
     way_out = "choose another name or remove it" if where in ("there", "link") else "choose another place"
