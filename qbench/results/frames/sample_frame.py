@@ -40,7 +40,7 @@ SAMPLE_COLUMNS = {
         Column("batch_size", "", "sequences of what was timed", "Int64"),
         Column("index", "", "window, round, trial or document, from 0", "Int64"),
         Column("step", "", "within it: decode step (from 1), power sample, tick, choice", "Int64"),
-        Column("lap", "", "lap of the turns that the round belongs to: neighbours in time", "Int64"),
+        Column("lap", "", "block that the round belongs to: its rounds are neighbours in time", "Int64"),
         Column("at_s", "s", "start of the round, since the first block; else since the work", "float64"),
         Column("tokens", "", "that the value is of: those scored in a window, say", "Int64"),
         Column("value", "", "the number, in `unit`; null where it was not finite", "float64"),
